@@ -1,0 +1,31 @@
+"""What can go wrong by a user's hand: each message names the offender and the remedy; the CLI exits 2."""
+
+from __future__ import annotations
+
+
+class MienError(Exception):
+    """A mistake that the user can mend. The message is one or two plain sentences."""
+
+
+class CorpusError(MienError):
+    """A corpus root that is not one: missing, empty, unreadable."""
+
+
+class MediaError(MienError):
+    """A medium that cannot be decoded. `reason` is the short stable code of the reject that it becomes."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class StoreError(MienError):
+    """A feature store that lacks what was asked, or that another version wrote."""
+
+
+class LeakError(MienError):
+    """A split that would put one subject, or one byte-identical clip, on two sides."""
+
+
+class ExperimentError(MienError):
+    """An experiment whose parts do not fit each other or the store."""

@@ -1,0 +1,23 @@
+"""Frozen configurations: all that decides what is learnt, one page for each concern. No numpy, no ray, no framework."""
+
+from mien.experiment.augment import AugmentConfig
+from mien.experiment.data import DataConfig
+from mien.experiment.execution import ExecutionConfig
+from mien.experiment.experiment import Experiment
+from mien.experiment.loss import LossConfig
+from mien.experiment.model import LstmAttentionConfig, ModelConfig, SvcConfig
+from mien.experiment.protocol import ProtocolConfig
+from mien.experiment.training import TrainingConfig
+
+__all__ = [
+    "AugmentConfig",
+    "DataConfig",
+    "ExecutionConfig",
+    "Experiment",
+    "LossConfig",
+    "LstmAttentionConfig",
+    "ModelConfig",
+    "ProtocolConfig",
+    "SvcConfig",
+    "TrainingConfig",
+]

@@ -1,0 +1,39 @@
+"""Where and how wide a run is executed: nothing here changes what is learnt, so nothing here enters the signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExecutionConfig:
+    """Places and scale."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    store: str = "store"
+    """The feature store: a folder or s3://bucket/prefix."""
+    storage: str = "runs"
+    """Where Run directories go: a folder or s3://bucket/prefix."""
+    seeds: tuple[int, ...] = (0,)
+    """Each seed trains every fold again from other initial weights."""
+    only_folds: tuple[int, ...] = ()
+    """Train these folds only (0, 1, ...); empty: all."""
+    workers: int = 0
+    """Ray Train workers of one run. 0: in this process, no worker group (fastest for small data)."""
+    min_workers: int = 0
+    """With workers above it: elastic, goes on with as few as this when nodes are lost. 0: not elastic."""
+    gpu: bool = False
+    """One GPU for each worker."""
+    parallel: int = 1
+    """Runs (seed x fold) at a time, each in a process of its own; with workers=0 only."""
+    baseline: bool = True
+    """Train the SVC baseline on the same clips, features and folds, and report beside it."""
+
+    def __post_init__(self) -> None:
+        if not self.seeds:
+            raise ValueError("execution.seeds is empty: give at least one")
+        if self.parallel < 1 or self.workers < 0 or not 0 <= self.min_workers <= self.workers:
+            raise ValueError("execution: parallel >= 1, workers >= 0, 0 <= min_workers <= workers")
+        if self.parallel > 1 and self.workers > 0:
+            raise ValueError("execution: parallel runs with workers=0 only; a worker group already fills the machine")

@@ -1,0 +1,79 @@
+"""Experiment: everything that decides what is learnt, on one page, with a name made of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from mien.errors import ExperimentError
+from mien.experiment.augment import AugmentConfig
+from mien.experiment.data import DataConfig
+from mien.experiment.execution import ExecutionConfig
+from mien.experiment.loss import LossConfig
+from mien.experiment.model import LstmAttentionConfig, ModelConfig
+from mien.experiment.protocol import ProtocolConfig
+from mien.experiment.training import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment:
+    """A question to the data, frozen. Two experiments with one signature are the same experiment."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    name: str
+    """Folder of its runs; letters, digits and dashes."""
+    question: str = ""
+    """What it is meant to find out, in one sentence; shown on top of the report."""
+    data: DataConfig = field(default_factory=DataConfig)
+    protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    model: ModelConfig = field(default_factory=LstmAttentionConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    execution: Annotated[ExecutionConfig, arg(name="")] = field(default_factory=ExecutionConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").isalnum():
+            raise ValueError(f"experiment name {self.name!r}: letters, digits and dashes only, it names a folder")
+
+    def to_json(self) -> dict[str, Any]:
+        return _adapter().dump_python(self, mode="json")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Experiment:
+        """The experiment of a JSON object; an unknown key or a wrong value raises ExperimentError naming it."""
+        from pydantic import ValidationError
+
+        try:
+            return _adapter().validate_python(value)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc'])) or 'experiment'}: {e['msg']}" for e in error.errors()]
+            raise ExperimentError("not an experiment: " + "; ".join(lines)) from None
+
+    def signature(self, fingerprints: Mapping[str, str]) -> str:
+        """Eight hex digits of everything that decides what is learnt.
+
+        Name, question and execution are left out: asking the same again, elsewhere or wider, resumes.
+        fingerprints: "<corpus>/<feature>" to the fingerprint of those rows in the store.
+        """
+        content = {key: value for key, value in self.to_json().items() if key not in NOT_LEARNT}
+        text = json.dumps([content, dict(fingerprints)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+NOT_LEARNT = ("name", "question", "execution")
+
+
+@cache
+def _adapter() -> Any:
+    """Built on first use: pydantic is not needed to declare an experiment."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Experiment)

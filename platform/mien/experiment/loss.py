@@ -1,0 +1,29 @@
+"""The loss of a classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """Focal loss (Lin et al. 2017) or cross-entropy, with weights by class."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    kind: Literal["focal", "cross-entropy"] = "focal"
+    gamma: float = 2.0
+    """focal: how strongly easy examples are turned down; 0 is cross-entropy."""
+    alpha: Literal["none", "balanced"] | tuple[float, ...] = "none"
+    """Weight by class: none, balanced (inverse frequency in the training split, mean 1), or one number a class."""
+    label_smoothing: float = 0.0
+    """Share of the target spread evenly over the classes."""
+
+    def __post_init__(self) -> None:
+        if self.gamma < 0:
+            raise ValueError(f"loss.gamma is {self.gamma}: 0 or more")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"loss.label_smoothing is {self.label_smoothing}: a share from 0 to below 1")
+        if not isinstance(self.alpha, str) and any(a < 0 for a in self.alpha):
+            raise ValueError(f"loss.alpha is {self.alpha}: weights of 0 or more")

@@ -1,0 +1,34 @@
+"""How long and how fast a model is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """Epochs, steps and when to stop."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    epochs: int = 40
+    """Epochs at most."""
+    patience: int = 10
+    """Stop after so many epochs without a better validation UAR."""
+    batch_size: int = 32
+    """Clips a step over all workers together: the same number, the same model, whatever the number of workers."""
+    learning_rate: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """cosine: from learning_rate down to 0 over all epochs."""
+    weight_decay: float = 1e-4
+    """AdamW, Loshchilov & Hutter 2019."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient of a step; 0 leaves it alone."""
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training.{name} is {getattr(self, name)}: at least 1")
+        if self.learning_rate <= 0:
+            raise ValueError(f"training.learning_rate is {self.learning_rate}: above 0")
