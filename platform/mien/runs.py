@@ -149,6 +149,21 @@ class Series:
     def is_done(self) -> bool:
         return self.folder.exists(DONE)
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """What was read: corpora (clips, subjects, synthetic or not), features (their specs), fingerprints, classes,
+        label source, clips by class, clips left out by reason, groups of byte-identical clips."""
+        return self.folder.read_json("data.json")
+
+    @property
+    def baseline(self) -> Series | None:
+        """The SVC on the same clips, features and folds, where one was trained."""
+        if not self.folder.exists("baseline.json"):
+            return None
+        named = self.folder.read_json("baseline.json")
+        storage = Folder(self.folder.uri.rsplit("/", 2)[0])
+        return Series.open((storage / named["experiment"] / named["signature"]).uri)
+
     def run(self, seed: int, fold: int) -> Run:
         return Run(self.folder / f"seed-{seed}" / f"fold-{fold}", seed, fold)
 

@@ -20,6 +20,9 @@ class DataConfig:
     """Features seen, one row a frame or one a clip. Empty: the model sees nothing."""
     label_source: str = "intended"
     """Whose label is learnt and scored: intended, perceived-voice, perceived-face, perceived-both."""
+    soft_labels: bool = False
+    """Learn the raters' shares of votes instead of one class, where the label source has votes (CREMA-D's perceived
+    ones). What is scored stays the majority's class."""
     vocabulary: str = "common6"
     """The classes: common6, ravdess8."""
     calm: Literal["merge", "drop"] = "merge"

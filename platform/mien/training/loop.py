@@ -1,0 +1,269 @@
+"""The one training loop: every family, local or on any number of workers.
+
+It is given its data, its place among the workers, and a function to report to; it owns the order of things: resume,
+epoch, validation, history, checkpoint, stop, test, DONE. Rank 0 alone writes.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import mien
+from mien import augment, losses, metrics
+from mien.batches import Batch, Example, make_batches, plain_order, training_order
+from mien.dataset import Dataset
+from mien.experiment import Experiment
+from mien.families import FAMILIES, Learner, Task
+from mien.features import Frames
+from mien.normalise import fit_normaliser
+from mien.runs import Checkpoint, Run
+from mien.splits import Split, check_leak
+from mien.training import policy
+
+PREDICTION_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which worker this is. gather: brings every rank's array to all, by rank."""
+
+    rank: int = 0
+    world: int = 1
+    gather: Callable[[NDArray[Any]], list[NDArray[Any]]] = staticmethod(lambda array: [array])
+
+
+def train_run(
+    run: Run,
+    experiment: Experiment,
+    dataset: Dataset,
+    split: Split,
+    *,
+    place: Place = Place(),  # noqa: B008 - frozen
+    report: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> dict[str, Any]:
+    """Train one model on one split, or go on where a killed run stopped; returns the run's metrics.
+
+    report: called by every rank after every epoch with that epoch's record, once the epoch is safe on disk.
+    Raises LeakError before anything is trained, should a subject or a copy of a clip stand on two sides.
+    """
+    check_leak(
+        split,
+        clip_ids=dataset.clip_ids,
+        subjects=dataset.subjects,
+        contents=dataset.contents,
+        protocol=experiment.protocol,
+    )
+    if run.is_done:
+        return run.metrics()
+    family = FAMILIES[experiment.model.family]
+    train = split.train if family.iterative else np.sort(np.concatenate([split.train, split.validation]))
+    feed = Feed(experiment, dataset, train, run.seed, place)
+    weights = losses.class_weights(dataset.truth[train], len(dataset.classes), experiment.loss.alpha)
+    learner = family.build(Task(experiment, dataset.specs, dataset.classes, weights, run.seed))
+
+    history = _resume(run, learner)
+    if place.rank == 0:
+        _write_setup(run, experiment, dataset, split, place)
+    config = experiment.training
+    while (stopped := policy.stop_reason(history, config)) is None and (family.iterative or not history):
+        epoch = len(history) + 1
+        record = _one_epoch(epoch, learner, feed, split, policy.learning_rate(config, epoch), dataset)
+        history = [*history, record]
+        if place.rank == 0:
+            best = policy.best_epoch(history)
+            run.save_checkpoint(Checkpoint(epoch, _saved(learner), {"history": history}), best_epoch=best)
+            run.write_history(history)
+        report(record)
+
+    best = run.checkpoint(policy.best_epoch(history))
+    if best is None:
+        raise RuntimeError(f"{run.folder}: the best checkpoint, epoch {policy.best_epoch(history)}, is gone or damaged")
+    _load(learner, best)
+    sides = {
+        "validation": _probabilities(learner, feed, split.validation),
+        "test": _probabilities(learner, feed, split.test),
+    }
+    result = {
+        "best_epoch": best.epoch,
+        "stopped": stopped or "fitted in one pass",
+        **{
+            side: metrics.classification_metrics(dataset.truth[getattr(split, side)], probabilities, dataset.classes)
+            for side, probabilities in sides.items()
+        },
+    }
+    if place.rank == 0:
+        for name, content in _saved(learner, export=True).items():
+            run.folder.write_bytes(name, content)
+        run.write_predictions(_prediction_table(dataset, split, sides))
+        run.write_metrics(result)
+        run.finish()
+    return result
+
+
+class Feed:
+    """Batches of a dataset for one run: standardised, augmented while training, and this rank's part only."""
+
+    def __init__(
+        self, experiment: Experiment, dataset: Dataset, train: NDArray[np.int64], seed: int, place: Place
+    ) -> None:
+        self.place = place
+        self._experiment = experiment
+        self._dataset = dataset
+        self._train = train
+        self._seed = seed
+        self._lengths = dataset.lengths()
+        self._dims = {name: spec.dim for name, spec in dataset.specs.items()}
+        by_speaker = experiment.data.normalise == "speaker"
+        self._normalisers = {
+            name: fit_normaliser(frames, dataset.subjects, train, by_speaker=by_speaker)
+            for name, frames in dataset.frames.items()
+        }
+
+    def training(self, epoch: int) -> Iterator[Batch]:
+        """One epoch of originals and augmented copies."""
+        config, clip_ids = self._experiment.augment, self._dataset.clip_ids
+        examples = [Example(int(row), 0) for row in self._train]
+        examples += [
+            Example(int(row), copy)
+            for row in self._train
+            for copy in augment.copies(clip_ids[row], self._seed, epoch, config)
+        ]
+        size = self._experiment.training.batch_size
+        order = training_order(
+            examples, clip_ids, self._lengths, seed=self._seed, epoch=epoch, batch_size=size
+        )
+        return self._batches(order, size, epoch)
+
+    def plain(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
+        """Each row once, as it is."""
+        return self._batches(plain_order(rows.tolist(), PREDICTION_BATCH), PREDICTION_BATCH, 0)
+
+    def _batches(self, order: Sequence[Sequence[Example]], batch_size: int, epoch: int) -> Iterator[Batch]:
+        return make_batches(
+            order,
+            lambda example: self._frames(example, epoch),
+            self._dataset.targets,
+            self._dims,
+            batch_size=batch_size,
+            rank=self.place.rank,
+            world=self.place.world,
+        )
+
+    def _frames(self, example: Example, epoch: int) -> Mapping[str, Frames]:
+        dataset, data = self._dataset, self._experiment.data
+        subject = dataset.subjects[example.row]
+        frames = {
+            name: self._normalisers[name](clips[example.row], subject) for name, clips in dataset.frames.items()
+        }
+        if not example.copy:
+            return frames
+        rng = augment.rng_for(self._seed, epoch, dataset.clip_ids[example.row], example.copy)
+        return augment.augment(
+            frames, audio=data.audio, video=data.video, config=self._experiment.augment, rng=rng
+        )
+
+
+def _one_epoch(
+    epoch: int, learner: Learner, feed: Feed, split: Split, learning_rate: float, dataset: Dataset
+) -> dict[str, Any]:
+    """Train, validate, and the record of both."""
+    start_s = time.perf_counter()
+    trained = learner.train_epoch(feed.training(epoch), epoch=epoch, learning_rate=learning_rate)
+    train_s = time.perf_counter() - start_s
+    truth = dataset.truth[split.validation]
+    probabilities = _probabilities(learner, feed, split.validation)
+    return {
+        "epoch": epoch,
+        "learning_rate": learning_rate,
+        **{f"train_{name}" if name != "n_samples" else name: value for name, value in trained.items()},
+        "validation_loss": metrics.nll(truth, probabilities),
+        "validation_uar": metrics.uar(truth, probabilities.argmax(axis=1)),
+        "validation_wa": metrics.wa(truth, probabilities.argmax(axis=1)),
+        "seconds": round(time.perf_counter() - start_s, 4),
+        "samples_per_s": round(trained["n_samples"] / train_s, 2),
+    }
+
+
+def _probabilities(learner: Learner, feed: Feed, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """(len(rows), K) in the order of rows, from all ranks."""
+    own = learner.predict(feed.plain(rows))
+    all_rows = np.concatenate(feed.place.gather(own.rows))
+    all_probabilities = np.concatenate(feed.place.gather(own.probabilities))
+    return all_probabilities[np.argsort(all_rows)]  # rows are sorted, each once
+
+
+def _resume(run: Run, learner: Learner) -> list[dict[str, Any]]:
+    """Load the newest whole checkpoint; the history up to it. Epochs after it are as if never begun."""
+    checkpoint = run.latest_checkpoint()
+    if checkpoint is None:
+        return []
+    _load(learner, checkpoint)
+    return list(checkpoint.state["history"])
+
+
+def _load(learner: Learner, checkpoint: Checkpoint) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in checkpoint.files.items():
+            (Path(folder) / name).write_bytes(content)
+        learner.load(Path(folder))
+
+
+def _saved(learner: Learner, *, export: bool = False) -> dict[str, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        (learner.export if export else learner.save)(Path(folder))
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+
+
+def _write_setup(run: Run, experiment: Experiment, dataset: Dataset, split: Split, place: Place) -> None:
+    run.folder.write_json("experiment.json", experiment.to_json())
+    sides = {
+        side: {
+            "n_clips": len(rows),
+            "subjects": sorted({dataset.subjects[row] for row in rows}),
+        }
+        for side, rows in (("train", split.train), ("validation", split.validation), ("test", split.test))
+    }
+    run.folder.write_json("split.json", {"name": split.name, **sides})
+    framework = FAMILIES[experiment.model.family].framework
+    package = {"sklearn": "scikit-learn"}.get(framework, framework)
+    run.folder.write_json(
+        "environment.json",
+        {
+            "mien": mien.__version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "ray": importlib.metadata.version("ray"),
+            framework: importlib.metadata.version(package),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "workers": place.world,
+        },
+    )
+
+
+def _prediction_table(dataset: Dataset, split: Split, sides: Mapping[str, NDArray[np.float32]]) -> pa.Table:
+    tables = []
+    for side, probabilities in sides.items():
+        rows = getattr(split, side)
+        columns: dict[str, Any] = {
+            "clip_id": [dataset.clip_ids[row] for row in rows],
+            "subject": [dataset.subjects[row] for row in rows],
+            "corpus": [dataset.corpora[row] for row in rows],
+            "side": [side] * len(rows),
+            "truth": dataset.truth[rows],
+        }
+        columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(dataset.classes)}
+        tables.append(pa.table(columns))
+    return pa.concat_tables(tables)
