@@ -1,0 +1,305 @@
+"""The command line. Each command is a function: its annotations and docstring are its help.
+
+Heavy imports stand inside the commands: `mien --help` loads neither ray nor a framework.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from mien.errors import MienError
+from mien.experiment import Experiment
+
+Positional = tyro.conf.Positional
+MISTAKE, OURS, INTERRUPTED = 2, 1, 130  # exit codes: the user's hand, our fault, Ctrl-C
+
+
+def main(argv: Sequence[str]) -> int:
+    """The exit code of a command line."""
+    return _guarded(lambda: _dispatch(list(argv)))
+
+
+def run(experiment: Experiment, argv: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """What a script of experiments/ does: overrides from the command line, train, report; then exit.
+
+    >>> run(Experiment(name="tiny"), ["--training.epochs", "0"])  # doctest: +SKIP
+    """
+    sys.exit(_guarded(lambda: _train(experiment, list(sys.argv[1:] if argv is None else argv), prog)))
+
+
+def _dispatch(argv: list[str]) -> None:
+    if argv[:1] == ["train"] and len(argv) > 1 and not argv[1].startswith("-"):
+        _train(load_experiment(argv[1]), argv[2:], f"mien train {argv[1]}")
+        return
+    if argv == ["--version"]:
+        import mien
+
+        print(f"mien {mien.__version__}")
+        return
+    tyro.extras.subcommand_cli_from_dict(
+        {command.__name__: command for command in COMMANDS},
+        prog="mien",
+        description="Experiments in multimodal emotion recognition, from a laptop to a cluster.",
+        args=argv or ["--help"],
+    )
+
+
+def _guarded(command: Callable[[], None]) -> int:
+    """Runs a command; a user's mistake becomes one line on stderr."""
+    try:
+        command()
+        return 0
+    except MienError as error:
+        print(f"mien: {error}", file=sys.stderr)
+        return MISTAKE
+    except KeyboardInterrupt:
+        print("mien: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `mien corpora | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OURS
+
+
+# ---------------------------------------------------------------------- corpora
+
+
+def corpora(json: bool = False) -> None:
+    """What is supported, with licence, access and expected counts.
+
+    Args:
+        json: Print it as JSON.
+    """
+    from dataclasses import asdict
+
+    from mien.corpora import CORPORA, load
+
+    cards = [load(name).CARD for name in CORPORA]
+    if json:
+        _print_json([asdict(card) for card in cards])
+        return
+    from mien.terminal import table
+
+    table(
+        ["corpus", "clips", "subjects", "labels", "licence", "access"],
+        [[c.name, c.n_clips, c.n_subjects, ", ".join(c.label_sources), c.licence, c.access] for c in cards],
+    )
+
+
+def sample(
+    directory: Annotated[Path, Positional],
+    corpora: tuple[str, ...] = ("ravdess", "cremad"),
+    subjects: int = 4,
+    seed: int = 0,
+) -> None:
+    """Write tiny synthetic corpora in the true on-disk layouts, to try everything without a download.
+
+    Args:
+        directory: Where; one folder a corpus is made in it.
+        corpora: Which.
+        subjects: People in each.
+        seed: Another seed makes other people and other clips.
+    """
+    from mien.corpora.sample import write_sample
+    from mien.terminal import bar
+
+    with bar("synthetic clips") as advance:
+        roots = write_sample(directory, corpora=corpora, n_subjects=subjects, seed=seed, progress=advance)
+    for name, root in roots.items():
+        print(f"{name}: {root}")
+
+
+def verify(corpus: Annotated[str, Positional], root: Annotated[Path, Positional], json: bool = False) -> None:
+    """Is this download complete and intact? Exits 2 where it is not.
+
+    Args:
+        corpus: ravdess or cremad.
+        root: Folder of the download.
+        json: Print the findings as JSON.
+    """
+    from mien.corpora import load
+    from mien.terminal import bar, verification
+
+    module = load(corpus)
+    with bar("files read", enabled=not json) as advance:
+        found = module.verify(root, progress=advance)
+    if json:
+        from dataclasses import asdict
+
+        _print_json({**asdict(found), "intact": found.intact})
+    else:
+        verification(found)
+    if not found.intact:
+        raise SystemExit(MISTAKE)
+
+
+# ---------------------------------------------------------------------- features
+
+
+def prepare(
+    corpus: Annotated[str, Positional],
+    root: Annotated[Path, Positional],
+    store: str = "store",
+    features: tuple[str, ...] = ("egemaps",),
+    facenet_weights: str | None = None,
+    openface: str | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    retry_rejects: bool = False,
+    json: bool = False,
+) -> None:
+    """Raw media to features in the store. Asked again, it extracts only what is missing.
+
+    Args:
+        corpus: ravdess or cremad.
+        root: Folder of the download.
+        store: The feature store: a folder or s3://bucket/prefix.
+        features: egemaps, egemaps-clip, compare-clip, facenet, openface, openface-clip.
+        facenet_weights: For facenet: a file, URL or s3:// of the VGGFace2 weights, or "random" for trials.
+        openface: For openface and openface-clip: a folder of OpenFace CSV files, or one table with a row a clip.
+        workers: Processes that extract; by default one for each core.
+        limit: Only the first so many clips.
+        retry_rejects: Try the clips again that were rejected before.
+        json: Print the summary as JSON.
+    """
+    from dataclasses import asdict
+
+    from mien import preprocess
+    from mien.terminal import prepared
+
+    settings: dict[str, dict[str, Any]] = {name: {} for name in features}
+    if "facenet" in settings and facenet_weights:
+        settings["facenet"] = {"weights": facenet_weights}
+    summary = preprocess.prepare(
+        corpus,
+        root,
+        store,
+        features=list(settings.items()),
+        openface=openface,
+        workers=workers,
+        limit=limit,
+        retry_rejects=retry_rejects,
+    )
+    if json:
+        _print_json(asdict(summary))
+    else:
+        prepared(summary)
+
+
+# ---------------------------------------------------------------------- experiments
+
+
+def train(experiment: Annotated[str, Positional]) -> None:
+    """Train an experiment and report on it. Any field can be set: mien train EXPERIMENT --help.
+
+    Args:
+        experiment: A script of experiments/, or the experiment.json of an earlier run.
+    """
+    # With an EXPERIMENT, _dispatch has taken over before this is reached; here is where its help comes from.
+    raise MienError(f"{experiment}: give the experiment first: mien train EXPERIMENT [overrides]")
+
+
+def load_experiment(path: str) -> Experiment:
+    """The EXPERIMENT of a script, or the experiment of a JSON file."""
+    file = Path(path)
+    if not file.is_file():
+        raise MienError(f"{path}: no such experiment; give a script of experiments/ or an experiment.json")
+    if file.suffix == ".json":
+        try:
+            return Experiment.from_json(json.loads(file.read_text()))
+        except json.JSONDecodeError as error:
+            raise MienError(f"{path}: not JSON ({error})") from None
+    spec = importlib.util.spec_from_file_location("experiment_script", file)
+    if spec is None or spec.loader is None:
+        raise MienError(f"{path}: neither a Python script nor a .json file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    experiment = getattr(module, "EXPERIMENT", None)
+    if not isinstance(experiment, Experiment):
+        raise MienError(f"{path}: defines no EXPERIMENT; see experiments/sync_aug.py for one")
+    return experiment
+
+
+def _train(experiment: Experiment, argv: list[str], prog: str | None) -> None:
+    as_json = "--json" in argv
+    chosen = tyro.cli(
+        Experiment,
+        default=experiment,
+        args=[word for word in argv if word != "--json"],
+        prog=prog,
+        description=experiment.question,
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    from mien import report as reports
+    from mien.launch import launch
+    from mien.terminal import summary_table, training_progress
+
+    with training_progress(quiet=as_json) as progress:
+        series = launch(chosen, progress)
+    if (baseline := series.baseline) is not None:
+        reports.report(baseline)
+    reports.report(series)
+    if as_json:
+        _print_json({"series": series.folder.uri, "metrics": series.folder.read_json("metrics.json")})
+        return
+    summary_table([series] if baseline is None else [series, baseline])
+    print(f"report: {series.folder.path('report.html')}")
+
+
+# ---------------------------------------------------------------------- reports
+
+
+def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> None:
+    """Write the report of each series anew, from its directory alone: no ray, no framework.
+
+    Args:
+        runs: Folders that `mien train` printed.
+        json: Print the metrics as JSON.
+    """
+    from mien import report as reports
+    from mien.runs import Series
+    from mien.terminal import summary_table
+
+    found = [Series.open(uri) for uri in runs]
+    for series in found:
+        reports.report(series)
+    if json:
+        _print_json({series.folder.uri: series.folder.read_json("metrics.json") for series in found})
+        return
+    summary_table(found)
+    for series in found:
+        print(f"report: {series.folder.path('report.html')}")
+
+
+def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comparison")) -> None:
+    """Set series side by side: differences on the same clips, with intervals, and the leakage gap.
+
+    Args:
+        runs: Two or more folders that `mien train` printed; the first is what the others are compared with.
+        out: Folder for compare.html, compare.json and the figure.
+    """
+    from mien import report as reports
+    from mien.runs import Series
+    from mien.terminal import summary_table
+
+    if len(runs) < 2:
+        raise MienError("compare: give two or more folders that `mien train` printed")
+    found = [Series.open(uri) for uri in runs]
+    paths = reports.compare(found, out)
+    summary_table(found)
+    for path in paths:
+        print(path)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str))
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (corpora, sample, verify, prepare, train, report, compare)

@@ -1,0 +1,208 @@
+"""From an Experiment to its Series of runs: read, split, train every (seed, fold) that is not done.
+
+Asking again for the same experiment trains only what is missing, and goes on in the middle of a run that was killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from mien import cluster
+from mien.dataset import Dataset, read_dataset
+from mien.errors import ExperimentError
+from mien.experiment import AugmentConfig, Experiment, LossConfig, SvcConfig, TrainingConfig
+from mien.families import FAMILIES
+from mien.runs import Run, Series
+from mien.splits import Split, make_splits
+from mien.store import FeatureStore
+from mien.training.loop import Place, train_run
+
+Record = Mapping[str, Any]
+
+
+class Progress(NamedTuple):
+    """Called while a series is trained; each may be left as it is. on_start: runs to do, runs in all."""
+
+    on_start: Callable[[Series, int, int], None] = lambda series, to_do, in_all: None
+    on_epoch: Callable[[Run, Record], None] = lambda run, record: None
+    on_run: Callable[[Run, Record], None] = lambda run, metrics: None
+
+
+def launch(experiment: Experiment, progress: Progress = Progress()) -> Series:  # noqa: B008 - a tuple
+    """Train an experiment, and the SVC baseline on the same clips, features and folds beside it.
+
+    Raises StoreError, ExperimentError or LeakError before anything is trained.
+    """
+    dataset = read_dataset(FeatureStore(experiment.execution.store), experiment.data)
+    splits = make_splits(
+        clip_ids=dataset.clip_ids,
+        subjects=dataset.subjects,
+        corpora=dataset.corpora,
+        contents=dataset.contents,
+        classes=dataset.truth,
+        protocol=experiment.protocol,
+    )
+    series = _train_series(experiment, dataset, splits, progress)
+    if experiment.execution.baseline and experiment.model.family != "svc":
+        baseline = _train_series(svc_baseline(experiment), dataset, splits, progress)
+        series.folder.write_json(
+            "baseline.json", {"experiment": baseline.experiment.name, "signature": baseline.signature}
+        )
+    return series
+
+
+def epoch_line(record: Record) -> str:
+    """One epoch in one line of a log."""
+    uar = "  none" if record["validation_uar"] is None else f"{record['validation_uar']:.4f}"
+    return (
+        f"epoch {record['epoch']:3d}  loss {record['train_loss']:.4f}  validation UAR {uar}"
+        f"  {record['samples_per_s']:.0f} clips/s"
+    )
+
+
+def svc_baseline(experiment: Experiment) -> Experiment:
+    """The support vector machine that a model has to beat: same data and protocol, one seed, no augmentation."""
+    return dataclasses.replace(
+        experiment,
+        name=f"{experiment.name}-svc",
+        question=f"What does a support vector machine reach on the features and folds of {experiment.name}?",
+        augment=AugmentConfig(kind="none"),
+        loss=LossConfig(kind="cross-entropy", alpha="balanced"),
+        model=SvcConfig(),
+        training=TrainingConfig(epochs=1),
+        execution=dataclasses.replace(experiment.execution, seeds=(0,), workers=0, min_workers=0, gpu=False),
+    )
+
+
+def _train_series(experiment: Experiment, dataset: Dataset, splits: list[Split], progress: Progress) -> Series:
+    execution = experiment.execution
+    family = FAMILIES[experiment.model.family]
+    if execution.workers and family.framework == "sklearn":
+        raise ExperimentError(f"{experiment.model.family} is fitted in one process: set execution.workers to 0")
+    unknown = set(execution.only_folds) - {split.fold for split in splits}
+    if unknown:
+        raise ExperimentError(f"execution.only_folds names {sorted(unknown)}: there are folds 0 to {len(splits) - 1}")
+    series = Series.create(experiment, experiment.signature(dataset.fingerprints))
+    series.folder.write_json("data.json", {**dataset.summary(), "label_source": experiment.data.label_source})
+    asked = [split for split in splits if not execution.only_folds or split.fold in execution.only_folds]
+    jobs = [(series.run(seed, split.fold), split) for seed in execution.seeds for split in asked]
+    to_do = [(run, split) for run, split in jobs if not run.is_done]
+    progress.on_start(series, len(to_do), len(jobs))
+    train = _train_in_groups if execution.workers else _train_in_parallel if execution.parallel > 1 else _train_here
+    for run, metrics in train(to_do, experiment, dataset, progress):
+        progress.on_run(run, metrics)
+    return series
+
+
+Jobs = list[tuple[Run, Split]]
+Trained = Iterator[tuple[Run, Record]]
+
+
+def _train_here(jobs: Jobs, experiment: Experiment, dataset: Dataset, progress: Progress) -> Trained:
+    """One after the other in this process."""
+    for run, split in jobs:
+        report = lambda record, run=run: progress.on_epoch(run, record)  # noqa: E731
+        yield run, train_run(run, experiment, dataset, split, report=report)
+
+
+def _train_in_parallel(jobs: Jobs, experiment: Experiment, dataset: Dataset, progress: Progress) -> Trained:
+    """Several at a time, each in a Ray worker with one core; the dataset lies once in each node's shared memory."""
+    if not jobs:
+        return
+    import ray
+
+    with cluster.connected():
+        shared = ray.put(dataset)
+        remote = ray.remote(num_cpus=1, num_gpus=float(experiment.execution.gpu), max_retries=2)(train_run)
+        waiting = list(jobs)
+        running: dict[Any, Run] = {}
+        while waiting or running:
+            while waiting and len(running) < experiment.execution.parallel:
+                run, split = waiting.pop(0)
+                running[remote.remote(run, experiment, shared, split)] = run
+            (done, *_), _ = ray.wait(list(running))
+            yield running.pop(done), ray.get(done)
+
+
+def _train_in_groups(jobs: Jobs, experiment: Experiment, dataset: Dataset, progress: Progress) -> Trained:
+    """One after the other, each data-parallel over a Ray Train worker group."""
+    if not jobs:
+        return
+    import ray
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+    execution = experiment.execution
+    elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
+    with cluster.connected():
+        shared = ray.put(dataset)
+        for run, split in jobs:
+            trainer = _trainer(FAMILIES[experiment.model.family].framework)(
+                _worker,
+                train_loop_config={"run": run, "experiment": experiment, "dataset": [shared], "split": split},
+                scaling_config=ScalingConfig(
+                    num_workers=(execution.min_workers, execution.workers) if elastic else execution.workers,
+                    use_gpu=execution.gpu,
+                ),
+                # A fresh name: Ray would silently take up its own state of a run of the same name, and ours is in Run.
+                run_config=RunConfig(
+                    name=f"attempt-{time.time_ns()}",
+                    storage_path=(run.folder / "ray").uri,
+                    failure_config=FailureConfig(max_failures=execution.max_failures),
+                ),
+            )
+            with _explained(run):
+                trainer.fit()
+            (run.folder / "ray").remove()
+            yield run, run.metrics()
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What each worker of a group executes."""
+    import ray
+    import ray.train
+
+    context = ray.train.get_context()
+    world = context.get_world_size()
+    experiment: Experiment = config["experiment"]
+    place = Place(context.get_world_rank(), world, _sum_arrays(experiment) if world > 1 else Place().sum)
+
+    def report(record: dict[str, Any]) -> None:
+        if place.rank == 0:  # Ray brings a worker's output to the driver and to `ray job logs -f`
+            print(epoch_line(record), flush=True)
+        ray.train.report(record)
+
+    train_run(config["run"], experiment, ray.get(config["dataset"][0]), config["split"], place=place, report=report)
+
+
+def _sum_arrays(experiment: Experiment) -> Any:
+    """The framework's sum over all workers."""
+    if FAMILIES[experiment.model.family].framework == "tensorflow":
+        from mien.frameworks import tensorflow
+
+        return tensorflow.sum_arrays
+    raise ExperimentError(f"{experiment.model.family}: no collective for {FAMILIES[experiment.model.family].framework}")
+
+
+def _trainer(framework: str) -> Any:
+    if framework == "tensorflow":
+        from ray.train.tensorflow import TensorflowTrainer
+
+        return TensorflowTrainer
+    from ray.train.torch import TorchTrainer
+
+    return TorchTrainer
+
+
+@contextmanager
+def _explained(run: Run) -> Iterator[None]:
+    """A failed worker group as one sentence; what was trained so far is kept."""
+    from ray.train import TrainingFailedError
+
+    try:
+        yield
+    except TrainingFailedError as error:
+        raise ExperimentError(f"{run.folder}: {error}; the same command goes on from its last epoch") from error
