@@ -22,3 +22,27 @@ $(READY): requirements.lock pyproject.toml
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --override overrides.txt --universal --python-version 3.11 \
 	  --no-emit-index-url --no-annotate --no-header -o requirements.lock
+
+# Sample corpora -> feature store -> sync-aug training -> report, on an embedded Ray. Asked again, it does what is missing.
+QUICKSTART := quickstart
+quickstart: $(READY)
+	@$(BIN)/python experiments/quickstart.py $(QUICKSTART)
+
+# torch and TensorFlow must not meet in one process: a pytest process for each, and one for the rest.
+test: $(READY)
+	$(BIN)/python -m pytest -m "not torch and not tensorflow"
+	$(BIN)/python -m pytest -m torch
+	$(BIN)/python -m pytest -m tensorflow
+
+guards: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONPATH=platform $(BIN)/lint-imports
+	$(BIN)/python -m pytest -q --doctest-modules platform/mien $(DOCTEST_LEFT_OUT)
+
+# Modules that import a framework or a heavy codec as they are imported; their docstrings hold no examples.
+DOCTEST_LEFT_OUT := --ignore=platform/mien/families/lstm_attention.py --ignore=platform/mien/frameworks/tensorflow.py
+
+clean:
+	rm -rf $(VENV) $(QUICKSTART)

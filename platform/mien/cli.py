@@ -239,7 +239,7 @@ def _train(experiment: Experiment, argv: list[str], prog: str | None) -> None:
     )
     from mien import report as reports
     from mien.launch import launch
-    from mien.terminal import summary_table, training_progress
+    from mien.terminal import summaries, training_progress
 
     with training_progress(quiet=as_json) as progress:
         series = launch(chosen, progress)
@@ -249,7 +249,7 @@ def _train(experiment: Experiment, argv: list[str], prog: str | None) -> None:
     if as_json:
         _print_json({"series": series.folder.uri, "metrics": series.folder.read_json("metrics.json")})
         return
-    summary_table([series] if baseline is None else [series, baseline])
+    summaries([series] if baseline is None else [series, baseline])
     print(f"report: {series.folder.path('report.html')}")
 
 
@@ -265,7 +265,7 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
     """
     from mien import report as reports
     from mien.runs import Series
-    from mien.terminal import summary_table
+    from mien.terminal import summaries
 
     found = [Series.open(uri) for uri in runs]
     for series in found:
@@ -273,7 +273,7 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
     if json:
         _print_json({series.folder.uri: series.folder.read_json("metrics.json") for series in found})
         return
-    summary_table(found)
+    summaries(found)
     for series in found:
         print(f"report: {series.folder.path('report.html')}")
 
@@ -287,13 +287,13 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comp
     """
     from mien import report as reports
     from mien.runs import Series
-    from mien.terminal import summary_table
+    from mien.terminal import summaries
 
     if len(runs) < 2:
         raise MienError("compare: give two or more folders that `mien train` printed")
     found = [Series.open(uri) for uri in runs]
     paths = reports.compare(found, out)
-    summary_table(found)
+    summaries(found)
     for path in paths:
         print(path)
 

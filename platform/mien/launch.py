@@ -57,11 +57,10 @@ def launch(experiment: Experiment, progress: Progress = Progress()) -> Series:  
 
 def epoch_line(record: Record) -> str:
     """One epoch in one line of a log."""
-    uar = "  none" if record["validation_uar"] is None else f"{record['validation_uar']:.4f}"
-    return (
-        f"epoch {record['epoch']:3d}  loss {record['train_loss']:.4f}  validation UAR {uar}"
-        f"  {record['samples_per_s']:.0f} clips/s"
+    loss, uar = (
+        "undefined" if record[key] is None else f"{record[key]:.4f}" for key in ("train_loss", "validation_uar")
     )
+    return f"epoch {record['epoch']:3d}  loss {loss}  validation UAR {uar}  {record['samples_per_s']:.0f} clips/s"
 
 
 def svc_baseline(experiment: Experiment) -> Experiment:
@@ -71,7 +70,7 @@ def svc_baseline(experiment: Experiment) -> Experiment:
         name=f"{experiment.name}-svc",
         question=f"What does a support vector machine reach on the features and folds of {experiment.name}?",
         augment=AugmentConfig(kind="none"),
-        loss=LossConfig(kind="cross-entropy", alpha="balanced"),
+        loss=LossConfig(kind="cross-entropy", label_smoothing=0.0),
         model=SvcConfig(),
         training=TrainingConfig(epochs=1),
         execution=dataclasses.replace(experiment.execution, seeds=(0,), workers=0, min_workers=0, gpu=False),
@@ -115,7 +114,7 @@ def _train_in_parallel(jobs: Jobs, experiment: Experiment, dataset: Dataset, pro
         return
     import ray
 
-    with cluster.connected():
+    with cluster.connected(workers=experiment.execution.workers or experiment.execution.parallel):
         shared = ray.put(dataset)
         remote = ray.remote(num_cpus=1, num_gpus=float(experiment.execution.gpu), max_retries=2)(train_run)
         waiting = list(jobs)
@@ -137,7 +136,7 @@ def _train_in_groups(jobs: Jobs, experiment: Experiment, dataset: Dataset, progr
 
     execution = experiment.execution
     elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
-    with cluster.connected():
+    with cluster.connected(workers=experiment.execution.workers or experiment.execution.parallel):
         shared = ray.put(dataset)
         for run, split in jobs:
             trainer = _trainer(FAMILIES[experiment.model.family].framework)(

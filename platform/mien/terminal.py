@@ -14,11 +14,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     from mien.corpora import Verification
     from mien.launch import Progress as TrainingProgress
+    from mien.preprocess import Prepared
     from mien.runs import Series
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
 LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal to draw a bar on
+LOG_EVERY_EPOCHS = 10
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -50,3 +52,73 @@ def bar(what: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], Non
     with Progress(*columns, console=ERR) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def verification(found: Verification) -> None:
+    """Counts against the published ones, then what was noticed, worst first."""
+    table(
+        [found.corpus, "found", "published"],
+        [[part, n_found, published] for part, (n_found, published) in found.counts.items()],
+    )
+    order = {"error": 0, "warning": 1, "info": 2}
+    for finding in sorted(found.findings, key=lambda finding: order[finding.severity]):
+        OUT.print(f"{finding.severity}: {finding.what}: {finding.path} {finding.detail}".rstrip(), markup=False)
+    OUT.print("intact" if found.intact else "NOT intact: see the errors above")
+
+
+def prepared(summary: Prepared) -> None:
+    """Rows and rejects of each feature, and why clips were rejected."""
+    rows = [
+        [feature.name, feature.n_rows, feature.n_rejects, feature.n_extracted, feature.folder]
+        for feature in summary.features
+    ]
+    table([summary.corpus, "rows", "rejects", "extracted now", "in " + summary.store], rows)
+    if summary.n_import_rejects:
+        OUT.print(f"{summary.n_import_rejects} files became no clip: see {summary.corpus}/rejects.parquet")
+    for feature in summary.features:
+        for reason, n_clips in sorted(feature.reasons.items(), key=lambda item: -item[1]):
+            OUT.print(f"{feature.name}: {n_clips} clips rejected: {reason}", markup=False)
+
+
+def summaries(found: Sequence[Series]) -> None:
+    """The headline of each series, side by side."""
+    from mien.report import summary_rows
+
+    columns = [dict(summary_rows(series)) for series in found]
+    names = dict.fromkeys(name for column in columns for name in column)
+    table(
+        ["", *(series.experiment.name for series in found)],
+        [[name, *(column.get(name, "") for column in columns)] for name in names],
+    )
+
+
+@contextmanager
+def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
+    """What `launch` tells while it trains: a bar in a terminal, a line a run in a log."""
+    from mien.launch import Progress as Told
+    from mien.launch import epoch_line
+
+    if quiet:
+        yield Told()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[last]}"), console=ERR, disable=not ERR.is_terminal) as progress:
+        tasks: dict[str, Any] = {}
+
+        def on_start(series: Series, to_do: int, in_all: int) -> None:
+            ERR.print(f"{series.experiment.name}: {in_all} runs, {in_all - to_do} of them done; {series.folder}", soft_wrap=True)
+            tasks["runs"] = progress.add_task(series.experiment.name, total=in_all, completed=in_all - to_do, last="")
+
+        def on_epoch(run: Any, record: Any) -> None:
+            line = f"seed {run.seed} fold {run.fold}  {epoch_line(record)}"
+            progress.update(tasks["runs"], last=line)
+            if not ERR.is_terminal and record["epoch"] % LOG_EVERY_EPOCHS == 0:
+                ERR.print(line, soft_wrap=True)
+
+        def on_run(run: Any, metrics: Any) -> None:
+            progress.advance(tasks["runs"])
+            uar = metrics["test"]["uar"]
+            score = "no test clips" if uar is None else f"test UAR {uar:.4f}"
+            ERR.print(f"seed {run.seed} fold {run.fold}: {score}; {metrics['stopped']}", soft_wrap=True)
+
+        yield Told(on_start, on_epoch, on_run)

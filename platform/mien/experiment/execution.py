@@ -23,6 +23,8 @@ class ExecutionConfig:
     """Ray Train workers of one run. 0: in this process, no worker group (fastest for small data)."""
     min_workers: int = 0
     """With workers above it: elastic, goes on with as few as this when nodes are lost. 0: not elastic."""
+    max_failures: int = 3
+    """Worker groups that may be lost and restarted from the last epoch before a run gives up."""
     gpu: bool = False
     """One GPU for each worker."""
     parallel: int = 1

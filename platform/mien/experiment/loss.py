@@ -15,9 +15,9 @@ class LossConfig:
     kind: Literal["focal", "cross-entropy"] = "focal"
     gamma: float = 2.0
     """focal: how strongly easy examples are turned down; 0 is cross-entropy."""
-    alpha: Literal["none", "balanced"] | tuple[float, ...] = "none"
+    alpha: Literal["none", "balanced"] | tuple[float, ...] = "balanced"
     """Weight by class: none, balanced (inverse frequency in the training split, mean 1), or one number a class."""
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     """Share of the target spread evenly over the classes."""
 
     def __post_init__(self) -> None:

@@ -13,23 +13,33 @@ class LstmAttentionConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     family: Literal["lstm_attention"] = "lstm_attention"
-    conv_filters: int = 64
-    """Filters of the Conv1D before the BiLSTM of what is heard; 0 leaves it out."""
+    step_s: float = 0.3
+    """One clock for all sequences: each is read at this step, in seconds. 0 reads every frame."""
+    conv_filters: int = 0
+    """Filters of a Conv1D before the BiLSTM of what is heard; 0 leaves it out."""
     conv_kernel: int = 3
     lstm_units: int = 64
     """Units of the LSTM in each direction."""
     row_units: int = 128
     """Units of the dense layer that reads an input of one row a clip instead of a sequence."""
     dense_units: int = 128
-    dropout: float = 0.5
-    input_noise: float = 0.0
-    """Standard deviation of Gaussian noise on standardised inputs while training."""
+    """Units of the dense layer over all inputs together."""
+    dropout: float = 0.4
+    """Of the inputs' vectors and of the dense layer."""
+    row_dropout: float = 0.1
+    """Of the columns of an input of one row a clip; half of them where there are more than a thousand."""
+    input_noise: float = 0.2
+    """Standard deviation of Gaussian noise on the standardised inputs while training."""
+    auxiliary: float = 0.5
+    """With several inputs: weight of the loss of each one's own prediction, which is averaged into the joint one."""
     norm: Literal["layer", "batch", "none"] = "layer"
-    """Normalisation of the head. batch uses each worker's own part of the batch."""
+    """Normalisation of the vectors. batch uses each worker's own part of the batch."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout is {self.dropout}: from 0 to below 1")
+        if self.step_s < 0:
+            raise ValueError(f"model.step_s is {self.step_s}: seconds, 0 or more")
         for name in ("conv_kernel", "lstm_units", "row_units", "dense_units"):
             if getattr(self, name) < 1:
                 raise ValueError(f"model.{name} is {getattr(self, name)}: at least 1")

@@ -12,23 +12,27 @@ class TrainingConfig:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    epochs: int = 40
+    epochs: int = 25
     """Epochs at most."""
     patience: int = 10
     """Stop after so many epochs without a better validation UAR."""
     batch_size: int = 32
     """Clips a step over all workers together: the same number, the same model, whatever the number of workers."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     schedule: Literal["constant", "cosine"] = "cosine"
     """cosine: from learning_rate down to 0 over all epochs."""
-    weight_decay: float = 1e-4
+    weight_decay: float = 1e-2
     """AdamW, Loshchilov & Hutter 2019."""
-    clip_norm: float = 1.0
+    clip_norm: float = 5.0
     """Largest norm of the gradient of a step; 0 leaves it alone."""
+    average: float = 0.98
+    """Decay a step of the moving average of the weights, which is what is validated, tested and kept; 0: no average."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training.{name} is {getattr(self, name)}: at least 1")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"training.average is {self.average}: from 0 to below 1")
         if self.learning_rate <= 0:
             raise ValueError(f"training.learning_rate is {self.learning_rate}: above 0")

@@ -1,14 +1,16 @@
 """LSTM with temporal attention (system S1), in Keras 3 on TensorFlow.
 
-Each sequence: Conv1D (what is heard only) -> BiLSTM -> attention over time. Each whole-clip row: a dense layer. The
-vectors are joined by a dense head. Unlike the original, the attention has no bias per time step, which could not
-take clips of other lengths, and padding and unseen frames are masked before its softmax; an input that is missing
-altogether contributes a zero vector.
+Each sequence: Conv1D (what is heard only, if asked for) -> BiLSTM -> attention over time. Each whole-clip row: a dense
+layer. The vectors are joined by a dense head; each also predicts by itself, and the predictions are averaged. Unlike
+the original, the attention has no bias per time step, which could not take clips of other lengths, and padding and
+unseen frames are masked before its softmax; an input that is missing altogether contributes a zero vector.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,118 +24,167 @@ import tensorflow as tf
 from keras import layers, ops
 
 from mien.batches import Batch, stable_seed
-from mien.experiment import LossConfig, LstmAttentionConfig
+from mien.experiment import Experiment, LstmAttentionConfig
 from mien.families import Predictions, Task
+from mien.features import FeatureSpec
 from mien.losses import EPSILON
 
-JOINT = "logits"
+JOINT = "joint"
 FARTHEST = -1e9  # logit of a masked frame: its share of a float32 softmax is exactly 0
+WIDE_ROW, WIDE_ROW_DROPOUT = 1000, 0.5  # ComParE's 6,373 columns say much the same several times over
 
 
 class LstmAttention:
-    """The learner: model, loss, optimiser and the step that all workers take together."""
+    """The learner: a graph with this run's weights in it. Learners that live at a time never share one; a new one
+    takes over the graph of one that is gone, since tracing takes longer than many an epoch."""
 
     def __init__(self, task: Task) -> None:
-        config = task.experiment.model
-        if not isinstance(config, LstmAttentionConfig):
-            raise TypeError(f"LstmAttention is built from a LstmAttentionConfig, not {type(config).__name__}")
+        if not isinstance(task.experiment.model, LstmAttentionConfig):
+            raise TypeError(f"not a configuration of LstmAttention: {task.experiment.model}")
         framework.configure()
-        self._sum = framework.Sum()
-        self._task = task
-        keras.utils.set_random_seed(stable_seed("weights", task.seed) % 2**32)
-        self._model = build_model(task, config)
-        training = task.experiment.training
-        self._optimizer = keras.optimizers.AdamW(
-            training.learning_rate,
-            weight_decay=training.weight_decay,
-            global_clipnorm=training.clip_norm or None,
-        )
-        self._optimizer.build(self._model.trainable_variables)
-        self._auxiliary = config.auxiliary
-        signature = self._signature(task)
-        self._train_step = tf.function(self._step, input_signature=signature)
-        self._predict_step = tf.function(self._probabilities, input_signature=signature[:1])
+        self._seed = task.seed
+        key = repr([task.experiment.to_json() | {"execution": None}, task.specs, task.classes])
+        if key not in _idle:
+            _idle.clear()  # of another experiment: no longer wanted
+        graphs = _idle.setdefault(key, [])
+        self._graph = graphs.pop() if graphs else _Graph(task)
+        weakref.finalize(self, graphs.append, self._graph)
+        self._graph.reset(task)
 
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int, learning_rate: float) -> dict[str, float]:
-        self._optimizer.learning_rate.assign(learning_rate)
-        self._reseed(epoch)
+        self._graph.optimizer.learning_rate.assign(learning_rate)
+        self._graph.reseed("dropout", self._seed, epoch, framework.place()[0])
         loss, n_samples = 0.0, 0.0
         for batch in batches:
-            loss += self._train_step(_inputs(batch), batch.targets, batch.weights, batch.total_weight) * batch.total_weight
+            mean = self._graph.train_step(_inputs(batch), batch.targets, batch.weights, batch.total_weight)
+            loss += mean * batch.total_weight
             n_samples += batch.total_weight
         return {"loss": float(loss) / n_samples, "n_samples": int(n_samples)}
 
     def predict(self, batches: Iterable[Batch]) -> Predictions:
         probabilities, rows = [], []
-        for batch in batches:
-            real = batch.rows >= 0
-            probabilities.append(self._predict_step(_inputs(batch)).numpy()[real])
-            rows.append(batch.rows[real])
+        with self._graph.averaged():
+            for batch in batches:
+                real = batch.rows >= 0
+                probabilities.append(self._graph.predict_step(_inputs(batch)).numpy()[real])
+                rows.append(batch.rows[real])
         return Predictions(np.concatenate(probabilities), np.concatenate(rows))
 
     def save(self, folder: Path) -> None:
-        arrays = {f"{i:04d}": variable.numpy() for i, variable in enumerate(self._variables())}
+        arrays = {f"{i:04d}": variable.numpy() for i, variable in enumerate(self._graph.variables())}
         np.savez(folder / "learner.npz", **arrays)
 
     def load(self, folder: Path) -> None:
         with np.load(folder / "learner.npz") as arrays:
-            for i, variable in enumerate(self._variables()):
+            for i, variable in enumerate(self._graph.variables()):
                 variable.assign(arrays[f"{i:04d}"])
 
     def export(self, folder: Path) -> None:
-        self._model.save(folder / "model_best.keras")
+        with self._graph.averaged():
+            self._graph.model.save(folder / "model_best.keras")
 
-    def _variables(self) -> list[Any]:
-        return [*self._model.weights, *self._optimizer.variables]
 
-    def _reseed(self, epoch: int) -> None:
-        """Dropout and noise depend on (seed, epoch, rank) and not on what was drawn before: a resumed run repeats."""
-        rank, _ = framework.place()
-        for i, layer in enumerate(self._model.layers):
-            if hasattr(layer, "seed_generator"):
-                state = stable_seed("dropout", self._task.seed, epoch, rank, i) % 2**32
-                layer.seed_generator.state.assign(np.array([state, 0], np.uint32))
+class _Graph:
+    """Model, optimiser, and the two steps as TensorFlow traced them."""
 
-    def _step(self, inputs: dict[str, Any], targets: Any, weights: Any, total_weight: Any) -> Any:
-        """One step on the global batch; returns its mean loss."""
-        with tf.GradientTape() as tape:
-            logits = self._model(inputs, training=True)
-            loss = self._loss(targets, logits.pop(JOINT))
-            for single in logits.values():
-                loss += self._auxiliary * self._loss(targets, single) / len(logits)
-            loss = tf.reduce_sum(weights * loss) / total_weight
-        gradients = tape.gradient(loss, self._model.trainable_variables)
-        total, *gradients = self._sum([loss, *gradients])
-        self._optimizer.apply_gradients(zip(gradients, self._model.trainable_variables))
-        return total
-
-    def _probabilities(self, inputs: dict[str, Any]) -> Any:
-        return tf.nn.softmax(self._model(inputs, training=False)[JOINT])
-
-    def _loss(self, targets: Any, logits: Any) -> Any:
-        """(b,) of `mien.losses.focal_loss`, against which a test holds it."""
-        config: LossConfig = self._task.experiment.loss
-        n_classes = len(self._task.classes)
-        targets = targets * (1 - config.label_smoothing) + config.label_smoothing / n_classes
-        probabilities = tf.clip_by_value(tf.nn.softmax(logits), EPSILON, 1 - EPSILON)
-        terms = -targets * tf.math.log(probabilities) * self._task.class_weights
-        if config.kind == "focal":
-            terms *= (1 - probabilities) ** config.gamma
-        return tf.reduce_sum(terms, axis=-1)
-
-    def _signature(self, task: Task) -> list[Any]:
-        """Any number of rows and frames: one graph serves all batches."""
-        inputs: dict[str, Any] = {}
+    def __init__(self, task: Task) -> None:
+        self._experiment: Experiment = task.experiment
+        self._sum = framework.Sum()
+        training = task.experiment.training
+        self.model = build_model(task)
+        self._weights = self.model.trainable_variables
+        self._class_weights = tf.Variable(task.class_weights, trainable=False)
+        self.optimizer = keras.optimizers.AdamW(
+            training.learning_rate,
+            weight_decay=training.weight_decay,
+            global_clipnorm=training.clip_norm or None,
+        )
+        self.optimizer.build(self._weights)
+        self._average = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
+        inputs: dict[str, Any] = {}  # any number of rows and frames: one trace serves all batches
         for name, spec in task.specs.items():
             inputs[_values(name)] = tf.TensorSpec((None, None, spec.dim), tf.float32)
             inputs[_mask(name)] = tf.TensorSpec((None, None), tf.bool)
         targets = tf.TensorSpec((None, len(task.classes)), tf.float32)
-        return [inputs, targets, tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)]
+        weights, total = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)
+        self.train_step = tf.function(self._step, input_signature=[inputs, targets, weights, total])
+        self.predict_step = tf.function(self._probabilities, input_signature=[inputs])
+
+    def reset(self, task: Task) -> None:
+        """As new: initial weights by the seed, an optimiser that has seen nothing."""
+        keras.utils.set_random_seed(stable_seed("weights", task.seed) % 2**32)
+        self.model.set_weights(keras.models.clone_model(self.model).get_weights())
+        for variable in self.optimizer.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+        for average, weight in zip(self._average, self._weights):
+            average.assign(weight)
+        self._class_weights.assign(task.class_weights)
+
+    def reseed(self, *parts: object) -> None:
+        """Dropout and noise depend on (seed, epoch, rank), not on what was drawn before: a resumed run repeats."""
+        for i, layer in enumerate(self.model.layers):
+            if hasattr(layer, "seed_generator"):
+                state = stable_seed(*parts, i) % 2**32
+                layer.seed_generator.state.assign(np.array([state, 0], np.uint32))
+
+    def variables(self) -> list[Any]:
+        """All that a checkpoint holds, in a fixed order."""
+        return [*self.model.weights, *self._average, *self.optimizer.variables]
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The moving average in the model's place, and the live weights back afterwards."""
+        live = [weight.numpy() for weight in self._weights]
+        if self._experiment.training.average:
+            for weight, average in zip(self._weights, self._average):
+                weight.assign(average)
+        try:
+            yield
+        finally:
+            for weight, value in zip(self._weights, live):
+                weight.assign(value)
+
+    def _step(self, inputs: dict[str, Any], targets: Any, weights: Any, total_weight: Any) -> Any:
+        """One step on the global batch; returns its mean loss."""
+        with tf.GradientTape() as tape:
+            logits = self.model(inputs, training=True)
+            loss = self.loss(targets, logits[JOINT])
+            for name, single in logits.items():
+                if name != JOINT:
+                    loss += self._experiment.model.auxiliary * self.loss(targets, single)
+            loss = tf.reduce_sum(weights * loss) / total_weight
+        total, *gradients = self._sum([loss, *tape.gradient(loss, self._weights)])
+        self.optimizer.apply_gradients(zip(gradients, self._weights))
+        # Short memory at first, so that the initial weights are soon forgotten.
+        step = tf.cast(self.optimizer.iterations, tf.float32)
+        decay = tf.minimum(self._experiment.training.average, (1 + step) / (10 + step))
+        for average, weight in zip(self._average, self._weights):
+            average.assign(decay * average + (1 - decay) * weight)
+        return total
+
+    def _probabilities(self, inputs: dict[str, Any]) -> Any:
+        """Softmax of the mean log-probability of all heads."""
+        logits = self.model(inputs, training=False)
+        return tf.nn.softmax(tf.add_n([tf.nn.log_softmax(each) for each in logits.values()]) / len(logits))
+
+    def loss(self, targets: Any, logits: Any) -> Any:
+        """(b,) of `mien.losses.focal_loss`, against which a test holds it."""
+        config = self._experiment.loss
+        targets = targets * (1 - config.label_smoothing) + config.label_smoothing / targets.shape[-1]
+        probabilities = tf.clip_by_value(tf.nn.softmax(logits), EPSILON, 1 - EPSILON)
+        terms = -targets * tf.math.log(probabilities) * self._class_weights
+        if config.kind == "focal":
+            terms *= (1 - probabilities) ** config.gamma
+        return tf.reduce_sum(terms, axis=-1)
 
 
-def build_model(task: Task, config: LstmAttentionConfig) -> keras.Model:
-    """Inputs: for each feature its values (b, T, D) and mask (b, T). Outputs: logits (b, K), the joint
-    ones and, where there is an auxiliary loss, each input's own."""
+_idle: dict[str, list[_Graph]] = {}  # by what they were traced for: anything but seed and fold
+
+
+def build_model(task: Task) -> keras.Model:
+    """Inputs: for each feature its values (b, T, D) and mask (b, T). Outputs: logits (b, K), the joint ones and, where
+    there are several inputs and an auxiliary loss, each input's own."""
+    config: Any = task.experiment.model
     inputs: dict[str, Any] = {}
     vectors: dict[str, Any] = {}
     for name, spec in task.specs.items():
@@ -142,37 +193,36 @@ def build_model(task: Task, config: LstmAttentionConfig) -> keras.Model:
         inputs |= {_values(name): values, _mask(name): mask}
         noisy = layers.GaussianNoise(config.input_noise)(values) if config.input_noise else values
         if spec.hop_s is None:
-            vector = _read_row(noisy, mask, config)
+            vector = _read_row(noisy, mask, spec, config)
         else:
             heard = name in task.experiment.data.audio
-            vector = _read_sequence(noisy, mask, config, config.conv_filters if heard else 0)
-        vectors[name] = _Present()([layers.Dropout(config.dropout)(vector), mask])
-    together = list(vectors.values())
-    joint = layers.Concatenate()(together) if len(together) > 1 else together[0]
-    joint = layers.Dense(config.dense_units)(joint)
-    joint = layers.Dropout(config.dropout)(layers.ReLU()(_normalised(joint, config)))
-    logits = layers.Dense(len(task.classes))(joint)
-    if not config.auxiliary:
-        return keras.Model(inputs, {JOINT: logits})
-    single = {f"{name}_logits": layers.Dense(len(task.classes))(vector) for name, vector in vectors.items()}
-    return keras.Model(inputs, {JOINT: layers.Add()([logits, *single.values()]), **single})
+            vector = _read_sequence(noisy, mask, spec, config, config.conv_filters if heard else 0)
+        vectors[name] = Present()([layers.Dropout(config.dropout)(vector), mask])
+    several = len(vectors) > 1
+    together = layers.Concatenate()(list(vectors.values())) if several else vectors[name]
+    joint = layers.ReLU()(_normalised(layers.Dense(config.dense_units)(together), config))
+    logits = {JOINT: layers.Dense(len(task.classes))(layers.Dropout(config.dropout)(joint))}
+    if several and config.auxiliary:
+        logits |= {name: layers.Dense(len(task.classes))(vector) for name, vector in vectors.items()}
+    return keras.Model(inputs, logits)
 
 
-def _read_sequence(values: Any, mask: Any, config: LstmAttentionConfig, conv_filters: int) -> Any:
-    x = _Masked()([values, mask])
+def _read_sequence(values: Any, mask: Any, spec: FeatureSpec, config: LstmAttentionConfig, conv_filters: int) -> Any:
+    stride = max(1, round(config.step_s / spec.hop_s)) if spec.hop_s else 1
+    if stride > 1:
+        values, mask = EveryNth(stride)(values), EveryNth(stride)(mask)
+    x = Masked()([values, mask])
     if conv_filters:
         x = layers.Conv1D(conv_filters, config.conv_kernel, padding="same", activation="relu")(x)
-        x = _Masked()([x, mask])
+        x = Masked()([x, mask])
     x = layers.Bidirectional(layers.LSTM(config.lstm_units, return_sequences=True))(x, mask=mask)
-    vector = Attention(config.lstm_units)([x, mask])
-    if config.pooling == "attention+statistics":
-        vector = layers.Concatenate()([vector, Statistics()([x, mask])])
-    return _normalised(vector, config)
+    return _normalised(Attention(config.lstm_units)([x, mask]), config)
 
 
-def _read_row(values: Any, mask: Any, config: LstmAttentionConfig) -> Any:
-    row = layers.GlobalAveragePooling1D()(_Masked()([values, mask]))  # of a single row: the row
-    row = layers.Dropout(config.row_dropout)(row) if config.row_dropout else row
+def _read_row(values: Any, mask: Any, spec: FeatureSpec, config: LstmAttentionConfig) -> Any:
+    row = layers.GlobalAveragePooling1D()(Masked()([values, mask]))  # of a single row: the row
+    dropout = WIDE_ROW_DROPOUT if spec.dim > WIDE_ROW else config.row_dropout
+    row = layers.Dropout(dropout)(row) if config.row_dropout else row
     return layers.ReLU()(_normalised(layers.Dense(config.row_units)(row), config))
 
 
@@ -212,20 +262,22 @@ class Attention(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mien")
-class Statistics(layers.Layer):
-    """Mean and standard deviation over valid frames, (b, T, D) and mask (b, T) to (b, 2D)."""
+class EveryNth(layers.Layer):
+    """Frames 0, n, 2n, ... of (b, T, ...)."""
 
-    def call(self, inputs: Any) -> Any:
-        x, mask = inputs
-        weights = ops.cast(mask, x.dtype)[..., None]
-        count = ops.maximum(ops.sum(weights, axis=1), 1.0)
-        mean = ops.sum(x * weights, axis=1) / count
-        variance = ops.sum(ops.square(x - mean[:, None]) * weights, axis=1) / count
-        return ops.concatenate([mean, ops.sqrt(variance + 1e-5)], axis=-1)
+    def __init__(self, n: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n = n
+
+    def call(self, x: Any) -> Any:
+        return x[:, :: self.n]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "n": self.n}
 
 
 @keras.saving.register_keras_serializable("mien")
-class _Masked(layers.Layer):
+class Masked(layers.Layer):
     """Zeros where the mask is False: padding must not reach its neighbours through a convolution or through noise."""
 
     def call(self, inputs: Any) -> Any:
@@ -234,7 +286,7 @@ class _Masked(layers.Layer):
 
 
 @keras.saving.register_keras_serializable("mien")
-class _Present(layers.Layer):
+class Present(layers.Layer):
     """The vector of an input (b, D), or zeros where the clip has no valid frame of it."""
 
     def call(self, inputs: Any) -> Any:

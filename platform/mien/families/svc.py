@@ -7,6 +7,7 @@ deviation over its valid frames.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,6 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
@@ -22,12 +22,11 @@ from mien.batches import Batch
 from mien.experiment import SvcConfig
 from mien.families import Predictions, Task
 
-CALIBRATION_FOLDS = 5  # inside the training rows, for Platt's sigmoid; what LIBSVM's own probabilities use
 FLOOR = 1e-6  # keeps one member's certainty of "impossible" from silencing all others in a product
 
 
 class _Fitted(NamedTuple):
-    """A fitted member: its training rows, the width of its kernel, and the calibrated machine over both."""
+    """A fitted member: its training rows, the width of its kernel, and the machine over both."""
 
     rows: NDArray[np.float64]
     gamma: float
@@ -72,12 +71,16 @@ class Svc:
         joblib.dump(self._fitted, folder / "model_best.joblib")
 
     def _fit(self, rows: NDArray[np.float64], truth: NDArray[np.int64], weights: dict[int, float]) -> _Fitted:
-        """The kernel is computed once by BLAS: the same machine as SVC(kernel="rbf", gamma="scale"), sooner."""
+        """The kernel is computed once by BLAS: the same machine as SVC(kernel="rbf", gamma="scale"), sooner.
+
+        Probabilities are LIBSVM's, Platt's sigmoid for each pair of classes and then Wu, Lin & Weng 2004. scikit-learn
+        means to drop them in 1.11 for one sigmoid a class, which made a late fusion worse (docs/lab-log.md).
+        """
         gamma = 1.0 / (rows.shape[1] * max(rows.var(), FLOOR))
-        machine = CalibratedClassifierCV(
-            SVC(C=self._c, kernel="precomputed", class_weight=weights), ensemble=False, cv=CALIBRATION_FOLDS
-        )
-        return _Fitted(rows, gamma, machine.fit(rbf_kernel(rows, gamma=gamma), truth))
+        machine = SVC(C=self._c, kernel="precomputed", class_weight=weights, probability=True, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            return _Fitted(rows, gamma, machine.fit(rbf_kernel(rows, gamma=gamma), truth))
 
     def _probabilities(self, rows: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
         """(N, K); a class that the training rows lack has probability 0."""

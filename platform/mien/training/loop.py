@@ -7,6 +7,7 @@ epoch, validation, history, checkpoint, stop, test, DONE. Rank 0 alone writes.
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import os
 import platform
 import tempfile
@@ -37,11 +38,11 @@ PREDICTION_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which worker this is. gather: brings every rank's array to all, by rank."""
+    """Which worker this is. sum: an array's element-wise sum over all workers."""
 
     rank: int = 0
     world: int = 1
-    gather: Callable[[NDArray[Any]], list[NDArray[Any]]] = staticmethod(lambda array: [array])
+    sum: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda array: array
 
 
 def train_run(
@@ -187,21 +188,27 @@ def _one_epoch(
     return {
         "epoch": epoch,
         "learning_rate": learning_rate,
-        **{f"train_{name}" if name != "n_samples" else name: value for name, value in trained.items()},
-        "validation_loss": metrics.nll(truth, probabilities),
-        "validation_uar": metrics.uar(truth, probabilities.argmax(axis=1)),
-        "validation_wa": metrics.wa(truth, probabilities.argmax(axis=1)),
+        "train_loss": _or_none(trained["loss"]),
+        "n_samples": trained["n_samples"],
+        "validation_loss": _or_none(metrics.nll(truth, probabilities)),
+        "validation_uar": _or_none(metrics.uar(truth, probabilities)),
+        "validation_wa": _or_none(metrics.wa(truth, probabilities)),
         "seconds": round(time.perf_counter() - start_s, 4),
         "samples_per_s": round(trained["n_samples"] / train_s, 2),
     }
 
 
+def _or_none(value: float) -> float | None:
+    """JSON has no NaN, and a score that could not be computed must not look like one."""
+    return None if math.isnan(value) else value
+
+
 def _probabilities(learner: Learner, feed: Feed, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(len(rows), K) in the order of rows, from all ranks."""
+    """(len(rows), K) in the order of rows, sorted, on every rank: each fills its own rows, the sum is the whole."""
     own = learner.predict(feed.plain(rows))
-    all_rows = np.concatenate(feed.place.gather(own.rows))
-    all_probabilities = np.concatenate(feed.place.gather(own.probabilities))
-    return all_probabilities[np.argsort(all_rows)]  # rows are sorted, each once
+    probabilities = np.zeros((len(rows), own.probabilities.shape[1]), np.float32)
+    probabilities[np.searchsorted(rows, own.rows)] = own.probabilities
+    return feed.place.sum(probabilities)
 
 
 def _resume(run: Run, learner: Learner) -> list[dict[str, Any]]:

@@ -32,10 +32,10 @@ def best_epoch(history: History) -> int:
 
     An epoch without a score never wins, unless none has one: then the last. 0 before the first epoch.
     """
-    scored = [r for r in history if r["validation_uar"] is not None and not math.isnan(r["validation_uar"])]
+    scored = [r for r in history if r["validation_uar"] is not None]
     if not scored:
         return int(history[-1]["epoch"]) if history else 0
-    return int(max(scored, key=lambda r: (r["validation_uar"], -(r["validation_loss"] or 0.0), -r["epoch"]))["epoch"])
+    return int(max(scored, key=lambda r: (r["validation_uar"], -(r["validation_loss"]), -r["epoch"]))["epoch"])
 
 
 def stop_reason(history: History, config: TrainingConfig) -> str | None:

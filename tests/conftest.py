@@ -1,0 +1,32 @@
+"""Fixtures for all tests. The first import of any test module must not decide a framework's threads or devices."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# One thread: two cores, and Ray's workers inherit it.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+ROOT = Path(__file__).parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    np.random.seed(0)  # noqa: NPY002 - what a library draws from numpy's global generator
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Real recordings; they stay out of the project, so a fresh machine skips what needs them."""
+    if not REAL_DATA.is_dir():
+        pytest.skip("no real recordings at ../shared/data")
+    return REAL_DATA

@@ -1,0 +1,42 @@
+"""A tiny dataset in memory, for what is trained and needs no store."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mien.dataset import Dataset
+from mien.features import FeatureSpec, Frames
+
+
+def dataset(n_clips: int = 41, seed: int = 0, missing: bool = True) -> Dataset:
+    """Separable clips of prime lengths: class k raises column k; a voice, a face, and one row a clip."""
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n_clips) % 3
+    specs = {
+        "voice": FeatureSpec(name="voice", version=1, dim=7, hop_s=0.1, columns=tuple("abcdefg")),
+        "face": FeatureSpec(name="face", version=1, dim=5, hop_s=0.2, columns=tuple("abcde")),
+        "row": FeatureSpec(name="row", version=1, dim=3, hop_s=None, columns=tuple("abc")),
+    }
+    lengths = {"voice": (5, 23), "face": (3, 13), "row": (1, 2)}
+    frames: dict[str, list[Frames]] = {name: [] for name in specs}
+    for i, label in enumerate(truth):
+        for name, spec in specs.items():
+            values = rng.normal(size=(rng.integers(*lengths[name]), spec.dim)).astype(np.float32) * 0.3
+            values[:, label] += 2
+            if missing and name == "face" and i % 7 == 0:
+                values = values[:0]
+            frames[name].append(Frames(values, np.ones(len(values), bool)))
+    return Dataset(
+        clip_ids=[f"c/{i}" for i in range(n_clips)],
+        subjects=[f"c/s{i % 5}" for i in range(n_clips)],
+        corpora=["c"] * n_clips,
+        contents=[str(i) for i in range(n_clips)],
+        classes=("anger", "fear", "neutral"),
+        truth=truth,
+        targets=np.eye(3, dtype=np.float32)[truth],
+        specs=specs,
+        frames=frames,
+        left_out={},
+        fingerprints={},
+        synthetic={"c": True},
+    )

@@ -1,0 +1,68 @@
+"""The house rules that a reader cannot see: what is imported when, and what must not be there."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+HEAVY = ("ray", "torch", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "opensmile", "av")
+SCRIPTS = sorted(path.name for path in (ROOT / "experiments").glob("*.py"))
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level packages loaded by a piece of code in a process of its own."""
+    code += "\nimport sys; print('\\n'.join({name.partition('.')[0] for name in sys.modules}))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    return set(done.stdout.splitlines())
+
+
+def test_platform_is_still_the_standard_library():
+    assert not (ROOT / "platform" / "__init__.py").exists()
+    assert Path(platform.__file__).parent == Path(os.__file__).parent
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_importing_an_experiment_loads_nothing_heavy(script):
+    path = ROOT / "experiments" / script
+    loaded = modules_after(f"import runpy; runpy.run_path({str(path)!r}, run_name='imported')")
+    assert "mien" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_help_loads_nothing_heavy():
+    loaded = modules_after(
+        "import contextlib, io\nfrom mien.cli import main\n"
+        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['--help'])"
+    )
+    assert "tyro" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_torch_and_tensorflow_never_stand_in_one_file():
+    both = [
+        path
+        for folder in ("platform", "experiments", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if {"torch", "tensorflow"} <= imported(path)
+    ]
+    assert not both
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages named in the import statements of a file, at any depth."""
+    import ast
+
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
