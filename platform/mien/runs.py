@@ -90,7 +90,10 @@ class Run:
         folder = self._checkpoint_folder(epoch)
         if not folder.exists(MANIFEST):
             return None
-        manifest = folder.read_json(MANIFEST)
+        try:
+            manifest = folder.read_json(MANIFEST)
+        except json.JSONDecodeError:
+            return None
         files = {name: folder.read_bytes(name) for name in manifest["files"] if folder.exists(name)}
         whole = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == manifest["files"]
         return Checkpoint(epoch=epoch, files=files, state=manifest["state"]) if whole else None

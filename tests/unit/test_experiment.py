@@ -38,7 +38,7 @@ def test_scripts_are_found():
 
 
 def test_both_kinds_of_model_survive_json():
-    for model in (LstmAttentionConfig(lstm_units=7), SvcConfig(c=3.0, members=(("a", "b"), ("c",)))):
+    for model in (LstmAttentionConfig(lstm_units=7), SvcConfig(c=3.0, members=("a+b", "c"))):
         experiment = Experiment(name="x", model=model, loss=LossConfig(alpha=(1.0, 2.0)))
         assert Experiment.from_json(json.loads(json.dumps(experiment.to_json()))) == experiment
 

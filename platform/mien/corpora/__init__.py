@@ -7,7 +7,7 @@ this name belongs to; ValueError where the name is not one of this corpus).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -61,6 +61,10 @@ class Verification:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
+# Called with (files done, files to do).
+Progress = Callable[[int, int], None]
+
+
 class Corpus(Protocol):
     """The shape of a corpus module."""
 
@@ -68,7 +72,7 @@ class Corpus(Protocol):
 
     def import_clips(self, root: Path) -> Iterator[Clip | Reject]: ...
 
-    def verify(self, root: Path) -> Verification: ...
+    def verify(self, root: Path, progress: Progress | None = None) -> Verification: ...
 
     def clip_id(self, stem: str) -> str: ...
 
@@ -77,4 +81,4 @@ def load(name: str) -> Corpus:
     """The module of a corpus; an unknown name raises CorpusError with the known ones."""
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}: choose from {', '.join(CORPORA)}")
-    return import_module(CORPORA[name])  # type: ignore[return-value]
+    return import_module(CORPORA[name])

@@ -21,17 +21,17 @@ class LstmAttentionConfig:
     lstm_units: int = 64
     """Units of the LSTM in each direction."""
     row_units: int = 128
-    """Units of the dense layer that reads an input of one row a clip instead of a sequence."""
+    """Units of the dense layer that reads inputs of one row a clip instead of a sequence."""
     dense_units: int = 128
     """Units of the dense layer over all inputs together."""
     dropout: float = 0.4
     """Of the inputs' vectors and of the dense layer."""
     row_dropout: float = 0.1
-    """Of the columns of an input of one row a clip; half of them where there are more than a thousand."""
+    """Of the columns of inputs of one row a clip; 0.5 where one has more than a thousand."""
     input_noise: float = 0.2
     """Standard deviation of Gaussian noise on the standardised inputs while training."""
     auxiliary: float = 0.5
-    """With several inputs: weight of the loss of each one's own prediction, which is averaged into the joint one."""
+    """Weight of the loss of each vector's own prediction, which is averaged into the joint one; 0 leaves it out."""
     norm: Literal["layer", "batch", "none"] = "layer"
     """Normalisation of the vectors. batch uses each worker's own part of the batch."""
 
@@ -57,8 +57,9 @@ class SvcConfig:
     family: Literal["svc"] = "svc"
     c: float = 1.0
     """Penalty C; the width of the kernel is scikit-learn's "scale"."""
-    members: tuple[tuple[str, ...], ...] = ()
-    """Late fusion: one SVC for each group of features, their probabilities multiplied. Empty: one SVC on all."""
+    members: tuple[str, ...] = ()
+    """Late fusion: one SVC for each entry, such as egemaps-clip+openface-clip, and their probabilities multiplied.
+    Empty: one SVC on all features."""
 
     def __post_init__(self) -> None:
         if self.c <= 0:

@@ -1,8 +1,8 @@
 """LSTM with temporal attention (system S1), in Keras 3 on TensorFlow.
 
-Each sequence: Conv1D (what is heard only, if asked for) -> BiLSTM -> attention over time. Each whole-clip row: a dense
-layer. The vectors are joined by a dense head; each also predicts by itself, and the predictions are averaged. Unlike
-the original, the attention has no bias per time step, which could not take clips of other lengths, and padding and
+Each sequence: Conv1D (what is heard only, if asked for) -> BiLSTM -> attention over time. Whole-clip rows: a dense
+layer over all of them together, since what is heard and seen explains each other; a wide one has its own. The vectors
+are joined by a dense head; each also predicts by itself, and the predictions are averaged. Unlike the original, the attention has no bias per time step, which could not take clips of other lengths, and padding and
 unseen frames are masked before its softmax; an input that is missing altogether contributes a zero vector.
 """
 
@@ -56,7 +56,7 @@ class LstmAttention:
         self._graph.reseed("dropout", self._seed, epoch, framework.place()[0])
         loss, n_samples = 0.0, 0.0
         for batch in batches:
-            mean = self._graph.train_step(_inputs(batch), batch.targets, batch.weights, batch.total_weight)
+            mean = self._graph.train_step(model_inputs(batch), batch.targets, batch.weights, batch.total_weight)
             loss += mean * batch.total_weight
             n_samples += batch.total_weight
         return {"loss": float(loss) / n_samples, "n_samples": int(n_samples)}
@@ -66,7 +66,7 @@ class LstmAttention:
         with self._graph.averaged():
             for batch in batches:
                 real = batch.rows >= 0
-                probabilities.append(self._graph.predict_step(_inputs(batch)).numpy()[real])
+                probabilities.append(self._graph.predict_step(model_inputs(batch)).numpy()[real])
                 rows.append(batch.rows[real])
         return Predictions(np.concatenate(probabilities), np.concatenate(rows))
 
@@ -183,23 +183,31 @@ _idle: dict[str, list[_Graph]] = {}  # by what they were traced for: anything bu
 
 def build_model(task: Task) -> keras.Model:
     """Inputs: for each feature its values (b, T, D) and mask (b, T). Outputs: logits (b, K), the joint ones and, where
-    there are several inputs and an auxiliary loss, each input's own."""
+    there are several vectors and an auxiliary loss, each one's own."""
     config: Any = task.experiment.model
     inputs: dict[str, Any] = {}
     vectors: dict[str, Any] = {}
+    narrow: dict[str, Any] = {}
     for name, spec in task.specs.items():
         values = keras.Input((None, spec.dim), name=_values(name))
         mask = keras.Input((None,), dtype="bool", name=_mask(name))
         inputs |= {_values(name): values, _mask(name): mask}
-        noisy = layers.GaussianNoise(config.input_noise)(values) if config.input_noise else values
+        x = layers.GaussianNoise(config.input_noise)(values) if config.input_noise else values
         if spec.hop_s is None:
-            vector = _read_row(noisy, mask, spec, config)
+            row = layers.GlobalAveragePooling1D()(Masked()([x, mask]))  # of a single row: the row
+            if spec.dim <= WIDE_ROW:
+                narrow[name] = row
+                continue
+            vector = _read_row(row, WIDE_ROW_DROPOUT, config)
         else:
             heard = name in task.experiment.data.audio
-            vector = _read_sequence(noisy, mask, spec, config, config.conv_filters if heard else 0)
-        vectors[name] = Present()([layers.Dropout(config.dropout)(vector), mask])
+            vector = _read_sequence(x, mask, spec, config, config.conv_filters if heard else 0)
+        vectors[name] = Present()([vector, mask])
+    if narrow:
+        vectors["_".join(narrow)] = _read_row(_concatenated(narrow.values()), config.row_dropout, config)
+    vectors = {name: layers.Dropout(config.dropout)(vector) for name, vector in vectors.items()}
     several = len(vectors) > 1
-    together = layers.Concatenate()(list(vectors.values())) if several else vectors[name]
+    together = _concatenated(vectors.values())
     joint = layers.ReLU()(_normalised(layers.Dense(config.dense_units)(together), config))
     logits = {JOINT: layers.Dense(len(task.classes))(layers.Dropout(config.dropout)(joint))}
     if several and config.auxiliary:
@@ -219,11 +227,14 @@ def _read_sequence(values: Any, mask: Any, spec: FeatureSpec, config: LstmAttent
     return _normalised(Attention(config.lstm_units)([x, mask]), config)
 
 
-def _read_row(values: Any, mask: Any, spec: FeatureSpec, config: LstmAttentionConfig) -> Any:
-    row = layers.GlobalAveragePooling1D()(Masked()([values, mask]))  # of a single row: the row
-    dropout = WIDE_ROW_DROPOUT if spec.dim > WIDE_ROW else config.row_dropout
-    row = layers.Dropout(dropout)(row) if config.row_dropout else row
+def _read_row(row: Any, dropout: float, config: LstmAttentionConfig) -> Any:
+    row = layers.Dropout(dropout)(row) if dropout else row
     return layers.ReLU()(_normalised(layers.Dense(config.row_units)(row), config))
+
+
+def _concatenated(tensors: Iterable[Any]) -> Any:
+    tensors = list(tensors)
+    return layers.Concatenate()(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def _normalised(x: Any, config: LstmAttentionConfig) -> Any:
@@ -294,7 +305,8 @@ class Present(layers.Layer):
         return vector * ops.cast(ops.any(mask, axis=1, keepdims=True), vector.dtype)
 
 
-def _inputs(batch: Batch) -> dict[str, Any]:
+def model_inputs(batch: Batch) -> dict[str, Any]:
+    """A batch as the model takes it."""
     return {_values(name): values for name, values in batch.values.items()} | {
         _mask(name): mask for name, mask in batch.masks.items()
     }

@@ -19,6 +19,7 @@ from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
 from mien.batches import Batch
+from mien.errors import ExperimentError
 from mien.experiment import SvcConfig
 from mien.families import Predictions, Task
 
@@ -41,7 +42,12 @@ class Svc:
             raise TypeError(f"Svc is built from a SvcConfig, not {type(task.experiment.model).__name__}")
         self._c = task.experiment.model.c
         self._task = task
-        self._members = task.experiment.model.members or (tuple(task.specs),)
+        self._members = [member.split("+") for member in task.experiment.model.members] or [list(task.specs)]
+        unknown = {name for member in self._members for name in member} - task.specs.keys()
+        if unknown:
+            raise ExperimentError(
+                f"model.members names {', '.join(sorted(unknown))}: not among the features {', '.join(task.specs)}"
+            )
         self._fitted: list[_Fitted] = []
 
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int, learning_rate: float) -> dict[str, float]:

@@ -1,0 +1,27 @@
+"""Voice and action units on RAVDESS speech, six classes: do they beat every support vector machine by subject?
+
+    mien prepare ravdess ROOT --features egemaps egemaps-clip compare-clip openface-clip --openface clip_means.csv
+    python experiments/ravdess_units.py --store store --seeds 0 1 2
+    python experiments/ravdess_units.py --data.video --seeds 0 1 2              # voice alone
+    python experiments/ravdess_units.py --data.normalise speaker --seeds 0 1 2
+"""
+
+from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig
+
+EXPERIMENT = Experiment(
+    name="ravdess-units",
+    question="How far do voice and action units carry on people who were never seen?",
+    data=DataConfig(
+        corpora=("ravdess",),
+        audio=("egemaps", "compare-clip", "egemaps-clip"),
+        video=("openface-clip",),
+    ),
+    protocol=ProtocolConfig(folds=6),
+    augment=AugmentConfig(kind="none"),
+    loss=LossConfig(kind="cross-entropy"),
+)
+
+if __name__ == "__main__":
+    from mien.cli import run
+
+    run(EXPERIMENT)

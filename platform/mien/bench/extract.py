@@ -1,0 +1,139 @@
+"""Extraction beside plain loops: openSMILE windows and faces, on one core, in this process.
+
+Each loop does the whole work from the file, decoding included, one file after the other. Models are built and
+warmed before the clock starts. What Ray costs and multiplies is for the caller to measure, around
+`mien.preprocess`, against the seconds of these loops.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien import media
+from mien.extractors import build
+
+RATE_HZ = 16_000
+WINDOW_S = 1.0
+HOP_S = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What a loop did. n_frames: rows of features, of faces with or without a face in them."""
+
+    n_files: int
+    n_frames: int
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement:
+    """mien's face track beside MTCNN on each full frame.
+
+    same_presence: share of frames in which both see a face or both see none. iou: intersection over union of
+    the boxes where both see one, (N,).
+    """
+
+    n_frames: int
+    same_presence: float
+    iou: NDArray[np.float32]
+
+
+def plain_window_loop(paths: Sequence[str]) -> Timing:
+    """openSMILE's Python interface, called once per window."""
+    import opensmile
+
+    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
+    window, hop = round(WINDOW_S * RATE_HZ), round(HOP_S * RATE_HZ)
+
+    def extract(path: str) -> int:
+        sound = media.decode_audio(path, RATE_HZ)
+        starts = range(0, max(len(sound) - window, 0) + 1, hop)
+        return len([smile.process_signal(sound[start : start + window], RATE_HZ) for start in starts])
+
+    return _timed(paths, extract)
+
+
+def one_pass_loop(paths: Sequence[str]) -> Timing:
+    """mien's windows, in one pass a file."""
+    extractor = build("egemaps", window_s=WINDOW_S, hop_s=HOP_S)
+    return _timed(paths, lambda path: len(extractor(media.decode_audio(path, RATE_HZ), RATE_HZ).values))
+
+
+def plain_face_loop(paths: Sequence[str], rate_hz: float) -> Timing:
+    """facenet-pytorch as its README shows it: MTCNN on each full frame, then the network on its crop."""
+    import torch
+    from facenet_pytorch import MTCNN
+    from PIL import Image
+
+    from mien.extractors.face import load_network
+
+    detector, network = MTCNN(), load_network("random").eval()
+
+    def extract(path: str) -> int:
+        n_frames = 0
+        for picture in media.decode_video(path, rate_hz):
+            n_frames += 1
+            face = detector(Image.fromarray(picture))
+            if face is not None:
+                network(face[None])
+        return n_frames
+
+    with _one_thread(), torch.inference_mode():
+        network(torch.zeros(1, 3, 160, 160))
+        return _timed(paths, extract)
+
+
+def mien_face_loop(paths: Sequence[str], rate_hz: float, precision: str = "float32") -> Timing:
+    """mien's face features, with random weights: they cost what the published ones cost."""
+    extractor = build("facenet", rate_hz=rate_hz, weights="random", precision=precision)
+    with _one_thread():
+        extractor(media.decode_video(paths[0], rate_hz), rate_hz)
+        return _timed(paths, lambda path: len(extractor(media.decode_video(path, rate_hz), rate_hz).values))
+
+
+def face_agreement(paths: Sequence[str], rate_hz: float) -> Agreement:
+    """How far mien's boxes are those that MTCNN finds on each full frame, the largest of each."""
+    from facenet_pytorch import MTCNN
+    from PIL import Image
+
+    from mien.extractors.face import iou, track_faces
+
+    detector = MTCNN()
+    same: list[bool] = []
+    overlaps: list[float] = []
+    with _one_thread():
+        for path in paths:
+            pictures = list(media.decode_video(path, rate_hz))
+            for picture, box, seen in zip(pictures, *track_faces(pictures, rate_hz)):
+                found, _ = detector.detect(Image.fromarray(picture))
+                same.append((found is not None) == seen)
+                if found is not None and seen:
+                    overlaps.append(float(iou(np.asarray(found[:1], np.float32), box)[0]))
+    return Agreement(
+        n_frames=len(same), same_presence=float(np.mean(same)), iou=np.array(overlaps, np.float32)
+    )
+
+
+def _timed(paths: Sequence[str], extract: Callable[[str], int]) -> Timing:
+    start = time.perf_counter()
+    n_frames = sum(extract(path) for path in paths)
+    return Timing(n_files=len(paths), n_frames=n_frames, seconds=time.perf_counter() - start)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)

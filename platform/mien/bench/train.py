@@ -1,0 +1,109 @@
+"""Training beside a plain Keras loop: the same model, the same batches, already padded and in memory.
+
+mien's side is `train_run` as `mien train` calls it: order, standardisation, padding and averaging of weights included,
+augmentation left out, since the plain loop has none. Validation and checkpoints are timed on neither side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from mien.dataset import Dataset, read_dataset
+from mien.experiment import AugmentConfig, Experiment, LossConfig, TrainingConfig
+from mien.families import Task
+from mien.runs import Run
+from mien.splits import Split
+from mien.storage import Folder
+from mien.store import FeatureStore
+from mien.training.loop import Feed, Place, train_run
+
+EPOCHS = 12  # the first is left out on both sides: TensorFlow traces in it
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTiming:
+    """samples_per_s: median over epochs. startup_s: from nothing to the end of the first epoch, less one epoch."""
+
+    n_clips: int
+    plain_samples_per_s: float
+    mien_samples_per_s: float
+    plain_startup_s: float
+    mien_startup_s: float
+
+    @property
+    def ratio(self) -> float:
+        """mien over plain; 1 costs nothing."""
+        return self.mien_samples_per_s / self.plain_samples_per_s
+
+
+def training(experiment: Experiment) -> TrainTiming:
+    """Time both on four fifths of the clips of an experiment; its store must be prepared."""
+    experiment = dataclasses.replace(
+        experiment,
+        augment=AugmentConfig(kind="none"),
+        loss=LossConfig(kind="cross-entropy", alpha="none"),
+        training=dataclasses.replace(experiment.training, epochs=EPOCHS, patience=EPOCHS),
+    )
+    dataset = read_dataset(FeatureStore(experiment.execution.store), experiment.data)
+    subjects = sorted(set(dataset.subjects))
+    held_out = set(subjects[: max(2, len(subjects) // 5)])
+    side = np.array([subject in held_out for subject in dataset.subjects])
+    test = np.flatnonzero(side)
+    first = np.array([dataset.subjects[row] == subjects[0] for row in test])
+    split = Split(0, "bench", np.flatnonzero(~side), test[first], test[~first])
+    ours_s, ours_startup_s = _ours(experiment, dataset, split)
+    plain_s, plain_startup_s = _plain(experiment, dataset, split)
+    return TrainTiming(
+        n_clips=len(split.train),
+        plain_samples_per_s=len(split.train) / plain_s,
+        mien_samples_per_s=len(split.train) / ours_s,
+        plain_startup_s=plain_startup_s,
+        mien_startup_s=ours_startup_s,
+    )
+
+
+def _ours(experiment: Experiment, dataset: Dataset, split: Split) -> tuple[float, float]:
+    """Seconds of an epoch (median), and of the start."""
+    start_s = time.perf_counter()
+    first_s: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(Folder(folder), seed=0, fold=0)
+        report = lambda record: first_s or first_s.append(time.perf_counter() - start_s)  # noqa: E731
+        train_run(run, experiment, dataset, split, report=report)
+        rates = [record["samples_per_s"] for record in run.history()[1:]]
+    epoch_s = len(split.train) / statistics.median(rates)
+    return epoch_s, first_s[0] - epoch_s
+
+
+def _plain(experiment: Experiment, dataset: Dataset, split: Split) -> tuple[float, float]:
+    """The same by `model.fit` on a list of batches."""
+    start_s = time.perf_counter()
+    import keras
+
+    from mien.families import lstm_attention
+
+    training: TrainingConfig = experiment.training
+    task = Task(experiment, dataset.specs, dataset.classes, np.ones(len(dataset.classes), np.float32), 0)
+    model = lstm_attention.build_model(task)
+    model.compile(
+        keras.optimizers.AdamW(training.learning_rate, weight_decay=training.weight_decay, global_clipnorm=training.clip_norm),
+        loss={name: keras.losses.CategoricalCrossentropy(from_logits=True) for name in model.output_names},
+    )
+    feed = Feed(experiment, dataset, split.train, 0, Place())
+    batches = [
+        (lstm_attention.model_inputs(b), dict.fromkeys(model.output_names, b.targets), b.weights)
+        for b in feed.training(1)
+    ]
+    seconds = []
+    for _ in range(EPOCHS):
+        epoch_s = time.perf_counter()
+        model.fit(iter(batches), steps_per_epoch=len(batches), epochs=1, verbose=0)
+        seconds.append(time.perf_counter() - epoch_s)
+    median_s = statistics.median(seconds[1:])
+    return median_s, time.perf_counter() - start_s - sum(seconds[1:]) - median_s

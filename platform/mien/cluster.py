@@ -1,0 +1,151 @@
+"""Ray, started here or attached to: the one place that calls `ray.init`.
+
+`connected` embeds a Ray of its own unless somebody named a cluster: by its argument, by RAY_ADDRESS, or by starting
+this program as a Ray job (which sets RAY_ADDRESS). It never picks up a cluster that happens to be running on the
+machine, and it ends only what it started. RAY_AUTH_MODE and the token files are Ray's own business: they are
+neither set nor overridden here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+
+from mien.errors import MienError
+
+_SOURCE_ROOT = str(Path(__file__).parents[1])
+
+
+class ClusterError(MienError):
+    """A Ray cluster that cannot be reached, or that will not start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """A Ray in use. n_cpus, n_gpus: what all of its nodes offer at present. startup_s: seconds until it answered,
+    0 where it was running already."""
+
+    address: str
+    embedded: bool
+    n_cpus: int
+    n_gpus: int
+    startup_s: float
+
+    def pool(self, workers: int | None) -> int:
+        """Number of one-CPU workers to start: what was asked for, else one a CPU.
+
+        An attached cluster may be asked for more than it has now: its autoscaler adds nodes.
+        """
+        if workers is not None and workers < 1:
+            raise ClusterError(f"{workers} workers: give at least 1, or leave it out for one a CPU")
+        return workers or max(1, self.n_cpus)
+
+
+@contextmanager
+def connected(address: str | None = None, workers: int | None = None) -> Iterator[Cluster]:
+    """A Ray to work with; on leaving, a Ray that was started here is ended, also after an exception.
+
+    address: a cluster to attach to ("auto", "host:6379", "ray://..."); None attaches to RAY_ADDRESS where that is
+    set, and otherwise starts an embedded Ray. "local" always starts one. workers: one-CPU workers that an embedded
+    Ray must have room for (it offers at least the CPUs of the machine). Inside another `connected` the Ray in use is
+    shared. Raises ClusterError when the cluster does not answer.
+    """
+    started_s = time.monotonic()
+    import ray
+
+    if ray.is_initialized():
+        yield _describe(startup_s=0.0, embedded=False)
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    embedded = address == "local"
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if embedded:
+        options |= {"num_cpus": max(workers or 1, machine_cpus()), "include_dashboard": False}
+    elif not _is_installed() and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        options["runtime_env"] = {"env_vars": {"PYTHONPATH": search_path()}}  # a job brings its own
+    try:
+        with _quietly_embedded() if embedded else nullcontext():
+            ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"Ray at {address!r}: {_first_line(error)}; check the address and RAY_AUTH_MODE"
+        ) from error
+    try:
+        yield _describe(startup_s=time.monotonic() - started_s, embedded=embedded)
+    finally:
+        ray.shutdown()
+
+
+def machine_cpus() -> int:
+    """CPUs that this process may use: its affinity where the system tells it, else all of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _describe(*, startup_s: float, embedded: bool) -> Cluster:
+    import ray
+
+    resources = ray.cluster_resources()
+    return Cluster(
+        address=ray.get_runtime_context().gcs_address,
+        embedded=embedded,
+        n_cpus=int(resources.get("CPU", 0)),
+        n_gpus=int(resources.get("GPU", 0)),
+        startup_s=startup_s,
+    )
+
+
+@contextmanager
+def _quietly_embedded() -> Iterator[None]:
+    """What the processes of an embedded Ray inherit while it starts; ours is put back afterwards.
+
+    They import what this process can, and report nothing to anybody outside. Ray 2.60 warns on stderr of each actor
+    pool whose actors may restart (core_worker.cc, ray#53727), and of the very setting that silences it: to look for a
+    fault, set RAY_BACKEND_LOG_LEVEL=info.
+    """
+    is_quiet = "RAY_BACKEND_LOG_LEVEL" not in os.environ
+    wanted = {"PYTHONPATH": search_path()}
+    wanted["RAY_USAGE_STATS_ENABLED"] = os.environ.get("RAY_USAGE_STATS_ENABLED", "0")
+    wanted["RAY_BACKEND_LOG_LEVEL"] = os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal")
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    stderr = os.dup(2)
+    if is_quiet:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        for name, old in before.items():
+            if old is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = old
+
+
+def _is_installed() -> bool:
+    try:
+        distribution("mien")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def search_path() -> str:
+    """PYTHONPATH for a process that must import what this one can: mien itself, and extractors of your own."""
+    return os.pathsep.join(dict.fromkeys([_SOURCE_ROOT, *filter(None, sys.path)]))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

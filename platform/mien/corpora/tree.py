@@ -1,0 +1,172 @@
+"""The media files below a corpus root, sorted into clips: what both importers share.
+
+Nothing is opened here. A corpus of 7,356 files is imported from directory entries alone; whether a file holds
+what its name says is for decoding to find out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mien.errors import CorpusError
+from mien.records import Clip, Reject
+
+# A corpus that `mien sample` wrote carries this file; clips from below it are marked synthetic.
+SYNTHETIC_MARKER = "SYNTHETIC.json"
+
+# Order of preference where one recording lies there twice: as published first, lossless before lossy.
+MEDIA_SUFFIXES = (
+    ".wav",
+    ".flac",
+    ".mp4",
+    ".flv",
+    ".mp3",
+    ".avi",
+    ".mov",
+    ".mkv",
+    ".webm",
+    ".m4a",
+    ".aac",
+    ".ogg",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A directory entry with a media suffix. problem: (reason, sentence) where it cannot be used."""
+
+    path: Path
+    n_bytes: int
+    problem: tuple[str, str] | None = None
+
+
+class Misplaced(ValueError):
+    """A file whose name or folder is not one of the corpus. `reason` is the reject's stable code."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+def find_media(root: Path, title: str, remedy: str) -> list[File]:
+    """Every media file below root; hidden files and other suffixes are left out.
+
+    Sorted by `MEDIA_SUFFIXES`, then by path, so that of two files for one thing the first is the better.
+    Links to folders are followed, each folder once. Raises CorpusError, with the remedy, where root is no
+    readable folder or holds no media file.
+    """
+    try:
+        if not stat.S_ISDIR(root.stat().st_mode):
+            raise CorpusError(f"{root}: is not a folder. {title}: {remedy}")
+    except FileNotFoundError:
+        raise CorpusError(f"{root}: does not exist. {title}: {remedy}") from None
+    except OSError as error:
+        raise CorpusError(f"{root}: cannot be reached ({error.strerror}): check its permissions") from None
+    if not _may(root, os.R_OK | os.X_OK):
+        raise CorpusError(f"{root}: cannot be listed (permission denied): check its permissions")
+    files = sorted(_walk(root, set()), key=lambda file: (_preference(file.path), file.path))
+    if not files:
+        raise CorpusError(f"{root}: no media files below it. {title}: {remedy}")
+    return files
+
+
+def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[File]:
+    try:
+        state = folder.stat()
+        entries = list(os.scandir(folder)) if (state.st_dev, state.st_ino) not in seen else []
+    except OSError as error:
+        detail = f"folder cannot be listed ({error.strerror}): check its permissions"
+        yield File(folder, 0, ("unreadable", detail))
+        return
+    seen.add((state.st_dev, state.st_ino))
+    for entry in entries:
+        if entry.name.startswith("."):  # .DS_Store, and the ._name doubles that macOS writes into archives
+            continue
+        path = folder / entry.name
+        try:
+            state = entry.stat()
+        except OSError as error:  # a link that leads nowhere may have been a folder of clips
+            yield File(path, 0, ("unreadable", f"cannot be followed ({error.strerror}): check the link"))
+            continue
+        if stat.S_ISDIR(state.st_mode):
+            yield from _walk(path, seen)
+        elif path.suffix.lower() in MEDIA_SUFFIXES:
+            yield File(path, state.st_size, _problem(path, state))
+
+
+def _problem(path: Path, state: os.stat_result) -> tuple[str, str] | None:
+    if not stat.S_ISREG(state.st_mode):
+        return "unreadable", "is not a regular file: remove it"
+    if not _may(path, os.R_OK):
+        return "unreadable", "permission denied: check its permissions"
+    if state.st_size == 0:
+        return "empty", "is 0 bytes long: download it again"
+    return None
+
+
+def _may(path: Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+def sort_into_clips(
+    files: Iterable[File], root: Path, place: Callable[[Path], tuple[str, str]]
+) -> tuple[dict[str, dict[str, str]], list[Reject]]:
+    """Clip id to its files by slot, and a reject for each file that fits nowhere.
+
+    place: tells of a path its clip id and its slot in that clip (one per kind of recording), or raises
+    `Misplaced`. Of two usable files for one slot the first is kept.
+    """
+    slots: dict[str, dict[str, str]] = defaultdict(dict)
+    rejects: list[Reject] = []
+    for file in files:
+        try:
+            clip_id, slot = place(file.path)
+        except Misplaced as error:
+            rejects.append(_reject(None, file, root, *(file.problem or (error.reason, str(error)))))
+            continue
+        if file.problem:
+            rejects.append(_reject(clip_id, file, root, *file.problem))
+        elif slot in slots[clip_id]:
+            kept = Path(slots[clip_id][slot]).relative_to(root)
+            detail = f"same recording as {kept}, which is used: remove one of them"
+            rejects.append(_reject(clip_id, file, root, "duplicate", detail))
+        else:
+            slots[clip_id][slot] = str(file.path)
+    return {clip_id: found for clip_id, found in slots.items() if found}, rejects
+
+
+def in_order(clips: Iterable[Clip], rejects: Iterable[Reject]) -> Iterator[Clip | Reject]:
+    """Clips and rejects by id; a reject of one file of a clip follows the clip."""
+    records: list[Clip | Reject] = [*clips, *rejects]
+    return iter(sorted(records, key=lambda record: (record.id, isinstance(record, Reject))))
+
+
+def _preference(path: Path) -> int:
+    suffix = path.suffix.lower()
+    return MEDIA_SUFFIXES.index(suffix) if suffix in MEDIA_SUFFIXES else 0
+
+
+def _reject(clip_id: str | None, file: File, root: Path, reason: str, detail: str) -> Reject:
+    where = _printable(file.path.relative_to(root))
+    return Reject(
+        id=clip_id or where,
+        path=_printable(file.path),
+        stage="import",
+        reason=reason,
+        detail=f"{where}: {detail}",
+    )
+
+
+def _printable(path: Path) -> str:
+    """A path as text that Arrow and a terminal take, whatever bytes the file system allowed in the name."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def is_synthetic(root: Path) -> bool:
+    """Whether `mien sample` wrote the corpus that root is, or that it is one or two folders within."""
+    return any((folder / SYNTHETIC_MARKER).exists() for folder in (root, *root.parents[:2]))

@@ -1,0 +1,360 @@
+"""prepare: raw media -> features in the store, over as many processes and machines as Ray has.
+
+Ray Data streams batches of clips to a pool of actors, one core each. An actor decodes, extracts and writes its own
+part of the store (`mien.extraction`) and sends back only what became of each clip. So nothing large passes through
+the driver, no actor holds more than one batch, and whatever is killed wherever, the parts that were written stand:
+asking again extracts what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from mien import cluster, corpora
+from mien.errors import ExperimentError, MienError
+from mien.extraction import Outcome, PartExtractor, Task, tasks_from_table, tasks_to_table
+from mien.features import FeatureSpec
+from mien.parts import Parts
+from mien.records import Clip, Reject
+from mien.store import FeatureStore
+
+# Clips of one part: what is lost when a process is killed, and how often progress is seen. Sound takes about 50 ms
+# a clip, a face track seconds.
+_LARGEST_PART = {"video": 8}
+_LARGEST_PART_ELSE = 64
+_SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for another
+_LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """How far one feature is. n_done counts the clips that were done before. left_s: None before the first clip."""
+
+    feature: str
+    n_done: int
+    n_clips: int
+    n_rejects: int
+    clips_per_s: float
+    left_s: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedFeature:
+    """What `prepare` did for one feature.
+
+    n_rows + n_rejects are all clips of the corpus, n_extracted those that were tried now, by n_workers. startup_s: from asking for
+    actors until the first clip. work_s: from the first clip's start to the last one's end. worker_peak_bytes: the
+    largest resident memory that any worker ever had.
+    """
+
+    name: str
+    folder: str
+    n_rows: int
+    n_rejects: int
+    reasons: dict[str, int]
+    n_extracted: int
+    n_workers: int
+    startup_s: float
+    work_s: float
+    worker_peak_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What `prepare` did. n_import_rejects: files that became no clip. ray_startup_s: 0 where Ray was not needed."""
+
+    corpus: str
+    store: str
+    n_clips: int
+    n_import_rejects: int
+    ray_startup_s: float
+    features: tuple[PreparedFeature, ...]
+
+
+class _Job(NamedTuple):
+    """One feature to extract: where it goes, the medium it reads, and how a worker builds its extractor."""
+
+    parts: Parts
+    medium: str
+    name: str
+    settings: dict[str, Any]
+
+
+Report = Callable[[Progress], None]
+
+
+def prepare(
+    corpus: str,
+    root: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    features: Sequence[str | tuple[str, dict[str, Any]]] = ("egemaps",),
+    *,
+    openface: str | None = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    retry_rejects: bool = False,
+    fresh: bool = False,
+    progress: Report | None = None,
+) -> Prepared:
+    """Import a corpus and extract features of its clips into a store: only what is missing.
+
+    features: names of `mien.extractors`, or "module:factory" of an extractor of your own; with settings, if any.
+    openface: folder or table of OpenFace CSV, attached to the clips as the medium "openface". workers: processes,
+    by default one a core. limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh:
+    extract all anew, for media whose bytes have changed under the same name, which is not looked for otherwise.
+    progress: called as parts are done; by default a bar on stderr, or a line every ten seconds in a log.
+
+    Raises CorpusError for a root that is none, ExperimentError for a feature that cannot be built, StoreError for a
+    store that cannot be written or is of another format, ClusterError where Ray does not answer.
+    """
+    clips, rejects = _import(corpus, Path(root), openface, limit)
+    recipes = [(feature, {}) if isinstance(feature, str) else feature for feature in features]
+    with ThreadPoolExecutor(max(1, len(recipes))) as pool:
+        described = list(pool.map(_describe, recipes))
+    target = FeatureStore(store)
+    target.write_clips(corpus, clips, rejects)
+    jobs = [
+        _Job(target.parts(corpus, spec), medium, name, settings)
+        for (name, settings), (spec, medium) in zip(recipes, described)
+    ]
+    todo: list[list[Task]] = []
+    for job in jobs:
+        is_done = target.is_finished(corpus, job.parts.spec) and not (retry_rejects or fresh)
+        done = None if is_done else job.parts.reopen(retry_rejects=retry_rejects, fresh=fresh)
+        todo.append(
+            [] if done is None else [_task(clip, job.medium) for clip in clips if clip.id not in done]
+        )
+    ids = {clip.id for clip in clips}
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))  # Ray tells of dead workers on stdout, which is the caller's
+        ray_cluster = stack.enter_context(cluster.connected(workers=workers)) if any(todo) else None
+        report = progress or stack.enter_context(_drawn())
+        prepared = []
+        for job, tasks in zip(jobs, todo):
+            run = _Run(corpus, job, len(clips), len(clips) - len(tasks), report)
+            if tasks and ray_cluster:
+                run.extract(tasks, ray_cluster.pool(workers))
+            manifest = job.parts.manifest() or job.parts.finish(ids)
+            prepared.append(run.summary(manifest))
+    return Prepared(
+        corpus=corpus,
+        store=target.folder.uri,
+        n_clips=len(clips),
+        n_import_rejects=len(rejects),
+        ray_startup_s=ray_cluster.startup_s if ray_cluster else 0.0,
+        features=tuple(prepared),
+    )
+
+
+def _import(
+    corpus: str, root: Path, openface: str | None, limit: int | None
+) -> tuple[list[Clip], list[Reject]]:
+    """Clips and rejects of a corpus, with the OpenFace files that belong to them."""
+    tracks: dict[str, str] = {}
+    if openface:
+        from mien.extractors.openface import find_openface
+
+        tracks = find_openface(openface, corpus)
+    clips: list[Clip] = []
+    rejects: list[Reject] = []
+    for found in corpora.load(corpus).import_clips(root):
+        if isinstance(found, Reject):
+            rejects.append(found)
+        elif limit is None or len(clips) < limit:
+            track = {"openface": tracks[found.id]} if found.id in tracks else {}
+            clips.append(replace(found, media={**found.media, **track}))
+    return clips, rejects
+
+
+def _task(clip: Clip, medium: str) -> Task:
+    return Task(clip.id, clip.media.get(medium), clip.span)
+
+
+_DESCRIBE = "import json, sys; from mien.extraction import describe; print(json.dumps(describe(*json.load(sys.stdin))))"
+
+
+def _describe(recipe: tuple[str, dict[str, Any]]) -> tuple[FeatureSpec, str]:
+    """Spec and medium of an extractor, built in a process of its own.
+
+    It may load torch, and this process may have to load TensorFlow after it: the two in one abort.
+    """
+    name, settings = recipe
+    done = subprocess.run(
+        [sys.executable, "-c", _DESCRIBE],
+        input=json.dumps([name, settings]),
+        env=os.environ | {"PYTHONPATH": cluster.search_path()},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+        raise ExperimentError(f"features {name!r} cannot be built: {last}")
+    answer = json.loads(done.stdout.strip().splitlines()[-1])
+    if "error" in answer:
+        raise ExperimentError(answer["error"])
+    return FeatureSpec.from_json(answer["spec"]), answer["medium"]
+
+
+class ExtractFeatures:
+    """`PartExtractor` as Ray Data wants it; the dashboard shows it by this name."""
+
+    def __init__(self, parts: Parts, name: str, settings: dict[str, Any]) -> None:
+        self._extract = PartExtractor(parts, name, settings)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return pa.Table.from_pylist([outcome._asdict() for outcome in self._extract(tasks_from_table(batch))])
+
+
+class _Run:
+    """One feature on its way: streams its batches, counts what comes back, reports it."""
+
+    def __init__(self, corpus: str, job: _Job, n_clips: int, n_done: int, report: Report) -> None:
+        self._name = f"{corpus}-{job.parts.spec.name}"
+        self._job = job
+        self._n_clips = n_clips
+        self._n_before = n_done
+        self._report = report
+        self._outcomes: dict[str, Outcome] = {}  # by clip: a repeated batch is not counted twice
+        self._n_workers = 0
+        self._asked_s = 0.0
+
+    def extract(self, tasks: Sequence[Task], workers: int) -> None:
+        self._asked_s = time.time()
+        self._report(self._progress())
+        batches = list(_batches(tasks, workers, _LARGEST_PART.get(self._job.medium, _LARGEST_PART_ELSE)))
+        self._n_workers = min(workers, len(batches))
+        for outcomes in _stream(self._name, self._job, batches, self._n_workers):
+            self._outcomes |= {outcome.clip_id: outcome for outcome in outcomes}
+            self._report(self._progress())
+
+    def summary(self, manifest: dict[str, Any]) -> PreparedFeature:
+        outcomes = list(self._outcomes.values())
+        first_s = min((outcome.started_s for outcome in outcomes), default=self._asked_s)
+        return PreparedFeature(
+            name=self._job.parts.spec.name,
+            folder=self._job.parts.spec.folder,
+            n_rows=manifest["n_rows"],
+            n_rejects=manifest["n_rejects"],
+            reasons=manifest["reasons"],
+            n_extracted=len(outcomes),
+            n_workers=self._n_workers,
+            startup_s=first_s - self._asked_s,
+            work_s=max((outcome.ended_s for outcome in outcomes), default=first_s) - first_s,
+            worker_peak_bytes=max((outcome.peak_bytes for outcome in outcomes), default=0),
+        )
+
+    def _progress(self) -> Progress:
+        outcomes = self._outcomes.values()
+        clips_per_s, left_s = 0.0, None
+        n_done = self._n_before + len(outcomes)
+        if outcomes:
+            seconds = max(o.ended_s for o in outcomes) - min(o.started_s for o in outcomes)
+            clips_per_s = len(outcomes) / max(seconds, 1e-3)
+            left_s = (self._n_clips - n_done) / clips_per_s
+        return Progress(
+            feature=self._name,
+            n_done=n_done,
+            n_clips=self._n_clips,
+            n_rejects=sum(bool(outcome.reason) for outcome in outcomes),
+            clips_per_s=clips_per_s,
+            left_s=left_s,
+        )
+
+
+def _batches(tasks: Sequence[Task], workers: int, largest: int) -> Iterator[Sequence[Task]]:
+    """Cut tasks into batches that shrink towards the end, so that all workers end at about the same time."""
+    start = 0
+    while start < len(tasks):
+        fair = -(-(len(tasks) - start) // (4 * workers))
+        size = min(largest, max(fair, _SMALLEST_PART))
+        yield tasks[start : start + size]
+        start += size
+
+
+def _stream(name: str, job: _Job, batches: Sequence[Sequence[Task]], workers: int) -> Iterator[list[Outcome]]:
+    """What became of each batch, in the order in which they end. Raises the MienError that stopped a worker."""
+    import ray.data
+
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":  # its own files have all of it
+            handler.setLevel(logging.CRITICAL)
+    dataset = ray.data.from_arrow([tasks_to_table(batch) for batch in batches])
+    dataset.context.enable_progress_bars = False
+    dataset.context.raise_original_map_exception = True
+    dataset.set_name(name)
+    outcomes = dataset.map_batches(
+        ExtractFeatures,
+        fn_constructor_args=(job.parts, job.name, job.settings),
+        batch_size=None,  # a block, which is a batch of ours: so a part of the store is the same when it is repeated
+        batch_format="pyarrow",
+        num_cpus=1,
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+    )
+    try:
+        tables: Iterable[Any] = outcomes.iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        )
+        for table in tables:
+            yield [Outcome(**row) for row in table.to_pylist()]
+    except ray.exceptions.RayTaskError as error:
+        if not isinstance(error.cause, MienError):
+            raise
+        raise type(error.cause)(str(error.cause).splitlines()[0]) from None  # Ray appends advice of its own
+
+
+@contextmanager
+def _drawn() -> Iterator[Report]:
+    """Progress for a person: a bar in a terminal, a line every ten seconds elsewhere; on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        last: dict[str, float] = {}
+
+        def log(progress: Progress) -> None:
+            is_end = progress.n_done == progress.n_clips
+            if is_end or time.monotonic() - last.get(progress.feature, -_LOG_EVERY_S) >= _LOG_EVERY_S:
+                last[progress.feature] = time.monotonic()
+                console.print(
+                    f"{progress.feature}: {progress.n_done}/{progress.n_clips} clips, {_rest(progress)}"
+                )
+
+        yield log
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rest]}"),
+    )
+    with Bars(*columns, console=console) as bars:
+        tasks: dict[str, Any] = {}
+
+        def draw(progress: Progress) -> None:
+            if progress.feature not in tasks:
+                tasks[progress.feature] = bars.add_task(progress.feature, total=progress.n_clips, rest="")
+            bars.update(tasks[progress.feature], completed=progress.n_done, rest=_rest(progress))
+
+        yield draw
+
+
+def _rest(progress: Progress) -> str:
+    if progress.left_s is None:
+        return "starting workers"
+    left = time.strftime("%H:%M:%S", time.gmtime(progress.left_s))
+    return f"{progress.n_rejects} rejects, {progress.clips_per_s:.1f} clips/s, {left} left"

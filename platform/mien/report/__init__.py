@@ -1,0 +1,10 @@
+"""Reports: tables, figures and pages from Run directories alone.
+
+Needs numpy, pyarrow, matplotlib and jinja2, so results stay readable where ray and the frameworks break.
+"""
+
+from mien.report.comparison import compare
+from mien.report.series import report
+from mien.report.summary import summary_rows
+
+__all__ = ["compare", "report", "summary_rows"]

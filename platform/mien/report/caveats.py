@@ -1,0 +1,190 @@
+"""Caveats: what a reader has to know before quoting a number. A report shows all that apply, on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mien.runs import Series
+
+# With fewer clusters than this a cluster bootstrap gives intervals that are too narrow (Cameron,
+# Gelbach & Miller 2008 see clear under-coverage at 10 and below).
+FEWEST_SUBJECTS = 10
+
+Json = dict[str, Any]
+
+
+class Caveat(NamedTuple):
+    """kind: a stable word for scripts. is_warning: the number is not what it seems; else a note."""
+
+    kind: str
+    is_warning: bool
+    title: str
+    text: str
+
+
+def caveats(series: Series, summary: Json) -> list[Caveat]:
+    """All that apply, the gravest first."""
+    return [
+        *_of_protocol(summary),
+        *caveats_of_data(series),
+        *_of_subjects(summary),
+        *_of_runs(summary),
+        *_of_baseline(summary),
+    ]
+
+
+def caveats_of_data(series: Series) -> Iterator[Caveat]:
+    """Those that hold for every run of a series, whatever it scored."""
+    data = series.data
+    synthetic = [name for name, corpus in data["corpora"].items() if corpus["synthetic"]]
+    if synthetic:
+        yield Caveat(
+            "synthetic",
+            True,
+            "Synthetic data",
+            f"The clips of {_listed(synthetic)} were made by a program. They show that the platform runs; "
+            "the scores say nothing about people.",
+        )
+    random = [name for name, spec in data["features"].items() if spec["settings"].get("weights") == "random"]
+    if random:
+        yield Caveat(
+            "random-weights",
+            True,
+            "Random weights",
+            f"{_listed(random)} was extracted by a network with random weights, for a trial. It was trained "
+            "on no face; do not quote these scores as that feature's.",
+        )
+    if series.experiment.data.normalise == "speaker":
+        yield Caveat(
+            "speaker-normalised",
+            False,
+            "Normalised per speaker (transductive)",
+            "Features were standardised over all clips of each speaker, test speakers included, without "
+            "their labels. In use this needs several clips of a person, of mixed emotions, before the first "
+            "can be judged.",
+        )
+
+
+def _of_protocol(summary: Json) -> Iterator[Caveat]:
+    n_both = summary["n_subjects_on_both_sides"]
+    if summary["protocol"] == "random-leaky":
+        yield Caveat(
+            "random-leaky",
+            True,
+            "Inflated by its protocol",
+            f"Clips were split at random: in one fold, {n_both} of the test subjects were trained on as "
+            "well. The model may know the person, so these scores are too high for people whom it has never "
+            "met. They serve to compare with papers that split this way; mien compare with a by-subject "
+            "series gives the gap.",
+        )
+    elif n_both:
+        yield Caveat(
+            "leak",
+            True,
+            "Subjects on both sides",
+            f"In one fold {n_both} of the test subjects were also trained on, which {summary['protocol']} "
+            "must not do. Do not use these scores; split.json of each run names the subjects.",
+        )
+
+
+def _of_subjects(summary: Json) -> Iterator[Caveat]:
+    if summary["n_subjects"] < 2:
+        yield Caveat(
+            "one-subject",
+            True,
+            "One subject: no interval",
+            "All test clips are of one person, so nothing can be said about other people.",
+        )
+    elif summary["n_subjects"] < FEWEST_SUBJECTS:
+        yield Caveat(
+            "few-subjects",
+            False,
+            f"{summary['n_subjects']} subjects only",
+            f"With fewer than {FEWEST_SUBJECTS} subjects the intervals are narrower than they should be.",
+        )
+    absent = [name for name, row in summary["per_class"].items() if not row["n_clips"]]
+    if absent:
+        yield Caveat(
+            "absent-classes",
+            True,
+            f"No clip of {_listed(absent)}",
+            "UAR and macro-F1 are means over the other classes; chance is stated for those.",
+        )
+
+
+def _of_runs(summary: Json) -> Iterator[Caveat]:
+    if summary["incomplete"]:
+        missing = [
+            f"seed {run['seed']} fold {run['fold']} ({run['reason']})" for run in summary["incomplete"]
+        ]
+        yield Caveat(
+            "incomplete",
+            True,
+            "Incomplete",
+            f"{_counted(len(missing), 'run')} missing: {_listed(missing, most=6)}. The scores are of "
+            f"{_counted(summary['n_folds'], 'fold')} and seed "
+            f"{_listed([str(seed) for seed in summary['seeds']], most=9)}.",
+        )
+    if summary["unused"]:
+        yield Caveat(
+            "unused",
+            False,
+            "Finished runs left out",
+            f"{_counted(len(summary['unused']), 'run')} of seeds that lack a fold: with them some folds "
+            "would weigh more than others.",
+        )
+    if summary["n_clips_not_tested"]:
+        n_all = summary["n_clips"] + summary["n_clips_not_tested"]
+        yield Caveat(
+            "partly-tested",
+            True,
+            "Not all clips are tested",
+            f"The scores are of {summary['n_clips']:,} of {n_all:,} clips: those of the folds that were "
+            "trained.",
+        )
+
+
+def _of_baseline(summary: Json) -> Iterator[Caveat]:
+    baseline = summary["baseline"]
+    if baseline is None:
+        if summary["family"] != "svc":
+            yield Caveat(
+                "no-baseline",
+                False,
+                "No baseline",
+                "No support vector machine was trained on the same features, so it is open whether this "
+                "model is worth its cost. Train with --baseline to add one.",
+            )
+        return
+    if baseline["difference"] is None:
+        yield Caveat("no-baseline", False, "No baseline", "The baseline was tested on none of these clips.")
+        return
+    difference, reached = baseline["difference"]["uar"], f"{baseline['uar']['value']:.3f}"
+    if difference["value"] < 0:
+        yield Caveat(
+            "below-baseline",
+            True,
+            "Loses to the baseline",
+            f"A support vector machine on the same features and folds reaches a UAR of {reached}, which is "
+            f"{-difference['value']:.3f} more than this model.",
+        )
+    elif difference["low"] is None or difference["low"] <= 0:
+        yield Caveat(
+            "near-baseline",
+            True,
+            "Not clearly better than the baseline",
+            f"A support vector machine on the same features and folds reaches a UAR of {reached}; the "
+            f"difference of {difference['value']:.3f} may be chance.",
+        )
+
+
+def _listed(names: list[str], most: int = 3) -> str:
+    """ "a, b and c", or "a, b, c and 4 more"."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

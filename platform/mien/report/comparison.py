@@ -1,0 +1,158 @@
+"""Comparison of several Series on the clips that they share: table, forest plot and one page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+import mien
+from mien.errors import MienError
+from mien.experiment.experiment import NOT_LEARNT
+from mien.report import figures
+from mien.report.caveats import caveats
+from mien.report.outcomes import Outcomes, read_outcomes
+from mien.report.page import family, render
+from mien.report.settings import differing
+from mien.report.summary import PAIRED, Json, as_json, paired, read_baseline, summarise
+from mien.report.wording import PROTOCOLS, gap_sentence
+from mien.runs import Series
+from mien.storage import Folder
+
+GROUPED = ("by-subject", "loso")
+
+
+def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
+    """Write compare.html, compare.json and compare.png to a folder; returns the paths, the page first.
+
+    All are set against the first, on the clips that both tested, over the same resamples of subjects.
+    Raises MienError for fewer than two, for one given twice, and where one has no finished run.
+    """
+    if len(series) < 2:
+        raise MienError("a comparison takes two series or more; give the folders that `mien train` printed")
+    if len({one.folder for one in series}) < len(series):
+        raise MienError("a series is given twice; each is compared with the first, so give each once")
+    outcomes = [read_outcomes(one) for one in series]
+    labels = _labels(series)
+    entries = [_entry(label, one, said) for label, one, said in zip(labels, series, outcomes, strict=True)]
+    for entry, said in zip(entries[1:], outcomes[1:], strict=True):
+        entry["difference"] = _difference(said, outcomes[0])
+    _adjust([entry["difference"]["uar"] for entry in entries[1:] if "uar" in entry["difference"]])
+    result: Json = as_json(
+        {
+            "reference": labels[0],
+            "series": entries,
+            "settings": differing([one.experiment for one in series]),
+            "leakage": _leakage(series, outcomes, labels),
+            "interval": {"level": 0.95, "over": "subjects"},
+        }
+    )
+    forest = figures.forest(
+        [
+            figures.Estimate(e["label"], **{k: e["test"]["uar"][k] for k in ("value", "low", "high")})
+            for e in result["series"]
+        ],
+        "Test UAR, 95 % interval over subjects",
+        mark=result["series"][0]["test"]["uar"]["value"],
+    )
+    folder = Folder(out)
+    folder.write_json("compare.json", result)
+    folder.write_bytes("compare.png", figures.png(forest))
+    values = {**result, "labels": labels, "mien_version": mien.__version__}
+    folder.write_text("compare.html", render("compare.html", values, {"forest": figures.svg(forest)}))
+    return [folder.path(name) for name in ("compare.html", "compare.json", "compare.png")]
+
+
+def _labels(series: Sequence[Series]) -> list[str]:
+    """The name of each, with its signature where two have the same."""
+    names = [one.experiment.name for one in series]
+    return [
+        name if names.count(name) == 1 else f"{name} {one.signature}"
+        for name, one in zip(names, series, strict=True)
+    ]
+
+
+def _entry(label: str, series: Series, outcomes: Outcomes) -> Json:
+    summary = summarise(series, outcomes, read_baseline(series))
+    return {
+        "label": label,
+        "folder": series.folder.uri,
+        "family": family(summary["family"]),
+        "protocol_text": PROTOCOLS[summary["protocol"]],
+        **{
+            key: summary[key]
+            for key in (
+                "experiment",
+                "signature",
+                "protocol",
+                "label_source",
+                "n_clips",
+                "n_subjects",
+                "seeds",
+                "n_folds",
+                "test",
+            )
+        },
+        "caveats": [caveat._asdict() for caveat in caveats(series, summary)],
+        "difference": None,
+    }
+
+
+def _difference(outcomes: Outcomes, reference: Outcomes) -> Json:
+    """Each paired metric against the reference, and on which clips; or why there is none."""
+    if outcomes.classes != reference.classes:
+        return {"reason": "it tells other classes apart than the first"}
+    shared, mine, theirs = np.intersect1d(
+        outcomes.clip_ids, reference.clip_ids, assume_unique=True, return_indices=True
+    )
+    if not shared.size:
+        return {"reason": "it was tested on none of the first one's clips"}
+    n_relabelled = int(np.sum(outcomes.truth[mine] != reference.truth[theirs]))
+    if n_relabelled:
+        return {"reason": f"{n_relabelled} of the shared clips have another label than in the first"}
+    found: Json = {
+        "n_shared_clips": len(shared),
+        "n_clips_of_one_only": len(outcomes.clip_ids) + len(reference.clip_ids) - 2 * len(shared),
+    }
+    for metric in PAIRED:
+        pair = paired(outcomes, reference, metric)
+        if pair is not None:
+            found[metric] = pair[0]._asdict()
+    return found
+
+
+def _adjust(differences: list[Json]) -> None:
+    """Add p_adjusted: the p-values of several comparisons, Holm 1979."""
+    ordered = sorted((d for d in differences if not np.isnan(d["p_value"])), key=lambda d: d["p_value"])
+    largest = 0.0
+    for rank, difference in enumerate(ordered):
+        largest = max(largest, min(1.0, difference["p_value"] * (len(ordered) - rank)))
+        difference["p_adjusted"] = largest
+
+
+def _leakage(series: Sequence[Series], outcomes: Sequence[Outcomes], labels: Sequence[str]) -> list[Json]:
+    """The gap of each pair that differs in nothing but a grouped against a random protocol."""
+    found = []
+    for grouped, random in permutations(range(len(series)), 2):
+        kinds = [series[i].experiment.protocol.kind for i in (grouped, random)]
+        if kinds[0] not in GROUPED or kinds[1] != "random-leaky":
+            continue
+        if _asked(series[grouped]) != _asked(series[random]):
+            continue
+        difference = _difference(outcomes[random], outcomes[grouped])
+        if "uar" not in difference:
+            continue
+        uar = as_json(difference["uar"])
+        sentence = gap_sentence(labels[grouped], labels[random], uar, difference["n_shared_clips"])
+        found.append({"grouped": labels[grouped], "random": labels[random], "uar": uar, "sentence": sentence})
+    return found
+
+
+def _asked(series: Series) -> Any:
+    """All that decides what is learnt, but for the protocol."""
+    left_out = (*NOT_LEARNT, "protocol")
+    asked = {key: value for key, value in series.experiment.to_json().items() if key not in left_out}
+    return asked, series.data["fingerprints"]

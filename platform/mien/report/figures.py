@@ -1,0 +1,250 @@
+"""Figures, one function each: arrays in, a matplotlib Figure out; then PNG for a folder or SVG for a page.
+
+Drawn five inches wide, so that on a phone a point is a pixel and the text stays readable. Colours are
+those of Okabe & Ito (2008), told apart by colour-blind readers; a page swaps them for its own by CSS.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, MUTED, RULE, PAPER = "#1b1f23", "#646c76", "#d9dde2", "#ffffff"
+BLUE, ORANGE = "#0072b2", "#d55e00"
+CELL = "#00508a"  # a deeper blue: text in INK or PAPER reads on every shade of it
+CSS_NAMES = {
+    INK: "ink",
+    MUTED: "muted",
+    RULE: "rule",
+    PAPER: "paper",
+    BLUE: "blue",
+    ORANGE: "orange",
+    CELL: "cell",
+}
+
+WIDTH_IN = 5.0
+PNG_DPI = 160
+DARK_CELL = 0.68  # share from which PAPER reads better on a cell of the confusion matrix than INK
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 10,
+    "legend.fontsize": 9,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "lines.solid_capstyle": "round",
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mien",  # same figure, same bytes
+}
+
+
+class Estimate(NamedTuple):
+    """A line of a forest plot; low and high are None where there is no interval."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+def learning_curves(histories: Sequence[Sequence[dict[str, Any]]]) -> Figure:
+    """Loss and validation UAR by epoch: each run thin, their mean bold as far as half of them went."""
+    from matplotlib.ticker import MaxNLocator
+
+    with _figure(4.4, rows=2) as (figure, (loss, score)):
+        for axes, name, colour in (
+            (loss, "train_loss", ORANGE),
+            (loss, "validation_loss", BLUE),
+            (score, "validation_uar", BLUE),
+        ):
+            curves = [np.array([record[name] for record in h], dtype=float) for h in histories]
+            for curve in curves:
+                axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, alpha=0.25, linewidth=0.7)
+            mean = _mean_curve(curves)
+            label = name.split("_")[0].replace("train", "training")
+            axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, linewidth=2, label=label)
+        loss.set(title="Loss")
+        loss.legend(loc="upper right")
+        score.set(title="Validation UAR", xlabel="Epoch")
+        for axes in (loss, score):
+            axes.grid(axis="y")
+            axes.margins(x=0.01)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return figure
+
+
+def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> Figure:
+    """Share of each true class that was called each class, with counts; rows without clips stay empty."""
+    from matplotlib.patches import Rectangle
+
+    n = len(classes)
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
+    large, small = (10.5, 8.5) if n <= 6 else (8.5, 7)
+    with _figure(4.6) as (figure, (axes,)):
+        axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
+        for truth, called in np.ndindex(n, n):
+            share, count = shares[truth, called], int(counts[truth, called])
+            corner = (called - 0.48, truth - 0.48)
+            axes.add_patch(
+                Rectangle(corner, 0.96, 0.96, facecolor=CELL, alpha=0.04 + 0.92 * share, linewidth=0)
+            )
+            if not rows[truth, 0]:
+                continue
+            colour = PAPER if share >= DARK_CELL else INK if count else MUTED
+            for text, below, size in ((f"{share:.0%}", -0.1, large), (f"{count:,}", 0.24, small)):
+                written = axes.text(
+                    called, truth + below, text, ha="center", va="center", size=size, color=colour
+                )
+                written.set_in_layout(False)  # it lies within its cell: measuring it takes most of the time
+        axes.set_xticks(range(n), classes, rotation=35, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(n), classes)
+        axes.set(xlabel="Predicted", ylabel="True")
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        return figure
+
+
+def reliability(bins: dict[str, NDArray[Any]]) -> Figure:
+    """Accuracy against confidence; the area of a dot is the number of predictions in its bin."""
+    filled = bins["count"] > 0
+    with _figure(4.0) as (figure, (axes,)):
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        axes.text(0.98, 0.03, "dashed: perfectly calibrated", ha="right", color=MUTED, size=9)
+        confidence, accuracy = bins["confidence"][filled], bins["accuracy"][filled]
+        axes.plot(confidence, accuracy, color=BLUE, linewidth=1.2)
+        axes.scatter(
+            confidence, accuracy, 200 * bins["count"][filled] / bins["count"].max(), color=BLUE, clip_on=False
+        )
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="Confidence", ylabel="Accuracy")
+        axes.grid()
+        return figure
+
+
+def risk_coverage(curves: dict[str, dict[str, NDArray[Any]]]) -> Figure:
+    """Error among the clips answered, against the share answered; the first curve is the model."""
+    with _figure(3.6) as (figure, (axes,)):
+        for (label, curve), colour, dashes in zip(curves.items(), (BLUE, ORANGE), ("-", "--"), strict=False):
+            # Of a few clips any error is possible: the curve starts where 20 clips are answered.
+            kept = np.unique(
+                np.linspace(min(19, len(curve["risk"]) - 1), len(curve["risk"]) - 1, 200).astype(int)
+            )
+            axes.plot(
+                curve["coverage"][kept], curve["risk"][kept], dashes, color=colour, label=label, linewidth=1.6
+            )
+        axes.set(
+            xlim=(0, 1), xlabel="Coverage: share of clips answered, surest first", ylabel="Error among them"
+        )
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+        if len(curves) > 1:
+            axes.legend(loc="upper left")
+        return figure
+
+
+def fold_strip(scores: dict[str, list[float]], overall: float) -> Figure:
+    """UAR of each run, a row a fold, a dot a seed; the line is the score over all folds."""
+    with _figure(0.9 + 0.24 * len(scores)) as (figure, (axes,)):
+        axes.axvline(overall, color=ORANGE, linewidth=1.2)
+        for row, values in enumerate(scores.values()):
+            axes.scatter(values, [row] * len(values), 28, color=BLUE, alpha=0.7, linewidths=0)
+        axes.set_yticks(range(len(scores)), scores)
+        axes.set(ylim=(len(scores) - 0.4, -0.6), xlabel="Test UAR")
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y")
+        axes.spines["left"].set_visible(False)
+        return figure
+
+
+def forest(estimates: Sequence[Estimate], xlabel: str, *, mark: float | None = None) -> Figure:
+    """Values with their intervals, one a line; mark: a value to compare with."""
+    with _figure(0.9 + 0.32 * len(estimates)) as (figure, (axes,)):
+        if mark is not None:
+            axes.axvline(mark, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        for row, estimate in enumerate(estimates):
+            if estimate.low is not None and estimate.high is not None:
+                axes.plot([estimate.low, estimate.high], [row, row], color=BLUE, linewidth=3, alpha=0.35)
+            axes.scatter([estimate.value], [row], 30, color=BLUE, zorder=3)
+        axes.set_yticks(range(len(estimates)), [estimate.label for estimate in estimates])
+        axes.set(ylim=(len(estimates) - 0.4, -0.6), xlabel=xlabel)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="x")
+        axes.spines["left"].set_visible(False)
+        return figure
+
+
+# ------------------------------------------------------------------ out
+
+
+def png(figure: Figure) -> bytes:
+    """On white, for a folder, a paper or a slide."""
+    return _saved(figure, format="png", dpi=PNG_DPI, facecolor=PAPER, metadata={"Software": None})
+
+
+def svg(figure: Figure) -> str:
+    """An <svg> element to stand in a page: its colours are CSS variables of the page, its text is text."""
+    metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    text = _saved(figure, format="svg", facecolor="none", metadata=metadata).decode()
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(
+        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1
+    )
+    text = re.sub(r"xlink:href", "href", text)
+    return re.sub("|".join(CSS_NAMES), lambda colour: f"var(--{CSS_NAMES[colour[0]]})", text)
+
+
+def _saved(figure: Figure, **how: Any) -> bytes:
+    import matplotlib
+
+    target = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(target, **how)
+    figure.set_layout_engine("none")  # laid out once, for PNG and SVG alike
+    return target.getvalue()
+
+
+@contextmanager
+def _figure(height_in: float, rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure in the house style with axes one below the other; no pyplot, so nothing is global."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
+        yield figure, list(np.atleast_1d(figure.subplots(rows, 1, sharex=True)))
+
+
+def _mean_curve(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Mean over the curves that reach an epoch, up to the last that half of them reach."""
+    lengths = sorted((len(curve) for curve in curves), reverse=True)
+    n_epochs = lengths[(len(lengths) - 1) // 2]
+    return np.array([np.mean([c[epoch] for c in curves if len(c) > epoch]) for epoch in range(n_epochs)])

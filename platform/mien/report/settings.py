@@ -1,0 +1,62 @@
+"""The settings of experiments in words: which differ from the defaults, which from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mien.experiment import Experiment
+from mien.experiment.experiment import NOT_LEARNT
+
+
+class Setting(NamedTuple):
+    """One field, as text."""
+
+    name: str
+    value: str
+    default: str
+
+    @property
+    def is_default(self) -> bool:
+        return self.value == self.default
+
+
+def settings(experiment: Experiment) -> list[Setting]:
+    """All fields but name and question, in the order of the configuration pages."""
+    default = Experiment(name=experiment.name)
+    defaults = {**_flat(Experiment(name=experiment.name, model=type(experiment.model)()))}
+    defaults["model.family"] = default.model.family
+    return [
+        Setting(name, text(value), text(defaults[name]))
+        for name, value in _flat(experiment).items()
+        if name not in ("name", "question")
+    ]
+
+
+def differing(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
+    """Settings that decide what is learnt and are not the same in all: name to the value in each, as text."""
+    flat = [_flat(experiment) for experiment in experiments]
+    names = {name: None for fields in flat for name in fields if name.partition(".")[0] not in NOT_LEARNT}
+    values = {name: [text(fields[name]) if name in fields else "–" for fields in flat] for name in names}
+    return {name: row for name, row in values.items() if len(set(row)) > 1}
+
+
+def text(value: Any) -> str:
+    """A JSON value in words.
+
+    >>> text(["egemaps", "facenet"]), text([]), text(True), text(0.001)
+    ('egemaps, facenet', 'none', 'yes', '0.001')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(f"({text(v)})" if isinstance(v, list | tuple) else text(v) for v in value) or "none"
+    return "none" if value is None else str(value)
+
+
+def _flat(experiment: Experiment) -> dict[str, Any]:
+    """Dotted names to values, one level deep: that is how deep an experiment is."""
+    flat: dict[str, Any] = {}
+    for name, value in experiment.to_json().items():
+        flat |= {f"{name}.{key}": v for key, v in value.items()} if isinstance(value, dict) else {name: value}
+    return flat

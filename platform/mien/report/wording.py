@@ -1,0 +1,84 @@
+"""What a report says in words: the protocol, the label and the baseline, each in an honest sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mien.report.page import interval, p_value, score
+
+PROTOCOLS = {
+    "by-subject": "by-subject: no person on both sides of a split",
+    "loso": "leave one subject out: each person tested by a model that never met them",
+    "leave-one-corpus-out": "leave one corpus out: each corpus tested by a model that never saw it",
+    "random-leaky": "random-leaky: clips split at random, the same people on both sides",
+}
+LABELS = {
+    "intended": "intended, the emotion that the actor was asked to show",
+    "perceived-voice": "perceived, the choice of most raters who heard the voice",
+    "perceived-face": "perceived, the choice of most raters who saw the face",
+    "perceived-both": "perceived, the choice of most raters who heard and saw the clip",
+    "self-report": "self-reported, what the person said to have felt",
+    "annotated": "annotated by others",
+}
+
+Json = dict[str, Any]
+
+
+def statement(summary: Json) -> str:
+    """What the headline was measured on, in one sentence."""
+    n_seeds, n_folds = len(summary["seeds"]), summary["n_folds"]
+    seeds = "one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds"
+    folds = "one fold" if n_folds == 1 else f"{n_folds} folds"
+    protocol = PROTOCOLS[summary["protocol"]]
+    if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
+        protocol = f"{summary['protocol']}, but with people on both sides of a split"
+    return (
+        f"{_counted(summary['n_clips'], 'clip')} of {_counted(summary['n_subjects'], 'subject')}, {folds}, "
+        f"{seeds}. Protocol {protocol}. Labels "
+        f"{LABELS.get(summary['label_source'], summary['label_source'])}."
+    )
+
+
+def run_statement(protocol: str, split: Json) -> str:
+    """What one fold was tested on."""
+    test = split["test"]
+    return (
+        f"{_counted(test['n_clips'], 'clip')} of {_counted(len(test['subjects']), 'subject')}; "
+        f"protocol {PROTOCOLS[protocol]}."
+    )
+
+
+def baseline_sentence(summary: Json) -> str:
+    """How the model stands against the support vector machine; empty where there is none to stand against."""
+    baseline = summary["baseline"]
+    if not (baseline and baseline["difference"]):
+        return ""
+    difference, n_clips = baseline["difference"]["uar"], baseline["n_shared_clips"]
+    if difference["low"] is None:
+        verdict = "whether that is chance, one subject cannot tell"
+    elif difference["low"] > 0:
+        verdict = "clearly better"
+    elif difference["high"] < 0:
+        verdict = "clearly worse"
+    else:
+        verdict = "not clearly different"
+    return (
+        "A support vector machine on the same features and folds reaches a UAR of "
+        f"{score(baseline['uar']['value'])}. On the {_counted(n_clips, 'clip')} that both were tested on "
+        f"this model differs from it by {score(difference['value'], signed=True)} "
+        f"({interval(difference, signed=True)}, {p_value(difference['p_value'])}): {verdict}."
+    )
+
+
+def gap_sentence(grouped: str, random: str, difference: Json, n_clips: int) -> str:
+    """The leakage gap: what splitting at random adds to the same model's score."""
+    return (
+        f"Splitting clips at random ({random}) instead of by subject ({grouped}) changes UAR by "
+        f"{score(difference['value'], signed=True)} ({interval(difference, signed=True)}; "
+        f"{p_value(difference['p_value'])}; {_counted(n_clips, 'clip')}). This leakage gap is what knowing "
+        "the test speakers is worth: on new people it is lost."
+    )
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

@@ -1,0 +1,213 @@
+"""Broken media, made by cutting, zeroing and renaming real ones: named rejects, or read as far as they go."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mien import extractors, media
+from mien.errors import MediaError
+from mien.records import Span
+from tiny_media import add_sleeve, tone, voice, write_movie, write_wav
+
+pytestmark = pytest.mark.fault
+
+
+def decode(path: Path, medium: str = "audio", span: Span = Span()) -> int:  # noqa: B008 (frozen)
+    signal = media.decode_for(medium, str(path), 16_000 if medium == "audio" else 10.0, span)
+    return len(signal) if medium == "audio" else len(list(signal))
+
+
+def reason_of(path: Path, medium: str = "audio", span: Span = Span()) -> str:  # noqa: B008 (frozen)
+    with pytest.raises(MediaError) as error:
+        decode(path, medium, span)
+    assert str(path) in str(error.value)
+    return error.value.reason
+
+
+def cut(path: Path, share: float) -> Path:
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    return path
+
+
+def wav(path: Path) -> Path:
+    return Path(write_wav(path.with_suffix(".wav"), tone(2.0, 16_000), 16_000))
+
+
+def flac(path: Path) -> Path:
+    soundfile.write(path.with_suffix(".flac"), voice(2.0), 16_000)
+    return path.with_suffix(".flac")
+
+
+def mp3(path: Path) -> Path:
+    return Path(write_movie(path.with_suffix(".mp3"), video=None, audio="libmp3lame"))
+
+
+def mp3_with_sleeve(path: Path) -> Path:
+    return Path(add_sleeve(str(mp3(path))))
+
+
+def mp4(path: Path) -> Path:
+    return Path(write_movie(path.with_suffix(".mp4")))
+
+
+def streamable_mp4(path: Path) -> Path:
+    return Path(write_movie(path.with_suffix(".mp4"), options={"movflags": "faststart"}))
+
+
+def flv(path: Path) -> Path:
+    return Path(write_movie(path.with_suffix(".flv"), video="flv1", audio="libmp3lame"))
+
+
+SOUNDS = [wav, flac, mp3, mp3_with_sleeve, mp4, streamable_mp4, flv]
+FILMS = [mp4, streamable_mp4, flv]
+
+
+@pytest.mark.parametrize("write", SOUNDS)
+@pytest.mark.parametrize("share", [0.8, 0.6])
+def test_half_a_sound_is_not_taken_for_a_whole(
+    tmp_path: Path, write: Callable[[Path], Path], share: float
+) -> None:
+    assert reason_of(cut(write(tmp_path / "a"), share)) == "truncated"
+
+
+@pytest.mark.parametrize("write", FILMS)
+@pytest.mark.parametrize("share", [0.8, 0.6])
+def test_half_a_film_is_not_taken_for_a_whole(
+    tmp_path: Path, write: Callable[[Path], Path], share: float
+) -> None:
+    assert reason_of(cut(write(tmp_path / "a"), share), "video") == "truncated"
+
+
+@pytest.mark.parametrize("write", [wav, mp3, streamable_mp4, flv])
+def test_a_lost_tail_is_let_go(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    assert decode(cut(write(tmp_path / "a"), 0.97)) >= 0.9 * 2.0 * 16_000
+
+
+@pytest.mark.parametrize("write", SOUNDS)
+def test_next_to_nothing_is_a_reject(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    path = write(tmp_path / "a")
+    path.write_bytes(path.read_bytes()[:40])
+    assert reason_of(path) in ("truncated", "empty")
+
+
+@pytest.mark.parametrize("medium", ["audio", "video"])
+@pytest.mark.parametrize("name", ["a.wav", "a.mp4", "a.flv"])
+def test_no_bytes(tmp_path: Path, name: str, medium: str) -> None:
+    (tmp_path / name).touch()
+    assert reason_of(tmp_path / name, medium) == "empty"
+
+
+def test_a_wav_header_without_sound(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a")
+    path.write_bytes(path.read_bytes()[:44])
+    assert reason_of(path) == "empty"
+
+
+@pytest.mark.parametrize("medium", ["audio", "video"])
+def test_a_text_called_wav(tmp_path: Path, medium: str) -> None:
+    path = tmp_path / "a.wav"
+    path.write_text("404: the file that you asked for is not here\n" * 50)
+    assert reason_of(path, medium) == "not-media"
+
+
+@pytest.mark.parametrize("stated_bytes", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_a_wav_whose_header_knows_no_length_is_read_to_its_end(tmp_path: Path, stated_bytes: int) -> None:
+    path = wav(tmp_path / "a")
+    data = bytearray(path.read_bytes())
+    assert data[36:40] == b"data"
+    data[40:44] = struct.pack("<I", stated_bytes)
+    path.write_bytes(data)
+    np.testing.assert_allclose(media.decode_audio(str(path), 16_000), tone(2.0, 16_000), atol=1e-4)
+
+
+@pytest.mark.parametrize(("factor", "is_refused"), [(1.05, False), (1.5, True)])
+def test_a_wav_that_is_shorter_than_it_says(tmp_path: Path, factor: float, is_refused: bool) -> None:
+    path = wav(tmp_path / "a")
+    data = bytearray(path.read_bytes())
+    data[40:44] = struct.pack("<I", int(64_000 * factor))
+    path.write_bytes(data)
+    if is_refused:
+        assert reason_of(path) == "truncated"
+    else:
+        assert decode(path) == 32_000
+
+
+@pytest.mark.parametrize("ticks", [1, 10_000_000])
+def test_an_mp4_whose_header_lies_about_its_length(tmp_path: Path, ticks: int) -> None:
+    """The table of samples counts, not the sum in the header of the film."""
+    path = mp4(tmp_path / "a")
+    data = bytearray(path.read_bytes())
+    at = data.index(b"mvhd") + 4 + 4 + 4 + 4 + 4  # version and flags, created, modified, time scale
+    data[at : at + 4] = struct.pack(">I", ticks)
+    path.write_bytes(data)
+    assert decode(path) == pytest.approx(32_000, rel=0.03)
+    assert decode(path, "video") == 20
+
+
+def test_digital_silence(tmp_path: Path) -> None:
+    path = Path(write_wav(tmp_path / "a.wav", np.zeros(32_000, np.float32), 16_000))
+    assert reason_of(path) == "silent"
+
+
+def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
+    sound = tone(1.0, 16_000)
+    sound[100] = np.nan
+    assert reason_of(Path(write_wav(tmp_path / "a.wav", sound, 16_000, "FLOAT"))) == "not-finite"
+
+
+def test_a_stream_that_is_not_there(tmp_path: Path) -> None:
+    silent_film = Path(write_movie(tmp_path / "a.mp4", audio=None))
+    assert reason_of(silent_film, "audio") == "no-audio-stream"
+    assert decode(silent_film, "video") == 20
+    assert reason_of(wav(tmp_path / "b"), "video") == "no-video-stream"
+
+
+def test_a_file_that_is_not_there_or_is_a_folder(tmp_path: Path) -> None:
+    assert reason_of(tmp_path / "gone.wav") == "missing"
+    assert reason_of(tmp_path) == "unreadable"
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = wav(tmp_path / "a")
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # root may read everything: be somebody else for a moment
+        os.seteuid(65_534)
+    try:
+        assert reason_of(path) == "unreadable"
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize("write", [wav, mp4])
+@pytest.mark.parametrize("span", [Span(start_s=5.0), Span(start_s=1.0, end_s=4.0)])
+def test_a_span_after_the_end(tmp_path: Path, write: Callable[[Path], Path], span: Span) -> None:
+    path = write(tmp_path / "a")
+    assert reason_of(path, "audio", span) == "span-beyond-end"
+    if write is mp4:
+        assert reason_of(path, "video", span) == "span-beyond-end"
+
+
+@pytest.mark.parametrize("name", ["egemaps", "egemaps-clip", "compare-clip"])
+def test_a_twentieth_of_a_second_is_too_short(tmp_path: Path, name: str) -> None:
+    path = write_wav(tmp_path / "a.wav", tone(0.05, 16_000), 16_000)
+    with pytest.raises(MediaError) as error:
+        extractors.build(name)(media.decode_audio(path, 16_000), 16_000)
+    assert error.value.reason == "too-short"
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 96_000])
+def test_odd_rates_and_stereo_come_through(tmp_path: Path, rate_hz: int) -> None:
+    sound = np.column_stack([voice(1.5, rate_hz)] * 2)
+    path = write_wav(tmp_path / "a.wav", sound, rate_hz)
+    frames = extractors.build("egemaps")(media.decode_audio(path, 16_000), 16_000)
+    assert frames.values.shape == (6, 89)
+    assert np.isfinite(frames.values).all()

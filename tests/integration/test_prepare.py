@@ -1,0 +1,272 @@
+"""prepare: raw media to features through a real Ray, to a local store and to S3 (a moto server on this machine)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from tiny_corpus import wav_of, write_corpus
+from tiny_extractors import Loudness
+
+from mien import cluster
+from mien.errors import CorpusError, ExperimentError, StoreError
+from mien.extraction import PartExtractor, Task
+from mien.parts import FeatureTable
+from mien.preprocess import Prepared, Progress, prepare
+from mien.records import Span
+from mien.store import FeatureStore
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+LOUDNESS = "tiny_extractors:loudness"
+N_CLIPS = 23
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """An S3 of this machine; set up before Ray, whose workers inherit where it is."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3").create_bucket(Bucket="features")
+        yield "s3://features"
+    server.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_of_two(bucket: str) -> Iterator[cluster.Cluster]:
+    """One Ray for all tests here: `prepare` shares the one in use."""
+    with cluster.connected(workers=2) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ravdess")
+    write_corpus(folder, N_CLIPS)
+    return folder
+
+
+def silent(progress: Progress) -> None:
+    """For tests that look at the result only."""
+
+
+def quiet(root: Path, store: str | Path, *features: str, **options: object) -> Prepared:
+    return prepare("ravdess", root, store, features or (LOUDNESS,), workers=2, progress=silent, **options)  # type: ignore[arg-type]
+
+
+def table_of(store: str | Path, name: str = "loudness") -> FeatureTable:
+    opened = FeatureStore(store)
+    assert [finding for finding in opened.verify("ravdess") if finding.severity == "error"] == []
+    return opened.load("ravdess", opened.spec("ravdess", name))
+
+
+def assert_complete(table: FeatureTable, root: Path, clip_ids: list[str], tmp_path: Path) -> None:
+    """The table is what one plain loop in this process gives, bit by bit."""
+    tasks = [Task(clip_id, str(wav_of(root, clip_id)), Span()) for clip_id in clip_ids]
+    parts = FeatureStore(tmp_path / "plain").parts("ravdess", Loudness().spec)
+    PartExtractor(parts, LOUDNESS, {})(tasks)
+    expected = parts.load([name for name in parts.folder.names() if name.startswith("part-")], set(clip_ids))
+    assert table.clip_ids == expected.clip_ids == sorted(clip_ids)
+    assert table.content == expected.content
+    np.testing.assert_array_equal(table.offsets, expected.offsets)
+    np.testing.assert_array_equal(table.values, expected.values)
+
+
+def test_every_clip_lands_in_the_store_and_asking_again_does_nothing(root, tmp_path):
+    seen: list[Progress] = []
+    prepared = prepare("ravdess", root, tmp_path / "store", [LOUDNESS], workers=2, progress=seen.append)
+    (feature,) = prepared.features
+    assert (prepared.n_clips, prepared.n_import_rejects) == (N_CLIPS, 0)
+    assert (feature.name, feature.n_rows, feature.n_rejects, feature.n_extracted) == ("loudness", N_CLIPS, 0, N_CLIPS)
+    assert feature.startup_s > 0 and feature.work_s > 0 and feature.worker_peak_bytes > 1e7
+    assert_complete(table_of(tmp_path / "store"), root, write_corpus(root, N_CLIPS), tmp_path)
+
+    done = [progress.n_done for progress in seen]
+    assert done[0] == 0 and done[-1] == N_CLIPS and done == sorted(done)
+    assert seen[0].left_s is None and seen[-1].left_s == 0 and seen[-1].clips_per_s > 0
+
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")}
+    assert quiet(root, tmp_path / "store").features[0].n_extracted == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")} == files
+
+
+def test_one_worker_or_two_the_store_is_the_same(root, tmp_path):
+    for workers in (1, 2):
+        prepare("ravdess", root, tmp_path / str(workers), [LOUDNESS], workers=workers, progress=silent)
+    one, two = table_of(tmp_path / "1"), table_of(tmp_path / "2")
+    np.testing.assert_array_equal(one.values, two.values)
+    assert FeatureStore(tmp_path / "1").fingerprint("ravdess", one.spec) == FeatureStore(
+        tmp_path / "2"
+    ).fingerprint("ravdess", two.spec)
+
+
+def test_a_store_in_s3_is_the_same_as_a_local_one(bucket, root, tmp_path):
+    uri = f"{bucket}/trial/store"
+    assert quiet(root, uri).features[0].n_rows == N_CLIPS
+    assert_complete(table_of(uri), root, write_corpus(root, N_CLIPS), tmp_path)
+    assert quiet(root, uri).features[0].n_extracted == 0
+    quiet(root, tmp_path / "local")
+    spec = Loudness().spec
+    assert FeatureStore(uri).fingerprint("ravdess", spec) == FeatureStore(tmp_path / "local").fingerprint(
+        "ravdess", spec
+    )
+
+
+def test_broken_files_become_as_many_rejects_and_a_mended_one_comes_back(tmp_path):
+    root = tmp_path / "corpus"
+    clip_ids = write_corpus(root, 12)
+    broken = {wav_of(root, clip_id): wav_of(root, clip_id).read_bytes() for clip_id in clip_ids[::3]}
+    for path, data in zip(broken, (b"", b"this is no sound", data_of(broken, 2)[:1000], bytes(400))):
+        path.write_bytes(data)
+    prepared = quiet(root, tmp_path / "store")
+    (feature,) = prepared.features
+    assert prepared.n_clips + prepared.n_import_rejects == 12
+    assert (feature.n_rows, feature.n_rejects + prepared.n_import_rejects) == (8, 4)
+    store = FeatureStore(tmp_path / "store")
+    rejects = store.rejects("ravdess", Loudness().spec) + store.import_rejects("ravdess")
+    assert {Path(reject.path).name for reject in rejects} == {path.name for path in broken}
+    assert all(reject.reason and reject.detail for reject in rejects)
+    good = [clip_id for clip_id in clip_ids if wav_of(root, clip_id) not in broken]
+    assert_complete(table_of(tmp_path / "store"), root, good, tmp_path)
+
+    mended = list(broken)[1]
+    mended.write_bytes(data_of(broken, 1))
+    assert quiet(root, tmp_path / "store").features[0].n_extracted == 0
+    (again,) = quiet(root, tmp_path / "store", retry_rejects=True).features
+    assert (again.n_extracted, again.n_rows) == (feature.n_rejects, 9)
+
+
+def data_of(broken: dict[Path, bytes], number: int) -> bytes:
+    return list(broken.values())[number]
+
+
+def test_only_new_clips_are_extracted_and_gone_ones_are_not_read(tmp_path):
+    root = tmp_path / "corpus"
+    clip_ids = write_corpus(root, 6)
+    counted = f"{tmp_path}/log"
+    features = [("tiny_extractors:counted", {"log": counted})]
+    prepare("ravdess", root, tmp_path / "store", features, workers=2, progress=silent)
+    clip_ids += write_corpus(root, 3, first=6)
+    wav_of(root, clip_ids[0]).unlink()
+    (feature,) = prepare("ravdess", root, tmp_path / "store", features, workers=2, progress=silent).features
+    assert (feature.n_extracted, feature.n_rows) == (3, 8)
+    assert len(Path(counted).read_text().splitlines()) == 9
+    assert_complete(table_of(tmp_path / "store"), root, clip_ids[1:], tmp_path)
+
+
+def test_fresh_extracts_anew_what_changed_under_its_name(tmp_path):
+    root = tmp_path / "corpus"
+    clip_ids = write_corpus(root, 4)
+    quiet(root, tmp_path / "store")
+    wav_of(root, clip_ids[0]).write_bytes(wav_of(root, clip_ids[1]).read_bytes())
+    assert quiet(root, tmp_path / "store", fresh=True).features[0].n_extracted == 4
+    table = table_of(tmp_path / "store")
+    assert table.content[0] == table.content[1] != table.content[2]
+
+
+def test_limit_takes_the_first_clips(root, tmp_path):
+    assert quiet(root, tmp_path, limit=5).n_clips == 5
+    assert table_of(tmp_path).clip_ids == write_corpus(root, N_CLIPS)[:5]
+    assert quiet(root, tmp_path).features[0].n_extracted == N_CLIPS - 5
+
+
+def test_each_worker_is_one_process_with_one_thread_and_one_extractor(root, tmp_path):
+    quiet(root, tmp_path, "tiny_extractors:worker")
+    pids, calls, threads = table_of(tmp_path, "worker").values.T
+    assert len(set(pids)) == 2
+    assert os.getpid() not in pids
+    for pid in set(pids):
+        assert sorted(calls[pids == pid]) == list(range(1, 1 + int((pids == pid).sum())))
+    assert set(threads) == {1}
+
+
+def test_two_features_and_their_extractors_of_the_platform(tmp_path):
+    root = tmp_path / "corpus"
+    write_corpus(root, 2)
+    prepared = quiet(root, tmp_path / "store", "egemaps", LOUDNESS)
+    assert [(feature.name, feature.n_rows) for feature in prepared.features] == [("egemaps", 2), ("loudness", 2)]
+    assert table_of(tmp_path / "store", "egemaps").values.shape[1] == 89
+
+
+def test_action_units_are_attached_to_their_clips(tmp_path, real_data):
+    root = tmp_path / "corpus"
+    clip_ids = write_corpus(root, 4)
+    table = str(real_data / "ravdess" / "action_units" / "clip_means.csv")
+    (feature,) = quiet(root, tmp_path / "store", "openface-clip", openface=table).features
+    assert (feature.n_rows, feature.n_rejects) == (4, 0)
+    assert table_of(tmp_path / "store", "openface-clip").clip_ids == clip_ids
+    # Without the table there is no such medium: rejects, not an error.
+    (feature,) = quiet(root, tmp_path / "other", "openface-clip").features
+    assert feature.reasons == {"no-openface": 4}
+
+
+# ---------------------------------------------------------------------- what stops it
+
+
+def test_an_empty_root_is_refused_before_anything_is_started(tmp_path):
+    with pytest.raises(CorpusError):
+        quiet(tmp_path, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("feature", "message"),
+    [
+        ("nonsense", "unknown features 'nonsense': choose from egemaps"),
+        (("egemaps", {"windw_s": 1.0}), "features 'egemaps' cannot be built: TypeError: .*windw_s"),
+        ("tiny_extractors:stillborn", "features 'tiny_extractors:stillborn' cannot be built: it ended with 1"),
+    ],
+)
+def test_a_feature_that_cannot_be_built_is_refused(root, tmp_path, feature, message):
+    with pytest.raises(ExperimentError, match=message):
+        quiet(root, tmp_path / "store", feature)
+    assert not (tmp_path / "store").exists()
+
+
+def test_workers_with_another_version_stop_the_job_with_one_line(root, tmp_path):
+    with pytest.raises(ExperimentError) as error:
+        quiet(root, tmp_path / "store", "tiny_extractors:other_elsewhere")
+    assert str(error.value).startswith("features 'tiny_extractors:other_elsewhere': this worker has loudness-v2")
+    assert "\n" not in str(error.value)
+    with pytest.raises(StoreError, match="no finished 'loudness'"):
+        FeatureStore(tmp_path / "store").spec("ravdess", "loudness")
+
+
+def test_no_worker_is_refused(root, tmp_path):
+    with pytest.raises(cluster.ClusterError, match="0 workers: give at least 1"):
+        prepare("ravdess", root, tmp_path, [LOUDNESS], workers=0, progress=silent)
+
+
+def test_progress_is_lines_in_a_log(root, tmp_path, capfd):
+    prepare("ravdess", root, tmp_path, [LOUDNESS], workers=2)
+    lines = capfd.readouterr().err.splitlines()
+    assert lines[0] == f"ravdess-loudness: 0/{N_CLIPS} clips, starting workers"
+    assert lines[-1].startswith(f"ravdess-loudness: {N_CLIPS}/{N_CLIPS} clips, 0 rejects, ")
+    assert lines[-1].endswith("clips/s, 00:00:00 left")
+    assert all(line.startswith("ravdess-loudness: ") for line in lines)  # nothing of Ray's
+
+
+def test_the_process_that_asks_loads_no_framework(root, tmp_path):
+    """So that it may train with TensorFlow after features that need torch."""
+    code = (
+        "import sys; from mien.preprocess import _describe\n"
+        "_describe(('tiny_extractors:loudness', {})); _describe(('egemaps', {}))\n"
+        "assert not {'torch', 'tensorflow', 'opensmile'} & set(sys.modules)"
+    )
+    environment = os.environ | {"PYTHONPATH": cluster.search_path()}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT).returncode == 0

@@ -1,0 +1,529 @@
+"""Reports: right numbers, every caution, whole pages, and honest words about what is missing."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from factories import series_directory
+from mien.errors import MienError
+from mien.experiment import Experiment, TrainingConfig
+from mien.metrics import Scored
+from mien.report import compare, figures, report, summary_rows
+from mien.report.caveats import caveats
+from mien.report.comparison import _adjust
+from mien.report.outcomes import read_outcomes
+from mien.report.settings import differing, settings
+from mien.report.summary import classification_report, read_baseline, summarise, with_interval
+from mien.runs import Run, Series
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory) -> Series:
+    """Two seeds of two folds beside a weaker baseline, with its report."""
+    storage = tmp_path_factory.mktemp("runs")
+    asked = Experiment(name="trial", question="Is 1 < 2 & does <script>alert(1)</script> stay text?")
+    series = series_directory(
+        storage, n_subjects=12, folds=2, seeds=(0, 1), skill=2.0, baseline_skill=0.8, experiment=asked
+    )
+    report(series)
+    return series
+
+
+def summary_of(series: Series) -> dict:
+    return summarise(series, read_outcomes(series), read_baseline(series))
+
+
+def kinds(series: Series) -> dict[str, str]:
+    """Caveats of a series: kind to text."""
+    return {caveat.kind: f"{caveat.title} {caveat.text}" for caveat in caveats(series, summary_of(series))}
+
+
+def mean_recall(truth: np.ndarray, called: np.ndarray) -> float:
+    return float(np.mean([np.mean(called[truth == k] == k) for k in np.unique(truth)]))
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def test_the_headline_is_the_mean_over_seeds_of_the_pooled_folds(reported):
+    table = reported.folder.read_table("predictions.parquet")
+    table = table.filter(pc.equal(table["side"], "test"))
+    columns = [f"p_{name}" for name in reported.data["classes"]]
+    by_seed = []
+    for seed in (0, 1):
+        rows = table.filter(pc.equal(table["seed"], seed))
+        called = np.stack([rows[name].to_numpy() for name in columns], axis=1).argmax(axis=1)
+        by_seed.append(mean_recall(rows["truth"].to_numpy(), called))
+    found = reported.folder.read_json("metrics.json")["test"]["uar"]
+    assert list(found["by_seed"].values()) == pytest.approx(by_seed, rel=1e-12)
+    assert found["value"] == pytest.approx(np.mean(by_seed), rel=1e-12)
+    assert found["sd_of_seeds"] == pytest.approx(np.std(by_seed, ddof=1), rel=1e-9)
+
+
+def test_the_interval_is_that_of_other_subjects(reported):
+    """Against a bootstrap written out: subjects drawn with all their clips, seeds kept together."""
+    outcomes = read_outcomes(reported)
+    rng = np.random.default_rng(1)
+    rows_of = [np.flatnonzero(outcomes.subjects == subject) for subject in np.unique(outcomes.subjects)]
+    scores = []
+    for _ in range(1000):
+        rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
+        called = outcomes.probabilities[:, rows].argmax(axis=2)
+        scores.append(np.mean([mean_recall(outcomes.truth[rows], seed) for seed in called]))
+    found = reported.folder.read_json("metrics.json")["test"]["uar"]
+    # Two bootstraps of different draws agree to about 0.005; 0.01 leaves room.
+    assert [found["low"], found["high"]] == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.01)
+
+
+def test_every_clip_is_tested_once_a_seed(reported):
+    outcomes = read_outcomes(reported)
+    assert len(set(outcomes.clip_ids)) == len(outcomes.clip_ids) == reported.data["n_clips"]
+    assert outcomes.probabilities.shape == (2, reported.data["n_clips"], 6)
+    by_class = reported.folder.read_json("metrics.json")["per_class"]
+    assert {name: row["n_clips"] for name, row in by_class.items()} == reported.data["class_counts"]
+
+
+def test_the_ensemble_is_stated_apart(reported):
+    outcomes = read_outcomes(reported)
+    called = outcomes.probabilities.mean(axis=0).argmax(axis=1)
+    summary = reported.folder.read_json("metrics.json")
+    assert summary["ensemble"]["uar"]["value"] == pytest.approx(mean_recall(outcomes.truth, called))
+    assert summary["ensemble"]["uar"]["value"] != summary["test"]["uar"]["value"]
+
+
+def test_the_baseline_is_compared_on_the_same_clips(reported):
+    summary = reported.folder.read_json("metrics.json")
+    baseline, difference = summary["baseline"], summary["baseline"]["difference"]["uar"]
+    assert baseline["n_shared_clips"] == summary["n_clips"]
+    assert difference["value"] == pytest.approx(summary["test"]["uar"]["value"] - baseline["uar"]["value"])
+    assert difference["low"] < difference["value"] < difference["high"]
+    assert difference["p_value"] < 0.05
+
+
+def test_report_by_class_is_that_of_a_hand_made_example():
+    truth, called = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    scored = Scored(np.tile(truth, 2), np.eye(3)[np.tile(called, 2)], np.tile(["a", "b", "a", "b"], 2))
+    found = classification_report(scored, ("anger", "fear", "joy"), n_seeds=2)
+    assert found["anger"] == {
+        "precision": 1.0,
+        "recall": pytest.approx(2 / 3),
+        "f1-score": pytest.approx(0.8),
+        "support": 3,
+    }
+    assert found["fear"]["precision"] == 0.5
+    assert found["joy"] == {"precision": None, "recall": None, "f1-score": None, "support": 0}
+    assert found["macro avg"]["recall"] == pytest.approx(5 / 6)
+    assert found["macro avg"]["precision"] == 0.75
+    assert found["accuracy"] == 0.75
+
+
+def test_a_class_absent_in_a_fold_is_no_zero(tmp_path):
+    series = series_directory(tmp_path, n_subjects=3, folds=3, skill=9.0, absent_class="fear")
+    summary = summary_of(series)
+    assert summary["per_class"]["fear"]["n_clips"] == 4
+    fold_0 = summary["runs"][0]
+    assert fold_0["n_clips"] == 10
+    assert fold_0["uar"] == 1.0  # over the five classes that it has
+
+
+# ------------------------------------------------------------------ caveats
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "word"),
+    [
+        ("synthetic", {"synthetic": True}, "program"),
+        ("random-weights", {"random_weights": True}, "facenet"),
+        ("random-leaky", {"protocol": "random-leaky"}, "too high"),
+        ("speaker-normalised", {"normalise": "speaker"}, "transductive"),
+        ("few-subjects", {"n_subjects": 5}, "narrower"),
+        ("one-subject", {"n_subjects": 1, "folds": 2, "protocol": "random-leaky"}, "one person"),
+        (
+            "absent-classes",
+            {"n_subjects": 1, "folds": 2, "absent_class": "fear", "protocol": "random-leaky"},
+            "fear",
+        ),
+        ("below-baseline", {"skill": 0.5, "baseline_skill": 2.0}, "support vector machine"),
+        ("near-baseline", {"skill": 1.55, "baseline_skill": 1.5}, "may be chance"),
+        ("no-baseline", {}, "--baseline"),
+    ],
+)
+def test_every_caveat_is_given_where_it_applies(tmp_path, kind, options, word):
+    plain = {"n_subjects": 12, "folds": 2, "skill": 2.0}
+    assert word in kinds(series_directory(tmp_path, **(plain | options)))[kind]
+
+
+def test_a_clean_series_has_no_caveat(reported):
+    assert kinds(reported) == {}
+
+
+def test_an_svc_is_not_told_to_beat_itself(reported):
+    assert kinds(reported.baseline) == {}
+
+
+def test_a_subject_on_both_sides_is_cried_out(tmp_path):
+    series = series_directory(tmp_path, n_subjects=12, folds=3)
+    run = series.run(0, 1)
+    split = run.folder.read_json("split.json")
+    split["train"]["subjects"].append(split["test"]["subjects"][0])
+    run.folder.write_json("split.json", split)
+    assert "1 of the test subjects" in kinds(series)["leak"]
+
+
+# ------------------------------------------------------------------ what is missing
+
+
+def unfinished(run: Run) -> None:
+    run.folder.remove("DONE")
+
+
+def without_metrics(run: Run) -> None:
+    run.folder.remove("metrics.json")
+
+
+def without_predictions(run: Run) -> None:
+    run.folder.remove("predictions.parquet")
+
+
+def gone(run: Run) -> None:
+    run.folder.remove()
+
+
+def diverged(run: Run) -> None:
+    table = run.predictions()
+    column = table.column_names.index("p_fear")
+    run.write_predictions(table.set_column(column, "p_fear", pa.array([float("nan")] * table.num_rows)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (unfinished, "stopped after epoch 6"),
+        (without_metrics, "metrics.json missing"),
+        (without_predictions, "predictions.parquet missing"),
+        (gone, "not started"),
+        (diverged, "not a number"),
+    ],
+)
+def test_a_seed_that_lacks_a_fold_is_named_and_left_out(tmp_path, spoil, reason):
+    series = series_directory(tmp_path, n_subjects=12, folds=3, seeds=(0, 1))
+    whole = summary_of(series)
+    spoil(series.run(1, 2))
+    summary = summary_of(series)
+    assert [(run["seed"], run["fold"]) for run in summary["incomplete"]] == [(1, 2)]
+    assert reason in summary["incomplete"][0]["reason"]
+    assert summary["seeds"] == [0]
+    assert summary["test"]["uar"]["value"] == whole["test"]["uar"]["by_seed"]["0"]
+    assert "seed 1 fold 2" in kinds(series)["incomplete"]
+    assert "2 runs" in kinds(series)["unused"]
+
+
+def test_a_half_finished_series_is_reported_as_that(tmp_path):
+    series = series_directory(tmp_path, n_subjects=12, folds=3, absent_class="fear")
+    unfinished(series.run(0, 2))
+    report(series)
+    summary = series.folder.read_json("metrics.json")
+    assert summary["n_folds"] == 2
+    assert summary["n_clips"] + summary["n_clips_not_tested"] == series.data["n_clips"]
+    page = series.folder.read_text("report.html")
+    assert "Incomplete" in page
+    assert "Not all clips are tested" in page
+    assert not series.run(0, 2).folder.exists("report.html")
+
+
+def test_one_subject_has_scores_but_no_interval(tmp_path):
+    series = series_directory(
+        tmp_path, n_subjects=1, clips_per_class=4, folds=2, protocol="random-leaky", baseline_skill=1.0
+    )
+    report(series)
+    summary = series.folder.read_json("metrics.json")
+    assert summary["test"]["uar"]["low"] is None
+    assert summary["baseline"]["difference"]["uar"]["p_value"] is None
+    assert "no interval" in series.folder.read_text("report.html")
+    assert "NaN" not in series.folder.read_text("metrics.json")
+
+
+def test_nothing_finished_is_an_error_with_the_remedy(tmp_path):
+    series = series_directory(tmp_path, folds=2)
+    for run in series.runs():
+        unfinished(run)
+    with pytest.raises(MienError, match=r"no finished run.*mien train .*experiment\.json"):
+        report(series)
+
+
+def test_a_folder_that_is_no_series_is_an_error_with_the_remedy(tmp_path):
+    with pytest.raises(MienError, match="give the folder that `mien train` printed"):
+        Series.open(str(tmp_path / "nowhere"))
+
+
+def test_predictions_of_other_classes_are_refused(tmp_path):
+    series = series_directory(tmp_path, folds=2)
+    run = series.run(0, 0)
+    run.write_predictions(run.predictions().drop_columns(["p_fear"]))
+    with pytest.raises(MienError, match=r"lacks p_fear"):
+        read_outcomes(series)
+
+
+def test_a_clip_tested_in_two_folds_is_refused(tmp_path):
+    series = series_directory(tmp_path, folds=2)
+    series.run(0, 1).write_predictions(series.run(0, 0).predictions())
+    with pytest.raises(MienError, match="tested in two folds"):
+        read_outcomes(series)
+
+
+def test_seeds_tested_on_different_clips_are_refused(tmp_path):
+    series = series_directory(tmp_path, folds=2, seeds=(0, 1))
+    run = series.run(1, 0)
+    run.write_predictions(run.predictions()[:-1])
+    with pytest.raises(MienError, match="seeds 0 and 1 were tested on different clips"):
+        read_outcomes(series)
+
+
+# ------------------------------------------------------------------ files and pages
+
+
+def test_all_artefacts_are_written(reported):
+    names = set(reported.folder.names())
+    assert names >= {
+        "metrics.json",
+        "predictions.parquet",
+        "classification_report_test.json",
+        "learning_curves.png",
+        "confusion_matrix_test.png",
+        "reliability.png",
+        "risk_coverage.png",
+        "report.html",
+    }
+    for run in reported.runs():
+        assert set(run.folder.names()) >= {
+            "learning_curves.png",
+            "confusion_matrix_test.png",
+            "confusion_matrix_validation.png",
+            "classification_report_test.json",
+            "report.html",
+        }
+    for name in names:
+        if name.endswith(".png"):
+            assert reported.folder.read_bytes(name).startswith(b"\x89PNG")
+
+
+def test_report_names_the_files_that_it_wrote(tmp_path):
+    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2)
+    paths = report(series)
+    assert paths[0].endswith("report.html")
+    assert all(Path(path).is_file() for path in paths)
+
+
+def test_asked_again_it_writes_the_same_and_leaves_finished_runs_alone(reported):
+    page, run_page = (
+        reported.folder.read_bytes("report.html"),
+        Path(reported.run(0, 0).folder.path("report.html")),
+    )
+    written_ns = run_page.stat().st_mtime_ns
+    report(reported)
+    assert reported.folder.read_bytes("report.html") == page
+    assert run_page.stat().st_mtime_ns == written_ns
+
+
+class Page(HTMLParser):
+    """What a page would fetch, and what it says of its pictures."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self.pictures: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.tags.append(tag)
+        if given.get("role") == "img":
+            self.pictures.append(given.get("aria-label", ""))
+        for name in ("src", "srcset", "data", "poster", "action"):
+            self.fetched += [given[name]] if given.get(name) else []
+        if tag in ("link", "use", "image"):
+            self.fetched += [given["href"]]
+
+
+def pages(reported: Series, tmp_path: Path) -> dict[str, str]:
+    other = series_directory(tmp_path, name="other", n_subjects=12, folds=3, protocol="random-leaky")
+    compare([reported, other], tmp_path / "out")
+    return {
+        "report": reported.folder.read_text("report.html"),
+        "run": reported.run(0, 0).folder.read_text("report.html"),
+        "compare": (tmp_path / "out" / "compare.html").read_text(),
+    }
+
+
+def test_pages_fetch_nothing_and_describe_every_picture(reported, tmp_path):
+    for name, text in pages(reported, tmp_path).items():
+        page = Page(text)
+        assert not [url for url in page.fetched if not url.startswith(("data:", "#"))], name
+        assert not re.search(r"url\((?!['\"]?(#|data:))|@import", text), name
+        assert "script" not in page.tags, name
+        assert 'http-equiv="Content-Security-Policy" content="default-src \'none\'' in text
+        assert page.tags.count("svg") == len(page.pictures) > 0, name
+        assert all(len(label) > 15 for label in page.pictures), name
+        assert "None" not in re.sub(r"<pre>.*?</pre>", "", text, flags=re.DOTALL), name
+        assert ">nan<" not in text.lower(), name
+
+
+def test_what_users_wrote_stays_text(reported):
+    page = reported.folder.read_text("report.html")
+    assert "<script>" not in page
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_the_page_says_what_was_measured(reported):
+    page = reported.folder.read_text("report.html")
+    summary = reported.folder.read_json("metrics.json")
+    headline = f'<span class="number">{summary["test"]["uar"]["value"]:.3f}</span>'
+    assert headline in page
+    for words in (
+        "no person on both sides",
+        "Labels intended",
+        "144 clips of 12 subjects",
+        "mean of 2 seeds",
+        "support vector machine on the same features",
+        "0123456789abcdef",
+        "channel is song",
+        f"mien report {reported.folder}",
+        f"mien train {reported.folder}/experiment.json",
+    ):
+        assert words in page, words
+
+
+def test_synthetic_data_and_random_weights_are_shown_in_every_report(tmp_path):
+    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2, synthetic=True, random_weights=True)
+    report(series)
+    for folder in (series.folder, series.run(0, 1).folder):
+        page = folder.read_text("report.html")
+        assert 'data-kind="synthetic"' in page
+        assert 'data-kind="random-weights"' in page
+
+
+def test_figures_take_the_colours_of_the_page():
+    figure = figures.confusion_matrix(np.array([[3, 1], [0, 0]]), ("anger", "fear"))
+    assert figures.png(figure).startswith(b"\x89PNG")
+    drawing = figures.svg(figure)
+    assert drawing.startswith("<svg viewBox=")
+    assert "var(--cell)" in drawing
+    assert not re.search(r"#[0-9a-f]{6}", drawing)
+
+
+def test_the_mean_curve_ends_where_half_of_the_runs_do():
+    curves = [np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 4.0, 5.0]), np.array([2.0])]
+    assert figures._mean_curve(curves).tolist() == [2.0, 3.0, 4.0]
+
+
+def test_a_terminal_gets_the_headline_first(reported):
+    rows = summary_rows(reported)
+    assert rows[0][1].startswith("trial ")
+    assert rows[1][0] == "UAR"
+    assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", rows[1][1])
+    assert dict(rows)["tested on"] == "12 subjects, 144 clips; 2 seed(s) x 2 fold(s)"
+    assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [no interval]"
+
+
+# ------------------------------------------------------------------ settings
+
+
+def test_settings_that_differ_from_the_defaults_are_told_from_those_that_do_not():
+    asked = Experiment(name="x", training=TrainingConfig(epochs=3))
+    found = {setting.name: setting for setting in settings(asked)}
+    assert (found["training.epochs"].value, found["training.epochs"].default) == (
+        "3",
+        str(TrainingConfig().epochs),
+    )
+    assert [name for name, setting in found.items() if not setting.is_default] == ["training.epochs"]
+
+
+def test_only_what_is_learnt_counts_as_a_difference():
+    one = Experiment(name="one")
+    other = replace(one, name="two", execution=replace(one.execution, seeds=(1, 2)))
+    assert differing([one, other]) == {}
+    assert differing([one, replace(other, data=replace(other.data, video=()))]) == {
+        "data.video": ["facenet", "none"]
+    }
+
+
+# ------------------------------------------------------------------ comparison
+
+
+def test_the_leakage_gap_is_stated_where_only_the_protocol_differs(tmp_path):
+    clean = series_directory(tmp_path, name="clean", n_subjects=12, folds=3, skill=1.0)
+    leaky = series_directory(
+        tmp_path, name="leaky", n_subjects=12, folds=3, skill=2.0, protocol="random-leaky"
+    )
+    voice = series_directory(
+        tmp_path, name="voice", n_subjects=12, folds=3, protocol="random-leaky", video=()
+    )
+    compare([leaky, clean, voice], tmp_path / "out")
+    result = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert [(gap["grouped"], gap["random"]) for gap in result["leakage"]] == [("clean", "leaky")]
+    gap = result["leakage"][0]["uar"]
+    scores = {one["label"]: one["test"]["uar"]["value"] for one in result["series"]}
+    assert gap["value"] == pytest.approx(scores["leaky"] - scores["clean"])
+    assert 0 < gap["low"] < gap["value"] < gap["high"]
+    assert html.escape(result["leakage"][0]["sentence"]) in (tmp_path / "out" / "compare.html").read_text()
+    assert result["settings"] == {
+        "data.video": ["facenet", "facenet", "none"],
+        "protocol.kind": ["random-leaky", "by-subject", "random-leaky"],
+    }
+    assert (tmp_path / "out" / "compare.png").stat().st_size > 0
+
+
+def test_series_that_share_only_some_clips_are_compared_on_those(tmp_path):
+    large = series_directory(tmp_path / "a", n_subjects=12, folds=3)
+    small = series_directory(tmp_path / "b", n_subjects=6, folds=3, skill=3.0)
+    compare([large, small], tmp_path / "out")
+    first, second = json.loads((tmp_path / "out" / "compare.json").read_text())["series"]
+    assert first["difference"] is None
+    assert second["difference"]["n_shared_clips"] == 72
+    assert second["difference"]["n_clips_of_one_only"] == 72
+    assert second["difference"]["uar"]["low"] > 0
+    assert second["label"] == f"trial {small.signature}"
+
+
+def test_what_cannot_be_compared_says_why(tmp_path):
+    six = series_directory(tmp_path, name="six", folds=2)
+    eight = series_directory(tmp_path, name="eight", folds=2, vocabulary="ravdess8")
+    elsewhere = series_directory(tmp_path, name="elsewhere", folds=2, corpora=("cremad",))
+    perceived = series_directory(tmp_path, name="perceived", folds=2, label_source="perceived-voice")
+    for run in perceived.runs():
+        table = run.predictions()
+        column = table.column_names.index("truth")
+        run.write_predictions(table.set_column(column, "truth", pc.subtract(5, table["truth"])))
+    compare([six, eight, elsewhere, perceived], tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())["series"][1:]
+    reasons = [one["difference"]["reason"] for one in found]
+    assert "other classes" in reasons[0]
+    assert "none of the first one's clips" in reasons[1]
+    assert "96 of the shared clips have another label" in reasons[2]
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert page.count("Not compared:") == 3
+
+
+def test_a_comparison_takes_two_different_series(reported, tmp_path):
+    with pytest.raises(MienError, match="two series or more"):
+        compare([reported], tmp_path)
+    with pytest.raises(MienError, match="given twice"):
+        compare([reported, reported], tmp_path)
+
+
+def test_p_values_are_adjusted_after_holm():
+    differences = [{"p_value": p} for p in (0.01, 0.04, 0.03, float("nan"))]
+    _adjust(differences)
+    assert [d.get("p_adjusted") for d in differences] == pytest.approx([0.03, 0.06, 0.06, None])

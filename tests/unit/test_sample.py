@@ -1,0 +1,235 @@
+"""The synthetic corpora: true layouts and formats, a face and a voice that move together, seeds both ways."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from mien.corpora import cremad, ravdess
+from mien.corpora.sample import write_sample
+from mien.corpora.synthetic_face import ACTIONS, HEIGHT_PX, WIDTH_PX, act, actions
+from mien.corpora.synthetic_performance import SILENCE_S, Performance, Person
+from mien.corpora.synthetic_voice import speak
+from mien.errors import CorpusError
+from mien.records import Clip
+
+PERSON = Person(0, "trial", "female")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One subject, one clip per emotion: 8 of RAVDESS and 6 of CREMA-D."""
+    root = tmp_path_factory.mktemp("sample")
+    write_sample(root, n_subjects=1, n_per_emotion=1)
+    return root
+
+
+def film(path: Path) -> dict[str, tuple[str, float]]:
+    """Kind of stream to its codec and decoded length in seconds; the comment must say synthetic."""
+    streams: dict[str, tuple[str, float]] = {}
+    with av.open(str(path)) as container:
+        assert "SYNTHETIC" in container.metadata["comment"]
+        for video in container.streams.video:
+            n_frames = sum(1 for _ in container.decode(video))
+            assert (video.width, video.height) == (WIDTH_PX, HEIGHT_PX)
+            streams["video"] = (video.codec_context.name, n_frames * 1001 / 30000)
+    with av.open(str(path)) as container:
+        for audio in container.streams.audio:
+            n_samples = sum(frame.samples for frame in container.decode(audio))
+            streams["audio"] = (audio.codec_context.name, n_samples / audio.codec_context.sample_rate)
+    return streams
+
+
+def test_ravdess_lies_in_the_published_folders_and_formats(root: Path) -> None:
+    clips = [record for record in ravdess.import_clips(root / "ravdess") if isinstance(record, Clip)]
+    assert len(clips) == 8
+    for clip in clips:
+        sound = Path(clip.media["audio"])
+        assert sound.parent == root / "ravdess/Audio_Speech_Actors_01-24/Actor_01"
+        about = soundfile.info(sound)
+        assert (about.samplerate, about.channels, about.subtype) == (48_000, 1, "PCM_16")
+        assert 1.2 <= about.duration <= 2.4
+        with soundfile.SoundFile(sound) as stream:
+            assert "SYNTHETIC" in stream.comment
+        with_sound = film(Path(clip.media["video"]))
+        assert {kind: codec for kind, (codec, _) in with_sound.items()} == {"video": "h264", "audio": "aac"}
+        assert with_sound["video"][1] == pytest.approx(about.duration, abs=0.04)
+        assert with_sound["audio"][1] == pytest.approx(about.duration, abs=0.06)  # AAC pads to whole frames
+        silent = film(Path(clip.media["video"].replace("/01-", "/02-")))
+        assert silent == {"video": with_sound["video"]}
+
+
+def test_cremad_lies_in_the_published_folders_and_formats(root: Path) -> None:
+    clips = [record for record in cremad.import_clips(root / "cremad") if isinstance(record, Clip)]
+    assert len(clips) == 6
+    for clip in clips:
+        sound = Path(clip.media["audio"])
+        about = soundfile.info(sound)
+        assert (about.samplerate, about.channels, about.subtype) == (16_000, 1, "PCM_16")
+        streams = film(Path(clip.media["video"]))
+        assert {kind: codec for kind, (codec, _) in streams.items()} == {"video": "flv", "audio": "mp3float"}
+        assert streams["video"][1] == pytest.approx(about.duration, abs=0.04)
+        assert film(root / "cremad/AudioMP3" / f"{sound.stem}.mp3")["audio"][0] == "mp3float"
+        assert len(clip.labels) == 4
+        assert {"age", "sex", "race", "ethnicity"} <= set(clip.attributes)
+
+
+def test_votes_and_majorities_of_both_tables_agree(root: Path) -> None:
+    for clip in cremad.import_clips(root / "cremad"):
+        assert isinstance(clip, Clip)
+        for label in clip.labels[1:]:
+            most = max(label.votes.values())
+            majority = [emotion for emotion, share in label.votes.items() if share == most]
+            assert label.own.split(":") == [emotion[0].upper() for emotion in majority]
+            assert label.emotion == (majority[0] if len(majority) == 1 else None)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_more_subjects_leave_the_first(
+    root: Path, tmp_path: Path
+) -> None:
+    write_sample(tmp_path, ("cremad",), n_subjects=2, n_per_emotion=1)
+    first = sorted((root / "cremad").rglob("1001*"))
+    assert len(first) == 18
+    for path in first:
+        assert path.read_bytes() == (tmp_path / path.relative_to(root)).read_bytes(), path.name
+
+
+def test_another_seed_person_or_emotion_gives_another_sound_and_face() -> None:
+    performances = [
+        Performance(PERSON, "a", "anger", 1.0, 6),
+        Performance(Person(1, "trial", "female"), "a", "anger", 1.0, 6),
+        Performance(Person(0, "other", "female"), "a", "anger", 1.0, 6),
+        Performance(PERSON, "b", "anger", 1.0, 6),
+        Performance(PERSON, "a", "sadness", 1.0, 6),
+    ]
+    assert len({speak(performance, 8000).tobytes() for performance in performances}) == 5
+    assert len({next(act(performance, 10)).tobytes() for performance in performances}) == 5
+
+
+def test_voice_follows_the_emotion() -> None:
+    def level_db(emotion: str) -> float:
+        sounds = [speak(Performance(PERSON, str(take), emotion, 1.0, 6), 16_000) for take in range(6)]
+        return float(np.mean([10 * np.log10(np.mean(sound**2)) for sound in sounds]))
+
+    def length_s(emotion: str) -> float:
+        return float(np.mean([Performance(PERSON, str(t), emotion, 1.0, 7).duration_s for t in range(6)]))
+
+    assert level_db("anger") > level_db("neutral") + 3 > level_db("sadness") + 6
+    assert length_s("fear") < length_s("neutral") < length_s("sadness")
+
+
+def test_voice_is_silent_around_the_sentence_and_within_range() -> None:
+    sound = speak(Performance(PERSON, "loud", "anger", 1.5, 6), 16_000)
+    edge = sound[: round(0.5 * SILENCE_S * 16_000)]
+    assert np.abs(sound).max() < 1
+    assert np.sqrt(np.mean(edge**2)) < 0.05 * np.sqrt(np.mean(sound**2))
+
+
+def action(name: str, performance: Performance, time_s: np.ndarray) -> np.ndarray:
+    return actions(performance, time_s)[:, list(ACTIONS).index(name)]
+
+
+def test_mouth_opens_with_the_syllables_that_are_heard() -> None:
+    rate_hz, step_s = 16_000, 0.01
+    for name in "abc":
+        performance = Performance(PERSON, name, "neutral", 1.0, 6)
+        sound = speak(performance, rate_hz)
+        n_hop = round(step_s * rate_hz)
+        n_steps = len(sound) // n_hop
+        loudness = np.sqrt(np.mean(sound[: n_steps * n_hop].reshape(n_steps, n_hop) ** 2, axis=1))
+        jaw = action("jaw", performance, (np.arange(n_steps) + 0.5) * step_s)
+        half_a_syllable = round(0.5 * float(np.diff(performance.syllables_s)[0]) / step_s)
+        assert np.corrcoef(loudness, jaw)[0, 1] > 0.7
+        assert np.corrcoef(np.roll(loudness, half_a_syllable), jaw)[0, 1] < 0
+
+
+def test_expression_is_strongest_where_the_emotion_is() -> None:
+    for seed in range(4):
+        performance = Performance(Person(seed, "trial", "female"), "peak", "surprise", 1.0, 6)
+        before, peak = action("brow raise", performance, np.array([0.0, performance.peak_s]))
+        assert peak > 1.5 * before > 0
+
+
+def test_pictures_show_the_mouth_moving_more_than_the_forehead() -> None:
+    """From one syllable's middle to its end the head hardly sways."""
+    performance = Performance(PERSON, "mouth", "neutral", 1.0, 6)
+    faces = [np.asarray(picture.convert("L"), float) for picture in act(performance, 100)]
+    half_s = float(np.diff(performance.syllables_s)[0]) / 2
+    between = [
+        np.abs(faces[round(100 * middle_s)] - faces[round(100 * (middle_s + half_s))])
+        for middle_s in performance.syllables_s[:-1]
+    ]
+    mouth, forehead = np.s_[135:185, 120:200], np.s_[50:80, 120:200]
+    assert np.mean([difference[mouth].mean() for difference in between]) > 2
+    assert np.mean([difference[mouth].mean() / difference[forehead].mean() for difference in between]) > 1.5
+
+
+def test_asking_again_writes_nothing_and_other_numbers_are_refused(root: Path) -> None:
+    stamps = {path: path.stat().st_mtime_ns for path in (root / "ravdess").rglob("*.*")}
+    write_sample(root, n_subjects=1, n_per_emotion=1)
+    assert stamps == {path: path.stat().st_mtime_ns for path in (root / "ravdess").rglob("*.*")}
+    with pytest.raises(CorpusError, match=r"holds another sample \(n_subjects 1, n_per_emotion 1, seed 0\)"):
+        write_sample(root, n_subjects=1, n_per_emotion=1, seed=1)
+
+
+def test_a_real_corpus_is_never_written_into(tmp_path: Path) -> None:
+    real = tmp_path / "ravdess" / "Actor_01" / "03-01-01-01-01-01-01.wav"
+    real.parent.mkdir(parents=True)
+    real.write_bytes(b"x")
+    with pytest.raises(CorpusError, match="is not a sample: choose another folder"):
+        write_sample(tmp_path, n_subjects=1, n_per_emotion=1)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [real]
+
+
+def test_a_cut_off_sample_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
+    def stop(n_done: int, n_takes: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_sample(tmp_path, ("cremad",), n_subjects=1, n_per_emotion=1, progress=stop)
+    assert not (tmp_path / "cremad").exists()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({"corpora": ("ami",)}, "no sample of corpus 'ami': choose from ravdess, cremad"),
+        ({"n_subjects": 0}, "0 subjects: ravdess has 1 to 24"),
+        ({"n_subjects": 25}, "25 subjects: ravdess has 1 to 24"),
+        ({"n_per_emotion": 0}, "at least 1 is needed"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(tmp_path: Path, numbers: dict[str, object], message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        write_sample(tmp_path / "new", **numbers)  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
+
+
+def test_every_root_says_that_it_is_synthetic(root: Path) -> None:
+    for corpus in ("ravdess", "cremad"):
+        assert (root / corpus / "README.txt").read_text().startswith("SYNTHETIC")
+        marker = json.loads((root / corpus / "SYNTHETIC.json").read_text())
+        assert marker["synthetic"] is True
+        assert (marker["n_subjects"], marker["n_per_emotion"], marker["seed"]) == (1, 1, 0)
+
+
+@pytest.mark.torch
+def test_mtcnn_finds_the_face_of_every_emotion_and_subject() -> None:
+    from facenet_pytorch import MTCNN
+
+    detector = MTCNN(keep_all=True, min_face_size=60)
+    for number in range(4):
+        person = Person(0, f"ravdess {number + 1}", "male")
+        for emotion in ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"):
+            performance = Performance(person, emotion, emotion, 1.15, 6)
+            pictures = list(act(performance, 4))
+            picture = pictures[min(round(performance.peak_s * 4), len(pictures) - 1)]
+            boxes, probabilities = detector.detect(picture)
+            assert len(boxes) == 1
+            assert probabilities[0] > 0.95
+            assert 80 < boxes[0][2] - boxes[0][0] < 160
