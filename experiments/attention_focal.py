@@ -1,8 +1,8 @@
 """LSTM attention with focal loss and audio augmentation (system S1): are its claimed gains there on unseen people?
 
-    python experiments/attention_focal.py --store store --seeds 0 1 2
-    python experiments/attention_focal.py --loss.kind cross-entropy    # without focal loss
-    python experiments/attention_focal.py --augment.kind none          # without augmentation
+python experiments/attention_focal.py --store store --seeds 0 1 2
+python experiments/attention_focal.py --loss.kind cross-entropy    # without focal loss
+python experiments/attention_focal.py --augment.kind none          # without augmentation
 """
 
 from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig

@@ -13,10 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-from sync_aug import EXPERIMENT as SYNC_AUG
-
 from mien.cli import main
 from mien.experiment import ExecutionConfig, ProtocolConfig, TrainingConfig
+from sync_aug import EXPERIMENT as SYNC_AUG
 
 EXPERIMENT = dataclasses.replace(
     SYNC_AUG,

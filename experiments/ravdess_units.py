@@ -1,9 +1,9 @@
 """Voice and action units on RAVDESS speech, six classes: do they beat every support vector machine by subject?
 
-    mien prepare ravdess ROOT --features egemaps egemaps-clip compare-clip openface-clip --openface clip_means.csv
-    python experiments/ravdess_units.py --store store --seeds 0 1 2
-    python experiments/ravdess_units.py --data.video --seeds 0 1 2              # voice alone
-    python experiments/ravdess_units.py --data.normalise speaker --seeds 0 1 2
+mien prepare ravdess ROOT --features egemaps egemaps-clip compare-clip openface-clip --openface clip_means.csv
+python experiments/ravdess_units.py --store store --seeds 0 1 2
+python experiments/ravdess_units.py --data.video --seeds 0 1 2              # voice alone
+python experiments/ravdess_units.py --data.normalise speaker --seeds 0 1 2
 """
 
 from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig

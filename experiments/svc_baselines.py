@@ -1,8 +1,8 @@
 """The late fusion of three support vector machines on RAVDESS: the bar that a deep model has to clear.
 
-    python experiments/svc_baselines.py --store store
-    python experiments/svc_baselines.py --data.normalise speaker --model.c 3
-    python experiments/svc_baselines.py --data.audio egemaps-clip --data.video --model.members --model.c 1    # one SVC
+python experiments/svc_baselines.py --store store
+python experiments/svc_baselines.py --data.normalise speaker --model.c 3
+python experiments/svc_baselines.py --data.audio egemaps-clip --data.video --model.members --model.c 1    # one SVC
 """
 
 from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig, SvcConfig
@@ -10,15 +10,11 @@ from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, P
 EXPERIMENT = Experiment(
     name="svc-baselines",
     question="What do support vector machines on whole-clip features reach, fused late?",
-    data=DataConfig(
-        corpora=("ravdess",), audio=("egemaps-clip", "compare-clip"), video=("openface-clip",)
-    ),
+    data=DataConfig(corpora=("ravdess",), audio=("egemaps-clip", "compare-clip"), video=("openface-clip",)),
     protocol=ProtocolConfig(folds=6),
     augment=AugmentConfig(kind="none"),
     loss=LossConfig(kind="cross-entropy", label_smoothing=0.0),
-    model=SvcConfig(
-        c=10.0, members=("egemaps-clip+openface-clip", "compare-clip", "openface-clip")
-    ),
+    model=SvcConfig(c=10.0, members=("egemaps-clip+openface-clip", "compare-clip", "openface-clip")),
 )
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Synchronised augmentation of voice and face (system S0): does stretching and disturbing both together help?
 
-    python experiments/sync_aug.py --store store --seeds 0 1 2
-    python experiments/sync_aug.py --augment.kind independent      # its control
-    python experiments/sync_aug.py --protocol.kind random-leaky    # what a leaky split would have promised
+python experiments/sync_aug.py --store store --seeds 0 1 2
+python experiments/sync_aug.py --augment.kind independent      # its control
+python experiments/sync_aug.py --protocol.kind random-leaky    # what a leaky split would have promised
 """
 
 from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig

@@ -59,9 +59,7 @@ def series_directory(
     classes = VOCABULARIES[asked.data.vocabulary]
     clips = _clips(asked.data.corpora, classes, n_subjects, clips_per_class, absent_class)
     fingerprints = {
-        f"{corpus}/{feature}": "0123456789abcdef"
-        for corpus in asked.data.corpora
-        for feature in asked.data.features
+        f"{corpus}/{feature}": "0123456789abcdef" for corpus in asked.data.corpora for feature in asked.data.features
     }
     series = Series.create(asked, asked.signature(fingerprints))
     series.folder.write_json(
@@ -85,9 +83,7 @@ def series_directory(
             experiment=replace(asked, model=SvcConfig()),
             **data,
         )
-        series.folder.write_json(
-            "baseline.json", {"experiment": svc.experiment.name, "signature": svc.signature}
-        )
+        series.folder.write_json("baseline.json", {"experiment": svc.experiment.name, "signature": svc.signature})
     series.finish()
     return series
 
@@ -181,9 +177,7 @@ def _probabilities(clips: Clips, skill: float, rng: np.random.Generator) -> NDAr
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
-def _table(
-    sides: dict[str, Clips], scored: dict[str, NDArray[np.float64]], classes: Sequence[str]
-) -> pa.Table:
+def _table(sides: dict[str, Clips], scored: dict[str, NDArray[np.float64]], classes: Sequence[str]) -> pa.Table:
     rows = [(side, clip, p) for side in scored for clip, p in zip(sides[side], scored[side], strict=True)]
     columns: dict[str, Any] = {
         key: [clip[key] for _, clip, _ in rows] for key in ("clip_id", "subject", "corpus", "truth")
@@ -194,9 +188,7 @@ def _table(
     return pa.table(columns)
 
 
-def _history(
-    training: TrainingConfig, n_samples: int, skill: float, rng: np.random.Generator
-) -> list[dict[str, Any]]:
+def _history(training: TrainingConfig, n_samples: int, skill: float, rng: np.random.Generator) -> list[dict[str, Any]]:
     """Losses that fall and a UAR that rises to what the skill allows, with some noise."""
     ceiling = 1 / (1 + math.exp(0.8 - skill))
     records = []
@@ -207,9 +199,7 @@ def _history(
             {
                 "epoch": epoch,
                 "train_loss": 1.8 * (1 - 0.8 * progress) + 0.03 * abs(rng.normal()),
-                "learning_rate": training.learning_rate
-                * 0.5
-                * (1 + math.cos(math.pi * epoch / training.epochs)),
+                "learning_rate": training.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / training.epochs)),
                 "validation_loss": 1.8 * (1 - 0.5 * ceiling * progress) + 0.05 * abs(rng.normal()),
                 "validation_uar": uar,
                 "validation_wa": uar,
@@ -248,9 +238,7 @@ def _data(
         "label_source": experiment.data.label_source,
         "n_clips": len(clips),
         "n_subjects": len({clip["subject"] for clip in clips}),
-        "class_counts": {
-            emotion: sum(clip["truth"] == k for clip in clips) for k, emotion in enumerate(classes)
-        },
+        "class_counts": {emotion: sum(clip["truth"] == k for clip in clips) for k, emotion in enumerate(classes)},
         "left_out": {"no label of this vocabulary": 8, "channel is song": 4},
         "identical": [[clips[0]["clip_id"], clips[1]["clip_id"]]],
     }

@@ -17,9 +17,7 @@ GREY_STEP = 4  # picture k is a plain grey of k · GREY_STEP
 
 def tone(seconds: float, rate_hz: int, tone_hz: float = 220.0) -> NDArray[np.float32]:
     """(N,) of a sine at half of full scale."""
-    return (0.5 * np.sin(2 * np.pi * tone_hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(
-        np.float32
-    )
+    return (0.5 * np.sin(2 * np.pi * tone_hz * np.arange(round(seconds * rate_hz)) / rate_hz)).astype(np.float32)
 
 
 def voice(seconds: float, rate_hz: int = 16_000) -> NDArray[np.float32]:
@@ -77,9 +75,7 @@ def write_movie(
             samples = tone(seconds, rate_hz) if sound is None else sound
             pcm = (samples * 32767).astype(np.int16)
             for start in range(0, len(pcm), 1024):
-                frame = av.AudioFrame.from_ndarray(
-                    pcm[None, start : start + 1024], format="s16", layout="mono"
-                )
+                frame = av.AudioFrame.from_ndarray(pcm[None, start : start + 1024], format="s16", layout="mono")
                 frame.sample_rate, frame.time_base = rate_hz, Fraction(1, rate_hz)
                 frame.pts = start + round(sound_starts_s * rate_hz)
                 container.mux(sounds.encode(frame))

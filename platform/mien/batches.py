@@ -50,7 +50,13 @@ def stable_seed(*parts: object) -> int:
 
 
 def training_order(
-    examples: Sequence[Example], clip_ids: Sequence[str], lengths: NDArray[np.int64], *, seed: int, epoch: int, batch_size: int
+    examples: Sequence[Example],
+    clip_ids: Sequence[str],
+    lengths: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    batch_size: int,
 ) -> list[list[Example]]:
     """Global batches of one epoch: shuffled, then clips of like length put together.
 

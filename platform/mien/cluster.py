@@ -75,9 +75,7 @@ def connected(address: str | None = None, workers: int | None = None) -> Iterato
         with _quietly_embedded() if embedded else nullcontext():
             ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(
-            f"Ray at {address!r}: {_first_line(error)}; check the address and RAY_AUTH_MODE"
-        ) from error
+        raise ClusterError(f"Ray at {address!r}: {_first_line(error)}; check the address and RAY_AUTH_MODE") from error
     try:
         yield _describe(startup_s=time.monotonic() - started_s, embedded=embedded)
     finally:

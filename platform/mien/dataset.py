@@ -24,9 +24,9 @@ from mien.store import FeatureStore
 class Dataset:
     """N clips, sorted by id.
 
-    truth: (N,) class index. targets: (N, K) float32, what is learnt: one-hot, or the raters' shares. contents: equal for
-    clips that have a medium of the same bytes, so that copies can be kept together. frames: feature name to N Frames; a clip without that
-    feature has (0, D). left_out: reason to number of the store's clips that are not among the N.
+    truth: (N,) class index. targets: (N, K) float32, what is learnt: one-hot, or the raters' shares. contents: equal
+    for clips that have a medium of the same bytes, so that copies can be kept together. frames: feature name to N
+    Frames; a clip without that feature has (0, D). left_out: reason to number of the store's clips that are not among the N.
     """
 
     clip_ids: list[str]
@@ -101,7 +101,10 @@ def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
         for name in config.features:
             spec = store.spec(corpus, name)
             if specs.setdefault(name, spec) != spec:
-                raise ExperimentError(f"feature {name!r}: {corpus} was prepared with other settings than the corpora before it; prepare both alike")
+                raise ExperimentError(
+                    f"feature {name!r}: {corpus} was prepared with other settings than the corpora before it; "
+                    "prepare both alike"
+                )
             table = store.load(corpus, spec)
             tables[name] = (table, {clip_id: row for row, clip_id in enumerate(table.clip_ids)})
             fingerprints[f"{corpus}/{name}"] = store.fingerprint(corpus, spec)
@@ -114,7 +117,10 @@ def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
             contents = {tables[name][0].content[tables[name][1][clip.id]] for name in found}
             rows.append((clip, index, contents, found))
     if not rows:
-        raise ExperimentError(f"no clip is left of {', '.join(config.corpora)}: {dict(left_out)}; check data.label_source, data.channel and the store's rejects")
+        raise ExperimentError(
+            f"no clip is left of {', '.join(config.corpora)}: {dict(left_out)}; "
+            "check data.label_source, data.channel and the store's rejects"
+        )
     truth = np.array([index for _, index, _, _ in rows], np.int64)
     targets = np.eye(len(classes), dtype=np.float32)[truth]
     if config.soft_labels:
@@ -129,9 +135,7 @@ def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
         truth=truth,
         targets=targets,
         specs=specs,
-        frames={
-            name: [found.get(name) or _absent(spec.dim) for *_, found in rows] for name, spec in specs.items()
-        },
+        frames={name: [found.get(name) or _absent(spec.dim) for *_, found in rows] for name, spec in specs.items()},
         left_out=dict(sorted(left_out.items())),
         fingerprints=fingerprints,
         synthetic=synthetic,

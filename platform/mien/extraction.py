@@ -82,9 +82,7 @@ class PartExtractor:
             started_s = time.time()
             journal.begin(task.clip_id)
             if journal.is_deadly(task.clip_id):
-                detail = (
-                    f"{task.path}: killed {_DEADLY} processes that tried to extract {self._parts.spec.name}"
-                )
+                detail = f"{task.path}: killed {_DEADLY} processes that tried to extract {self._parts.spec.name}"
                 result: Row | Reject = _reject(task, "worker-crashed", detail)
             else:
                 result = self._extract(extractor, task)
@@ -117,9 +115,7 @@ class PartExtractor:
 def build(name: str, settings: dict[str, Any]) -> Extractor:
     """An extractor of `mien.extractors`, or of your own as "module:factory"."""
     module, _, factory = name.partition(":")
-    return (
-        getattr(import_module(module), factory)(**settings) if factory else extractors.build(name, **settings)
-    )
+    return getattr(import_module(module), factory)(**settings) if factory else extractors.build(name, **settings)
 
 
 def describe(name: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -235,6 +231,5 @@ def tasks_to_table(tasks: Sequence[Task]) -> pa.Table:
 def tasks_from_table(table: pa.Table) -> list[Task]:
     """The batch of a table that `tasks_to_table` made."""
     return [
-        Task(row["clip_id"], row["path"], Span(start_s=row["start_s"], end_s=row["end_s"]))
-        for row in table.to_pylist()
+        Task(row["clip_id"], row["path"], Span(start_s=row["start_s"], end_s=row["end_s"])) for row in table.to_pylist()
     ]

@@ -143,7 +143,7 @@ def _train_in_groups(jobs: Jobs, experiment: Experiment, dataset: Dataset, progr
                 _worker,
                 train_loop_config={"run": run, "experiment": experiment, "dataset": [shared], "split": split},
                 scaling_config=ScalingConfig(
-                    num_workers=(execution.min_workers, execution.workers) if elastic else execution.workers,
+                    num_workers=(execution.min_workers, execution.workers) if elastic else execution.workers,  # type: ignore[arg-type]
                     use_gpu=execution.gpu,
                 ),
                 # A fresh name: Ray would silently take up its own state of a run of the same name, and ours is in Run.

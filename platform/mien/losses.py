@@ -67,9 +67,7 @@ def class_weights(
         weights[occurs] /= weights[occurs].mean()
         return weights.astype(np.float32)
     if len(alpha) != n_classes:
-        raise ExperimentError(
-            f"loss.alpha has {len(alpha)} weights for {n_classes} classes: give one for each"
-        )
+        raise ExperimentError(f"loss.alpha has {len(alpha)} weights for {n_classes} classes: give one for each")
     return np.array(alpha, np.float32)
 
 

@@ -88,9 +88,7 @@ def decode_audio(path: str, rate_hz: float, span: Span = WHOLE) -> Sound:
         samples, source_hz = _read_wav_or_flac(path, file, span) or _read_sound(path, file, span)
     mono = samples.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
-        raise MediaError(
-            "not-finite", f"{path}: holds samples that are no numbers; write it again as integer PCM"
-        )
+        raise MediaError("not-finite", f"{path}: holds samples that are no numbers; write it again as integer PCM")
     if np.ptp(mono) == 0:
         raise MediaError("silent", f"{path}: all samples are equal, nothing was recorded")
     if source_hz == rate_hz:
@@ -338,9 +336,7 @@ def _check_length(path: str, span: Span, reached_s: float, stated_s: float | Non
     if stated_s:
         wanted_s = min(stated_s, span.end_s or stated_s) - span.start_s
         if wanted_s > 0 and reached_s - span.start_s < ENOUGH * wanted_s:
-            raise MediaError(
-                "truncated", f"{path}: stops at {reached_s:.2f} s of {stated_s:.2f} s; copy it again"
-            )
+            raise MediaError("truncated", f"{path}: stops at {reached_s:.2f} s of {stated_s:.2f} s; copy it again")
     end_s = span.start_s if span.end_s is None else span.start_s + ENOUGH * (span.end_s - span.start_s)
     if span.start_s >= reached_s or reached_s < end_s:
         raise MediaError(
@@ -356,7 +352,5 @@ def _rgb(frame: av.VideoFrame, max_height_px: int | None) -> Picture:
     shown_px = width if turned else height
     if max_height_px is not None and shown_px > max_height_px:
         width, height = (max(2, round(side * max_height_px / shown_px)) for side in (width, height))
-    picture = np.asarray(
-        frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA"), np.uint8
-    )
+    picture = np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA"), np.uint8)
     return np.ascontiguousarray(np.rot90(picture, frame.rotation // 90)) if frame.rotation else picture

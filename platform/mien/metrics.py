@@ -124,9 +124,7 @@ def confusion(truth: ArrayLike, prediction: ArrayLike, n_classes: int | None = N
     return _counts(truth, prediction, np.zeros(len(truth), np.int64), 1, n_classes)[0]
 
 
-def per_class(
-    truth: ArrayLike, prediction: ArrayLike, n_classes: int | None = None
-) -> dict[str, NDArray[Any]]:
+def per_class(truth: ArrayLike, prediction: ArrayLike, n_classes: int | None = None) -> dict[str, NDArray[Any]]:
     """precision tp/(tp+fp), recall tp/(tp+fn), f1 and support (number of rows) of each class, (K,) each.
 
     NaN: the recall of a class without rows, the precision of one never predicted, the f1 of one with neither.
@@ -178,9 +176,7 @@ def risk_coverage(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, Float
     return {"coverage": answered / len(truth), "risk": np.cumsum(np.repeat(error, n_equal)) / answered}
 
 
-def classification_metrics(
-    truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]
-) -> dict[str, Any]:
+def classification_metrics(truth: ArrayLike, probabilities: ArrayLike, classes: Sequence[str]) -> dict[str, Any]:
     """All of the above as JSON values: Python numbers and lists, None for what is not defined.
 
     classes: name of each column. n_undefined: rows with a probability that is not finite; where there is one,
@@ -203,9 +199,7 @@ def classification_metrics(
     }
     result["confusion"] = confusion(truth, probabilities)
     result["reliability"] = reliability(truth, probabilities)
-    answered = (
-        np.ceil(np.arange(1, N_COVERAGES + 1) / N_COVERAGES * n).astype(int) if n else np.array([], int)
-    )
+    answered = np.ceil(np.arange(1, N_COVERAGES + 1) / N_COVERAGES * n).astype(int) if n else np.array([], int)
     curve = risk_coverage(truth, probabilities)
     result["risk_coverage"] = {what: values[answered - 1] for what, values in curve.items()}
     return _as_json(result)
@@ -350,9 +344,7 @@ def _interval(scores: Floats, level: float) -> tuple[float, float]:
 # ------------------------------------------------------------------ sums over rows, and scores of sums
 
 
-def _counts(
-    truth: Ints, prediction: NDArray[Any], group: Ints, n_groups: int, n_classes: int | None = None
-) -> Ints:
+def _counts(truth: Ints, prediction: NDArray[Any], group: Ints, n_groups: int, n_classes: int | None = None) -> Ints:
     """(n_groups, K, K) confusion of each group."""
     if prediction.ndim == 2:
         k = prediction.shape[1]
@@ -444,9 +436,7 @@ def _rows(truth: ArrayLike, prediction: ArrayLike) -> tuple[Ints, NDArray[Any]]:
         raise ValueError(f"truth {t.shape} and prediction {p.shape}: expected (N,) and (N,) or (N, K)")
     n_classes = p.shape[1] if p.ndim == 2 else math.inf
     if t.size and not 0 <= t.min() <= t.max() < n_classes:
-        raise ValueError(
-            f"truth holds classes {t.min()} to {t.max()} of {n_classes}: expected indices from 0"
-        )
+        raise ValueError(f"truth holds classes {t.min()} to {t.max()} of {n_classes}: expected indices from 0")
     if p.ndim == 2 and _is_defined(p):
         total = p.sum(axis=1)
         row = np.abs(total - 1).argmax()

@@ -140,11 +140,7 @@ class Parts:
             all_entries = self.entries(parts)
             entries = [entry for entry in all_entries if entry.clip_id in clip_ids]
             seen = {entry.clip_id for entry in entries}
-            found = {
-                reject.id: reject
-                for name in self._names("rejects")
-                for reject in read_rejects(self.folder, name)
-            }
+            found = {reject.id: reject for name in self._names("rejects") for reject in read_rejects(self.folder, name)}
             rejects = [found[clip_id] for clip_id in sorted(found.keys() & set(clip_ids) - seen)]
             missing = set(clip_ids) - seen - found.keys()
             if missing:

@@ -134,9 +134,7 @@ def prepare(
     for job in jobs:
         is_done = target.is_finished(corpus, job.parts.spec) and not (retry_rejects or fresh)
         done = None if is_done else job.parts.reopen(retry_rejects=retry_rejects, fresh=fresh)
-        todo.append(
-            [] if done is None else [_task(clip, job.medium) for clip in clips if clip.id not in done]
-        )
+        todo.append([] if done is None else [_task(clip, job.medium) for clip in clips if clip.id not in done])
     ids = {clip.id for clip in clips}
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # Ray tells of dead workers on stdout, which is the caller's
@@ -159,9 +157,7 @@ def prepare(
     )
 
 
-def _import(
-    corpus: str, root: Path, openface: str | None, limit: int | None
-) -> tuple[list[Clip], list[Reject]]:
+def _import(corpus: str, root: Path, openface: str | None, limit: int | None) -> tuple[list[Clip], list[Reject]]:
     """Clips and rejects of a corpus, with the OpenFace files that belong to them."""
     tracks: dict[str, str] = {}
     if openface:
@@ -304,9 +300,7 @@ def _stream(name: str, job: _Job, batches: Sequence[Sequence[Task]], workers: in
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
     )
     try:
-        tables: Iterable[Any] = outcomes.iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        )
+        tables: Iterable[Any] = outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         for table in tables:
             yield [Outcome(**row) for row in table.to_pylist()]
     except ray.exceptions.RayTaskError as error:
@@ -330,9 +324,7 @@ def _drawn() -> Iterator[Report]:
             is_end = progress.n_done == progress.n_clips
             if is_end or time.monotonic() - last.get(progress.feature, -_LOG_EVERY_S) >= _LOG_EVERY_S:
                 last[progress.feature] = time.monotonic()
-                console.print(
-                    f"{progress.feature}: {progress.n_done}/{progress.n_clips} clips, {_rest(progress)}"
-                )
+                console.print(f"{progress.feature}: {progress.n_done}/{progress.n_clips} clips, {_rest(progress)}")
 
         yield log
         return

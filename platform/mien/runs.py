@@ -142,7 +142,9 @@ class Series:
         for candidate in (folder, *_series_above(folder), *_series_below(folder)):
             if candidate.exists("experiment.json") and candidate.exists("data.json"):
                 return cls(candidate, Experiment.from_json(candidate.read_json("experiment.json")))
-        raise MienError(f"{folder}: no runs here; give the folder that `mien train` printed (<storage>/<experiment>/<signature>)")
+        raise MienError(
+            f"{folder}: no runs here; give the folder that `mien train` printed (<storage>/<experiment>/<signature>)"
+        )
 
     @property
     def signature(self) -> str:

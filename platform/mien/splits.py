@@ -86,9 +86,7 @@ def make_splits(
     if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
         raise ValueError(f"clips: columns of different lengths, {[column.shape for column in columns]}")
     if not columns[0].size:
-        raise ExperimentError(
-            "no clips to split: no clip of these corpora has the label and the features asked for"
-        )
+        raise ExperimentError("no clips to split: no clip of these corpora has the label and the features asked for")
 
     # From here on the clips stand in the order of their ids, so the order in which they came changes nothing.
     order = np.argsort(columns[0], kind="stable")
@@ -119,15 +117,11 @@ def make_splits(
         draw = units.draw[rest] + np.uint64(fold * 2**64 // n_folds)
         side[rest[_proportional(units.stratum[rest], draw, protocol.validation)]] = VALIDATION
         side_of_clip = side[unit]
-        splits.append(
-            Split(fold, name, *(np.flatnonzero(side_of_clip == s) for s in (TRAIN, VALIDATION, TEST)))
-        )
+        splits.append(Split(fold, name, *(np.flatnonzero(side_of_clip == s) for s in (TRAIN, VALIDATION, TEST))))
     return splits
 
 
-def check_leak(
-    split: Split, *, clip_ids: Texts, subjects: Texts, contents: Texts, protocol: ProtocolConfig
-) -> None:
+def check_leak(split: Split, *, clip_ids: Texts, subjects: Texts, contents: Texts, protocol: ProtocolConfig) -> None:
     """Refuse a split that would let a model be tested on what it has seen.
 
     Raises LeakError, naming the offenders, where a clip or a byte-identical recording stands on two of the
@@ -148,10 +142,7 @@ def check_leak(
             leaks.append(f"{' and '.join(ids[found])}, the same byte for byte, stand on {where(found)}")
         if protocol.kind != "random-leaky":
             people = np.asarray(subjects)[rows]
-            leaks += [
-                f"subject {people[found[0]]} stands on {where(found)}"
-                for found in _on_two_sides(people, side)
-            ]
+            leaks += [f"subject {people[found[0]]} stands on {where(found)}" for found in _on_two_sides(people, side)]
     if leaks:
         raise LeakError(
             f"{protocol.kind}, {split.name} leaks: {_listed(leaks, '; ')}. "

@@ -76,9 +76,7 @@ class FeatureStore:
         Raises StoreError for an id that comes twice, and where another format of the store is in the way.
         """
         folder = self.folder / corpus
-        clip_id, n_times = max(
-            Counter(clip.id for clip in clips).items(), key=lambda item: item[1], default=("", 0)
-        )
+        clip_id, n_times = max(Counter(clip.id for clip in clips).items(), key=lambda item: item[1], default=("", 0))
         if n_times > 1:
             raise StoreError(f"{corpus}: {n_times} clips have the id {clip_id}; ids must be unique")
         files = {_CLIPS: to_parquet(clips_to_table(clips)), REJECTS: to_parquet(rejects_to_table(rejects))}
@@ -124,22 +122,16 @@ class FeatureStore:
         found = [spec for spec in specs if name in (spec.name, spec.folder)]
         folders = ", ".join(spec.folder for spec in found or specs) or "no feature"
         if len(found) > 1:
-            raise StoreError(
-                f"{self.folder.path(corpus)} has {name!r} with several settings: say which of {folders}"
-            )
+            raise StoreError(f"{self.folder.path(corpus)} has {name!r} with several settings: say which of {folders}")
         if not found:
             remedy = self._remedy(corpus, name)
-            raise StoreError(
-                f"{self.folder.path(corpus)} has no finished {name!r}, it has {folders}: {remedy}"
-            )
+            raise StoreError(f"{self.folder.path(corpus)} has no finished {name!r}, it has {folders}: {remedy}")
         return found[0]
 
     def is_finished(self, corpus: str, spec: FeatureSpec) -> bool:
         """Whether each clip of the present clip table has a row or a reject, and the MANIFEST that says so."""
         manifest = self.parts(corpus, spec).manifest()
-        return (
-            manifest is not None and manifest["clip_ids_sha256"] == self._manifest(corpus)["clip_ids_sha256"]
-        )
+        return manifest is not None and manifest["clip_ids_sha256"] == self._manifest(corpus)["clip_ids_sha256"]
 
     def load(self, corpus: str, spec: FeatureSpec) -> FeatureTable:
         """One feature of all clips in memory, sorted by clip id.
@@ -147,9 +139,7 @@ class FeatureStore:
         Raises StoreError where it is not finished, where clips came or went since, and for damaged parts.
         """
         manifest = self._finished(corpus, spec)
-        parts = [
-            part["name"] for part in manifest["parts"]
-        ]  # nobody else: a late worker may have left another
+        parts = [part["name"] for part in manifest["parts"]]  # nobody else: a late worker may have left another
         table = self.parts(corpus, spec).load(parts, {clip.id for clip in self.clips(corpus)})
         if (len(table), len(table.values)) != (manifest["n_rows"], manifest["n_frames"]):
             raise StoreError(
@@ -173,24 +163,16 @@ class FeatureStore:
         """What is wrong with a corpus and its features; empty where rows + rejects == clips, each id once, and all
         files are as they were written."""
         clip_ids = {clip.id for clip in self.clips(corpus)}
-        return [
-            f for folder in self._feature_folders(corpus) for f in self._findings(corpus, folder, clip_ids)
-        ]
+        return [f for folder in self._feature_folders(corpus) for f in self._findings(corpus, folder, clip_ids)]
 
     def _findings(self, corpus: str, folder: Folder, clip_ids: set[str]) -> Iterator[Finding]:
         if not folder.exists(MANIFEST):
-            yield Finding(
-                severity="warning", what="not finished", path=str(folder), detail=self._remedy(corpus)
-            )
+            yield Finding(severity="warning", what="not finished", path=str(folder), detail=self._remedy(corpus))
             return
         manifest = read_manifest(folder)
         if manifest["clip_ids_sha256"] != hash_ids(clip_ids):
-            yield Finding(
-                severity="error", what="clips changed", path=str(folder), detail=self._remedy(corpus)
-            )
-        written = {part["name"]: part["sha256"] for part in manifest["parts"]} | {
-            REJECTS: manifest["rejects_sha256"]
-        }
+            yield Finding(severity="error", what="clips changed", path=str(folder), detail=self._remedy(corpus))
+        written = {part["name"]: part["sha256"] for part in manifest["parts"]} | {REJECTS: manifest["rejects_sha256"]}
         there = {name for name in folder.names() if name != MANIFEST}
         intact = {name for name in there & written.keys() if sha256(folder.read_bytes(name)) == written[name]}
         for name in sorted((written.keys() | there) - intact):
@@ -204,9 +186,7 @@ class FeatureStore:
         n_rejects = Counter(reject.id for name in intact & {REJECTS} for reject in read_rejects(folder, name))
         for clip_id in sorted(clip_ids):
             if n_rows[clip_id] + n_rejects[clip_id] != 1:
-                detail = (
-                    f"{clip_id} has {n_rows[clip_id]} rows and {n_rejects[clip_id]} rejects, not one in all"
-                )
+                detail = f"{clip_id} has {n_rows[clip_id]} rows and {n_rejects[clip_id]} rejects, not one in all"
                 yield Finding(severity="error", what="row or reject", path=str(folder), detail=detail)
 
     # ---------------------------------------------------------------- within
@@ -215,9 +195,7 @@ class FeatureStore:
         folder = self.folder / corpus
         if not folder.exists(MANIFEST):
             there = ", ".join(self.corpora()) or "no corpus"
-            raise StoreError(
-                f"{self.folder} has no corpus {corpus!r}, it has {there}: {self._remedy(corpus)}"
-            )
+            raise StoreError(f"{self.folder} has no corpus {corpus!r}, it has {there}: {self._remedy(corpus)}")
         return read_manifest(folder)
 
     def _feature_folders(self, corpus: str) -> list[Folder]:

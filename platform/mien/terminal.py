@@ -106,7 +106,10 @@ def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
         tasks: dict[str, Any] = {}
 
         def on_start(series: Series, to_do: int, in_all: int) -> None:
-            ERR.print(f"{series.experiment.name}: {in_all} runs, {in_all - to_do} of them done; {series.folder}", soft_wrap=True)
+            ERR.print(
+                f"{series.experiment.name}: {in_all} runs, {in_all - to_do} of them done; {series.folder}",
+                soft_wrap=True,
+            )
             tasks["runs"] = progress.add_task(series.experiment.name, total=in_all, completed=in_all - to_do, last="")
 
         def on_epoch(run: Any, record: Any) -> None:

@@ -44,9 +44,7 @@ def dark_film(folder: Path, seconds: float) -> list[NDArray[np.uint8]]:
 def table(folder: Path, seconds: float, success: int = 1) -> str:
     rng = np.random.default_rng(0)
     rows = [",".join(("success", *ACTION_UNITS))]
-    rows += [
-        ",".join(map(str, (success, *rng.uniform(0, 5, 35)))) for _ in range(max(1, round(seconds * 30)))
-    ]
+    rows += [",".join(map(str, (success, *rng.uniform(0, 5, 35)))) for _ in range(max(1, round(seconds * 30)))]
     path = folder / f"{seconds}-{success}.csv"
     path.write_text("\n".join(rows))
     return str(path)
@@ -71,18 +69,14 @@ CASES = {
     "egemaps": Case(something=sound, nothing=silence, nothing_is_valid=True),
     "egemaps-clip": Case(something=sound, nothing=silence, nothing_is_valid=True),
     "compare-clip": Case(something=sound, nothing=silence, nothing_is_valid=True),
-    "facenet": Case(
-        something=film, nothing=dark_film, nothing_is_valid=False, settings={"weights": "random"}
-    ),
+    "facenet": Case(something=film, nothing=dark_film, nothing_is_valid=False, settings={"weights": "random"}),
     "openface": Case(something=table, nothing=unseen, nothing_is_valid=False),
     "openface-clip": Case(something=table, nothing=unseen, nothing_is_valid=False),
 }
 NEEDS_TORCH = {"facenet"}
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.torch if name in NEEDS_TORCH else ()) for name in CASES]
-)
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.torch if name in NEEDS_TORCH else ()) for name in CASES])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -127,9 +121,7 @@ def test_the_number_of_frames_follows_from_the_spec(extractor: Extractor, case: 
         assert n_frames == pytest.approx(covered_s / extractor.spec.hop_s, abs=1.01)
 
 
-def test_twice_the_same_is_the_same_to_the_bit(
-    extractor: Extractor, case: Case, name: str, tmp_path: Path
-) -> None:
+def test_twice_the_same_is_the_same_to_the_bit(extractor: Extractor, case: Case, name: str, tmp_path: Path) -> None:
     again = extractors.build(name, **case.settings)
     assert again.spec == extractor.spec
     first, second = (e(case.something(tmp_path, 1.5), e.rate_hz) for e in (extractor, again))
@@ -146,9 +138,7 @@ def test_the_order_of_clips_does_not_matter(extractor: Extractor, case: Case, tm
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.25, 0.7])
-def test_short_clips_have_at_least_a_row(
-    extractor: Extractor, case: Case, tmp_path: Path, seconds: float
-) -> None:
+def test_short_clips_have_at_least_a_row(extractor: Extractor, case: Case, tmp_path: Path, seconds: float) -> None:
     assert_keeps_contract(extractor(case.something(tmp_path, seconds), extractor.rate_hz), extractor.spec)
 
 
@@ -170,9 +160,7 @@ def test_the_spec_survives_json(extractor: Extractor, name: str) -> None:
 def test_an_extractor_can_be_sent_to_a_worker(extractor: Extractor, case: Case, tmp_path: Path) -> None:
     sent = pickle.loads(pickle.dumps(extractor))
     signal = case.something(tmp_path, 1.0)
-    np.testing.assert_array_equal(
-        sent(signal, sent.rate_hz).values, extractor(signal, extractor.rate_hz).values
-    )
+    np.testing.assert_array_equal(sent(signal, sent.rate_hz).values, extractor(signal, extractor.rate_hz).values)
 
 
 def test_an_unknown_name_is_answered_with_the_known() -> None:

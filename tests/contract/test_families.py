@@ -7,16 +7,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import dataset
 
 from mien.batches import make_batches, plain_order
 from mien.dataset import Dataset
-from mien.experiment import AugmentConfig, Experiment, LossConfig, LstmAttentionConfig, SvcConfig, TrainingConfig
+from mien.experiment import (
+    AugmentConfig,
+    Experiment,
+    LossConfig,
+    LstmAttentionConfig,
+    SvcConfig,
+    TrainingConfig,
+)
 from mien.families import FAMILIES, Task
+from tiny import dataset
 
 SMALL = {
     "lstm_attention": LstmAttentionConfig(
-        step_s=0.0, conv_filters=7, lstm_units=11, row_units=5, dense_units=13, dropout=0.0, row_dropout=0.0, input_noise=0.0
+        step_s=0.0,
+        conv_filters=7,
+        lstm_units=11,
+        row_units=5,
+        dense_units=13,
+        dropout=0.0,
+        row_dropout=0.0,
+        input_noise=0.0,
     ),
     "svc": SvcConfig(c=1.0),
 }
@@ -64,9 +78,7 @@ def trained(name: str, data: Dataset, epochs: int = 3, seed: int = 3):
 def test_learns_clips_that_are_separable(name):
     data = dataset()
     learner = FAMILIES[name].build(task(name, data))
-    losses = [
-        learner.train_epoch(batches(data), epoch=epoch, learning_rate=0.01)["loss"] for epoch in range(1, 11)
-    ]
+    losses = [learner.train_epoch(batches(data), epoch=epoch, learning_rate=0.01)["loss"] for epoch in range(1, 11)]
     if FAMILIES[name].iterative:
         assert losses[-1] < 0.3 * losses[0]
     predictions = learner.predict(batches(data))

@@ -72,17 +72,13 @@ FILMS = [mp4, streamable_mp4, flv]
 
 @pytest.mark.parametrize("write", SOUNDS)
 @pytest.mark.parametrize("share", [0.8, 0.6])
-def test_half_a_sound_is_not_taken_for_a_whole(
-    tmp_path: Path, write: Callable[[Path], Path], share: float
-) -> None:
+def test_half_a_sound_is_not_taken_for_a_whole(tmp_path: Path, write: Callable[[Path], Path], share: float) -> None:
     assert reason_of(cut(write(tmp_path / "a"), share)) == "truncated"
 
 
 @pytest.mark.parametrize("write", FILMS)
 @pytest.mark.parametrize("share", [0.8, 0.6])
-def test_half_a_film_is_not_taken_for_a_whole(
-    tmp_path: Path, write: Callable[[Path], Path], share: float
-) -> None:
+def test_half_a_film_is_not_taken_for_a_whole(tmp_path: Path, write: Callable[[Path], Path], share: float) -> None:
     assert reason_of(cut(write(tmp_path / "a"), share), "video") == "truncated"
 
 

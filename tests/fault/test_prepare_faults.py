@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT
-from tiny_corpus import wav_of, write_corpus
-from tiny_extractors import Loudness
 
+from conftest import ROOT
 from mien.cluster import search_path
 from mien.extraction import PartExtractor, Task
 from mien.records import Span
 from mien.store import FeatureStore
+from tiny_corpus import wav_of, write_corpus
+from tiny_extractors import Loudness
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.fault]
 
@@ -47,7 +47,17 @@ class Job:
         self._mark = f"MIEN_TEST_JOB={uuid.uuid4().hex}"
         command = [sys.executable, "-c", JOB, str(root), str(store), feature]
         if shell:
-            command = ["unshare", "--user", "--map-root-user", "--mount", "bash", "-ec", shell, "bash", *command]
+            command = [
+                "unshare",
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "bash",
+                "-ec",
+                shell,
+                "bash",
+                *command,
+            ]
         name, value = self._mark.split("=")
         environment = os.environ | {"PYTHONPATH": search_path(), name: value}
         self.process = subprocess.Popen(
@@ -155,7 +165,9 @@ def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, dis
     clip_ids = write_corpus(root, 400)
     disk_folder.mkdir()
     # What lies on the small disk vanishes with its namespace: it is copied out, and the job goes on from the copy.
-    shell = f'{disk.format(disk=disk_folder)}; "$@" && status=0 || status=$?; cp -r {disk_folder} {copied}; exit $status'
+    shell = (
+        f'{disk.format(disk=disk_folder)}; "$@" && status=0 || status=$?; cp -r {disk_folder} {copied}; exit $status'
+    )
     job = Job(root, disk_folder / "store", "loudness", shell=shell)
     status, _, err = job.wait()
     assert status == 1

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from tiny import dataset
 
+from conftest import ROOT
 from mien.errors import LeakError
 from mien.experiment import (
     AugmentConfig,
@@ -27,6 +26,7 @@ from mien.experiment import (
 from mien.runs import Run
 from mien.splits import Split, make_splits
 from mien.storage import Folder
+from tiny import dataset
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.fault]
 

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from mien.cluster import machine_cpus, search_path
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -42,7 +42,9 @@ assert {name: value for name, value in os.environ.items() if not name.startswith
 """
 
 
-def start(address: str | None = None, *, fail: bool = False, wait: bool = False, **environment: str) -> subprocess.Popen:
+def start(
+    address: str | None = None, *, fail: bool = False, wait: bool = False, **environment: str
+) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", CONNECT, json.dumps([address, fail, wait])],
         env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

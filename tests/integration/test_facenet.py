@@ -126,9 +126,7 @@ def test_real_faces_agree_with_the_detector_on_each_full_frame(real_data: Path) 
 
 # ------------------------------------------------------------------ embedding
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("bfloat16", 0.02)])
-def test_the_description_is_that_of_facenet_pytorch(
-    weights_file: Path, precision: str, tolerance: float
-) -> None:
+def test_the_description_is_that_of_facenet_pytorch(weights_file: Path, precision: str, tolerance: float) -> None:
     """Folded, laid out and batched, the network gives what it gives to one crop at a time."""
     film = [scene((40 + 20 * k, 60, 0.8)) for k in range(3)]
     frames = face.facenet(RATE_HZ, str(weights_file), precision=precision)(film, RATE_HZ)
@@ -152,12 +150,19 @@ def test_a_face_gets_the_same_numbers_in_any_batch() -> None:
     np.testing.assert_array_equal(extractor(film[:5], RATE_HZ).values, whole[:5])
 
 
-def test_frames_without_a_face_are_masked_and_kept(real_data: Path) -> None:
-    film = media.decode_video(str(real_data / "faces/face_noface.mov"), RATE_HZ)
-    frames = face.facenet(RATE_HZ, "random")(film, RATE_HZ)
-    assert frames.values.shape == (64, 512)
-    assert frames.valid.sum() == 24
+def test_frames_without_a_face_are_masked_and_kept() -> None:
+    gone, here = scene(), scene((100, 50, 0.8))
+    frames = face.facenet(RATE_HZ, "random")([gone] * 4 + [here] * 3 + [gone] * 2, RATE_HZ)
+    assert frames.valid.tolist() == [False] * 4 + [True] * 3 + [False] * 2
     np.testing.assert_array_equal(np.linalg.norm(frames.values, axis=1) > 0.5, frames.valid)
+
+
+def test_the_real_face_that_leaves_and_the_film_without_one(real_data: Path) -> None:
+    extractor = face.facenet(RATE_HZ, "random")
+    for name, n_frames, n_faces in [("face_noface.mov", 64, 24), ("no_face.mp4", 41, 0)]:
+        frames = extractor(media.decode_video(str(real_data / "faces" / name), RATE_HZ), RATE_HZ)
+        assert frames.values.shape == (n_frames, 512)
+        assert frames.valid.sum() == n_faces
 
 
 def test_pictures_at_another_rate_are_refused() -> None:
@@ -167,8 +172,10 @@ def test_pictures_at_another_rate_are_refused() -> None:
 
 # ------------------------------------------------------------------ weights
 def test_random_weights_are_seeded_and_named() -> None:
+    one = face.load_network("random").state_dict()
+    torch.manual_seed(99)
     state = torch.random.get_rng_state()
-    one, other = (face.load_network("random").state_dict() for _ in range(2))
+    other = face.load_network("random").state_dict()
     assert all(torch.equal(one[key], other[key]) for key in one)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert face.facenet(weights="random").spec.settings["weights"] == "random"
@@ -199,9 +206,7 @@ def test_missing_weights_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(MienError, match="--facenet-weights FILE"):
         face.facenet(weights=str(tmp_path / "gone.pt"))
     monkeypatch.setenv("MIEN_WEIGHTS", str(tmp_path))
-    monkeypatch.setattr(
-        face, "PUBLISHED_URL", "http://127.0.0.1:9/20180402-114759-vggface2.pt"
-    )  # nobody there
+    monkeypatch.setattr(face, "PUBLISHED_URL", "http://127.0.0.1:9/20180402-114759-vggface2.pt")  # nobody there
     with pytest.raises(MienError, match=r"no download .*--facenet-weights FILE"):
         face.facenet()
 

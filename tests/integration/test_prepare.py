@@ -10,10 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from tiny_corpus import wav_of, write_corpus
-from tiny_extractors import Loudness
 
+from conftest import ROOT
 from mien import cluster
 from mien.errors import CorpusError, ExperimentError, StoreError
 from mien.extraction import PartExtractor, Task
@@ -21,6 +19,8 @@ from mien.parts import FeatureTable
 from mien.preprocess import Prepared, Progress, prepare
 from mien.records import Span
 from mien.store import FeatureStore
+from tiny_corpus import wav_of, write_corpus
+from tiny_extractors import Loudness
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -92,7 +92,12 @@ def test_every_clip_lands_in_the_store_and_asking_again_does_nothing(root, tmp_p
     prepared = prepare("ravdess", root, tmp_path / "store", [LOUDNESS], workers=2, progress=seen.append)
     (feature,) = prepared.features
     assert (prepared.n_clips, prepared.n_import_rejects) == (N_CLIPS, 0)
-    assert (feature.name, feature.n_rows, feature.n_rejects, feature.n_extracted) == ("loudness", N_CLIPS, 0, N_CLIPS)
+    assert (feature.name, feature.n_rows, feature.n_rejects, feature.n_extracted) == (
+        "loudness",
+        N_CLIPS,
+        0,
+        N_CLIPS,
+    )
     assert feature.startup_s > 0 and feature.work_s > 0 and feature.worker_peak_bytes > 1e7
     assert_complete(table_of(tmp_path / "store"), root, write_corpus(root, N_CLIPS), tmp_path)
 
@@ -110,9 +115,9 @@ def test_one_worker_or_two_the_store_is_the_same(root, tmp_path):
         prepare("ravdess", root, tmp_path / str(workers), [LOUDNESS], workers=workers, progress=silent)
     one, two = table_of(tmp_path / "1"), table_of(tmp_path / "2")
     np.testing.assert_array_equal(one.values, two.values)
-    assert FeatureStore(tmp_path / "1").fingerprint("ravdess", one.spec) == FeatureStore(
-        tmp_path / "2"
-    ).fingerprint("ravdess", two.spec)
+    assert FeatureStore(tmp_path / "1").fingerprint("ravdess", one.spec) == FeatureStore(tmp_path / "2").fingerprint(
+        "ravdess", two.spec
+    )
 
 
 def test_a_store_in_s3_is_the_same_as_a_local_one(bucket, root, tmp_path):
@@ -199,7 +204,10 @@ def test_two_features_and_their_extractors_of_the_platform(tmp_path):
     root = tmp_path / "corpus"
     write_corpus(root, 2)
     prepared = quiet(root, tmp_path / "store", "egemaps", LOUDNESS)
-    assert [(feature.name, feature.n_rows) for feature in prepared.features] == [("egemaps", 2), ("loudness", 2)]
+    assert [(feature.name, feature.n_rows) for feature in prepared.features] == [
+        ("egemaps", 2),
+        ("loudness", 2),
+    ]
     assert table_of(tmp_path / "store", "egemaps").values.shape[1] == 89
 
 
@@ -229,7 +237,10 @@ def test_an_empty_root_is_refused_before_anything_is_started(tmp_path):
     [
         ("nonsense", "unknown features 'nonsense': choose from egemaps"),
         (("egemaps", {"windw_s": 1.0}), "features 'egemaps' cannot be built: TypeError: .*windw_s"),
-        ("tiny_extractors:stillborn", "features 'tiny_extractors:stillborn' cannot be built: it ended with 1"),
+        (
+            "tiny_extractors:stillborn",
+            "features 'tiny_extractors:stillborn' cannot be built: it ended with 1",
+        ),
     ],
 )
 def test_a_feature_that_cannot_be_built_is_refused(root, tmp_path, feature, message):

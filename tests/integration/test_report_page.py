@@ -154,9 +154,7 @@ compare(found, sys.argv[3])
 
 
 def test_results_are_readable_without_ray_and_the_frameworks(tmp_path):
-    series = [
-        series_directory(tmp_path, name=name, n_subjects=4, folds=2, epochs=2) for name in ("one", "two")
-    ]
+    series = [series_directory(tmp_path, name=name, n_subjects=4, folds=2, epochs=2) for name in ("one", "two")]
     uris = [one.folder.uri for one in series]
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *uris, str(tmp_path / "out")],

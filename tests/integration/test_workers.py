@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
-from tiny import dataset
 
+from conftest import ROOT
 from mien.experiment import (
     AugmentConfig,
     DataConfig,
@@ -28,6 +27,7 @@ from mien.experiment import (
 )
 from mien.runs import Run
 from mien.storage import Folder
+from tiny import dataset
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
 
@@ -115,7 +115,11 @@ def test_a_worker_that_dies_is_replaced_and_the_run_ends_the_same(tmp_path, alon
         """
     )
     driver = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
     )
     deadline_s = time.monotonic() + 240
     while not (tmp_path / "checkpoints" / "epoch-0001" / "MANIFEST.json").exists():

@@ -26,9 +26,7 @@ def sixteen_bit(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def window_by_window(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     starts = range(0, len(sound) - RATE_HZ + 1, RATE_HZ // 10)
-    return np.concatenate(
-        [FUNCTIONALS.process_signal(sound[s : s + RATE_HZ], RATE_HZ).to_numpy() for s in starts]
-    )
+    return np.concatenate([FUNCTIONALS.process_signal(sound[s : s + RATE_HZ], RATE_HZ).to_numpy() for s in starts])
 
 
 def test_each_window_is_the_functionals_of_its_own_95_frames() -> None:
@@ -95,9 +93,7 @@ def test_one_pass_is_near_to_one_call_a_window(real_data: Path) -> None:
 
 
 def test_the_energy_is_that_of_the_window_in_db() -> None:
-    energy = extractors.build("egemaps")(
-        np.concatenate([tone(2.0, RATE_HZ), np.zeros(32_000, np.float32)]), RATE_HZ
-    )
+    energy = extractors.build("egemaps")(np.concatenate([tone(2.0, RATE_HZ), np.zeros(32_000, np.float32)]), RATE_HZ)
     column = energy.values[:, -1]
     assert column[0] == pytest.approx(10 * np.log10(0.5**2 / 2), abs=1e-3)
     assert column[15] == pytest.approx(10 * np.log10(0.5**2 / 4), abs=1e-2)  # half of it silent
@@ -127,9 +123,7 @@ def test_a_clip_is_what_opensmile_says_it_is(name: str, feature_set: opensmile.F
     sound = sixteen_bit(voice(2.0))
     smile = opensmile.Smile(feature_set, opensmile.FeatureLevel.Functionals)
     extractor = extractors.build(name)
-    np.testing.assert_array_equal(
-        extractor(sound, RATE_HZ).values, smile.process_signal(sound, RATE_HZ).to_numpy()
-    )
+    np.testing.assert_array_equal(extractor(sound, RATE_HZ).values, smile.process_signal(sound, RATE_HZ).to_numpy())
     assert list(extractor.spec.columns) == smile.feature_names
 
 

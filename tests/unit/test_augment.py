@@ -27,9 +27,7 @@ KINDS: tuple[AugmentKind, ...] = ("sync", "independent", "audio")
 def frames(n_frames: int, dim: int, *, seed: int = 0, scale: float = 1.0, invalid: Any = ()) -> Frames:
     valid = np.ones(n_frames, bool)
     valid[list(invalid)] = False
-    values = np.random.default_rng(seed).standard_normal((n_frames, dim)).astype(np.float32) * np.float32(
-        scale
-    )
+    values = np.random.default_rng(seed).standard_normal((n_frames, dim)).astype(np.float32) * np.float32(scale)
     values[~valid] = 0
     return Frames(values, valid)
 
@@ -39,9 +37,7 @@ def clip(audio: int = 37, video: int = 101) -> dict[str, Frames]:
     return {"heard": frames(audio, 13, seed=1), "seen": frames(video, 7, seed=2)}
 
 
-def augmented(
-    clip: dict[str, Frames], config: AugmentConfig, *, epoch: int = 0, copy: int = 1
-) -> dict[str, Frames]:
+def augmented(clip: dict[str, Frames], config: AugmentConfig, *, epoch: int = 0, copy: int = 1) -> dict[str, Frames]:
     rng = rng_for(0, epoch, "ravdess/03-01-01-01-01-01-01", copy)
     return augment(clip, audio=("heard",), video=("seen",), config=config, rng=rng)
 
@@ -86,9 +82,7 @@ def test_inputs_are_never_touched(kind: AugmentKind) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("missing", [frames(0, 13), frames(9, 13, invalid=range(9))])
-def test_a_missing_modality_stays_missing_and_the_other_is_augmented(
-    kind: AugmentKind, missing: Frames
-) -> None:
+def test_a_missing_modality_stays_missing_and_the_other_is_augmented(kind: AugmentKind, missing: Frames) -> None:
     config = AugmentConfig(kind=kind, noise=(0.1, 0.1))
     result = augmented({"heard": missing, "seen": frames(101, 7)}, config)
     assert result["heard"] is missing
@@ -157,9 +151,7 @@ def test_an_event_stays_at_its_moment_in_both_modalities(at: float, copy: int) -
     for frame in augmented(original, STRETCHED_ONLY, copy=copy).values():
         moments.append(np.linspace(0, 1, length(frame))[frame.values[:, 0].argmax()])
         half_a_frame = 0.5 / (length(frame) - 1)
-        assert abs(moments[-1] - at) <= half_a_frame + 0.5 / 40, (
-            "the nearest new frame to the nearest old one"
-        )
+        assert abs(moments[-1] - at) <= half_a_frame + 0.5 / 40, "the nearest new frame to the nearest old one"
     assert abs(moments[0] - moments[1]) < 0.06
 
 
@@ -252,18 +244,14 @@ def kinds_of(original: dict[str, Frames], config: AugmentConfig, n: int) -> list
     found = []
     for copy in range(n):
         values, valid = augmented(original, config, copy=copy)["heard"]
-        found.append(
-            (bool(values[:, 1].std() > 0), bool(abs(values[:, 0].mean() - 1) > 0.3), len(valid) != 101)
-        )
+        found.append((bool(values[:, 1].std() > 0), bool(abs(values[:, 0].mean() - 1) > 0.3), len(valid) != 101))
     return found
 
 
 def test_audio_draws_one_of_four_kinds_and_leaves_the_face_alone() -> None:
     flat = Frames(np.tile(np.array([1, 0], np.float32), (101, 1)), np.ones(101, bool))
     original = {"heard": flat, "seen": frames(101, 7)}
-    config = AugmentConfig(
-        kind="audio", audio_pitch=(0.5, 0.6), audio_tempo=(0.8, 0.9), audio_noise=(0.005, 0.02)
-    )
+    config = AugmentConfig(kind="audio", audio_pitch=(0.5, 0.6), audio_tempo=(0.8, 0.9), audio_noise=(0.005, 0.02))
     found = kinds_of(original, config, 400)
     expected = {(True, False, False), (False, True, False), (False, False, True), (True, True, True)}
     assert set(found) == expected
@@ -291,12 +279,8 @@ def test_audio_tempo_is_fourier_resampling_between_its_ends_and_does_not_ring() 
     assert np.abs(resample(wave[:, 0], 90) - expected).max() > 0.2
 
 
-@pytest.mark.parametrize(
-    ("n", "factor", "expected"), [(101, 1.1, 111), (11, 0.5, 10), (7, 0.5, 7), (1, 2, 1)]
-)
-def test_audio_tempo_keeps_ten_frames_and_never_lengthens_for_it(
-    n: int, factor: float, expected: int
-) -> None:
+@pytest.mark.parametrize(("n", "factor", "expected"), [(101, 1.1, 111), (11, 0.5, 10), (7, 0.5, 7), (1, 2, 1)])
+def test_audio_tempo_keeps_ten_frames_and_never_lengthens_for_it(n: int, factor: float, expected: int) -> None:
     config = AugmentConfig(kind="audio", audio_tempo=(factor, factor))
     original = {"heard": frames(n, 3), "seen": frames(5, 2)}
     lengths = {length(augmented(original, config, copy=copy)["heard"]) for copy in range(20)}

@@ -30,7 +30,7 @@ def test_order_does_not_depend_on_the_order_of_the_clips(ids, random):
 def test_every_example_comes_once_and_only_the_last_batch_is_short():
     ids = [f"c/{i}" for i in range(53)]
     batches = order_of(ids)
-    assert sorted(sum(batches, [])) == sorted(f"{i}#{c}" for i in ids for c in (0, 1))
+    assert sorted(clip for batch in batches for clip in batch) == sorted(f"{i}#{c}" for i in ids for c in (0, 1))
     assert [len(batch) for batch in batches] == [4] * 26 + [2]
 
 
@@ -64,7 +64,9 @@ def test_ranks_share_each_batch_without_loss(world):
 
 
 def test_padding_is_zero_and_masked_and_a_filler_weighs_nothing():
-    (batch,) = make_batches([[Example(1, 0), Example(4, 0)]], frames, np.eye(7, dtype=np.float32), {"x": 5}, batch_size=3)
+    (batch,) = make_batches(
+        [[Example(1, 0), Example(4, 0)]], frames, np.eye(7, dtype=np.float32), {"x": 5}, batch_size=3
+    )
     assert batch.values["x"].shape == (3, 8, 5)
     assert batch.masks["x"].sum(axis=1).tolist() == [4, 7, 0]
     assert not batch.values["x"][~batch.masks["x"]].any()

@@ -59,9 +59,7 @@ def test_a_clip_has_its_media_four_labels_and_its_actor(tmp_path: Path) -> None:
     ]
     assert dict(clip.labels[0].votes) == {}
     voice, face = clip.labels[1].votes, clip.labels[2].votes
-    assert voice == pytest.approx(
-        {"anger": 0, "disgust": 0, "fear": 0, "happiness": 0, "neutral": 0.5, "sadness": 0.5}
-    )
+    assert voice == pytest.approx({"anger": 0, "disgust": 0, "fear": 0, "happiness": 0, "neutral": 0.5, "sadness": 0.5})
     assert (face["anger"], face["disgust"], sum(face.values())) == pytest.approx((0.75, 0.125, 1))
     assert clip.attributes == {
         "channel": "speech",
@@ -117,9 +115,7 @@ def test_summary_alone_gives_majorities_without_shares(tmp_path: Path) -> None:
         ("VideoMP4/1001_IEO_ANG_HI.mp4", "wrong-folder", "expected in one of AudioWAV, AudioMP3, VideoFlash"),
     ],
 )
-def test_a_misnamed_file_is_a_reject_that_says_why(
-    tmp_path: Path, name: str, reason: str, detail: str
-) -> None:
+def test_a_misnamed_file_is_a_reject_that_says_why(tmp_path: Path, name: str, reason: str, detail: str) -> None:
     put(tmp_path, name)
     clips, (reject,) = sort(tmp_path)
     assert clips == []
@@ -146,9 +142,7 @@ def test_an_empty_wav_gives_way_to_the_mp3(tmp_path: Path) -> None:
         ({"demographics": DEMOGRAPHICS.replace('"Sex",', "")}, "line 2 has no Sex"),
     ],
 )
-def test_a_broken_table_is_an_error_with_the_remedy(
-    tmp_path: Path, tables: dict[str, str], message: str
-) -> None:
+def test_a_broken_table_is_an_error_with_the_remedy(tmp_path: Path, tables: dict[str, str], message: str) -> None:
     put(tmp_path, "AudioWAV/1001_IEO_ANG_HI.wav")
     put_tables(tmp_path, **tables)
     with pytest.raises(CorpusError, match=f"{message}.*download it again"):

@@ -6,8 +6,8 @@ import dataclasses
 import json
 
 import pytest
-from conftest import ROOT
 
+from conftest import ROOT
 from mien.cli import load_experiment
 from mien.errors import ExperimentError
 from mien.experiment import (

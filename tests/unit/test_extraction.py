@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT
-from tiny_corpus import wav_of, write_corpus
-from tiny_extractors import Loudness
 
+from conftest import ROOT
 from mien import media
 from mien.cluster import search_path
 from mien.errors import ExperimentError, MienError
@@ -23,6 +21,8 @@ from mien.features import FeatureSpec
 from mien.parts import REJECTS, Parts, read_rejects
 from mien.records import Reject, Span
 from mien.storage import Folder
+from tiny_corpus import wav_of, write_corpus
+from tiny_extractors import Loudness
 
 
 def parts_in(tmp_path: Path, spec: FeatureSpec | None = None) -> Parts:
@@ -31,9 +31,7 @@ def parts_in(tmp_path: Path, spec: FeatureSpec | None = None) -> Parts:
 
 def extract(parts: Parts, factory: str, tasks: list[Task], **settings: object) -> list[str]:
     """Reasons of the clips in order, "" for a row."""
-    return [
-        outcome.reason for outcome in PartExtractor(parts, f"tiny_extractors:{factory}", dict(settings))(tasks)
-    ]
+    return [outcome.reason for outcome in PartExtractor(parts, f"tiny_extractors:{factory}", dict(settings))(tasks)]
 
 
 def tasks_of(root: Path, n_clips: int) -> list[Task]:

@@ -104,9 +104,7 @@ def test_byte_identical_files_are_a_warning_whether_or_not_their_hash_is_publish
         found = check(root, [*published, Published(part="sounds", name="six.mp3")])
         warnings = [f for f in found.findings if f.severity == "warning"]
         path = str(root / "sounds" / "one.mp3")
-        assert warnings == [
-            Finding(severity="warning", what="byte-identical", path=path, detail=warnings[0].detail)
-        ]
+        assert warnings == [Finding(severity="warning", what="byte-identical", path=path, detail=warnings[0].detail)]
         assert "two.mp3" in warnings[0].detail
         assert found.intact
 

@@ -47,9 +47,7 @@ def test_gamma_0_is_cross_entropy_as_scikit_learn_has_it() -> None:
     truth, p = rng.integers(0, 5, 101), rng.dirichlet(np.ones(5), 101)
     target = np.eye(5)[truth]
     np.testing.assert_allclose(cross_entropy(target, p), focal_loss(target, p, gamma=0.0), rtol=0)
-    np.testing.assert_allclose(
-        cross_entropy(target, p).mean(), log_loss(truth, p, labels=range(5)), rtol=1e-6
-    )
+    np.testing.assert_allclose(cross_entropy(target, p).mean(), log_loss(truth, p, labels=range(5)), rtol=1e-6)
 
 
 def test_what_is_certain_and_right_costs_nothing_and_what_is_wrong_stays_finite() -> None:

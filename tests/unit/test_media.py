@@ -146,9 +146,7 @@ def test_the_real_clip_without_a_sound_track(real_data: Path) -> None:
         media.decode_audio(clip, 16_000)
     assert error.value.reason == "no-audio-stream"
     assert len(list(media.decode_video(clip, 10.0))) == 41  # 122 frames at 29.97 Hz
-    sound = media.decode_audio(
-        str(real_data / "ravdess/speech_16k/Actor_19/03-01-08-02-01-01-19.flac"), 16_000
-    )
+    sound = media.decode_audio(str(real_data / "ravdess/speech_16k/Actor_19/03-01-08-02-01-01-19.flac"), 16_000)
     assert len(sound) / 16_000 == pytest.approx(122 / 29.97, abs=0.067)
 
 
@@ -160,9 +158,7 @@ def test_real_meeting_sound_and_stereo_originals(real_data: Path) -> None:
     assert channels == {1, 2}
     for path in originals:
         published = media.decode_audio(str(path), 16_000)
-        resampled = media.decode_audio(
-            str(real_data / f"ravdess/speech_16k/Actor_01/{path.stem}.flac"), 16_000
-        )
+        resampled = media.decode_audio(str(real_data / f"ravdess/speech_16k/Actor_01/{path.stem}.flac"), 16_000)
         assert abs(len(published) - len(resampled)) <= 1
         n = min(len(published), len(resampled))
         assert np.corrcoef(published[:n], resampled[:n])[0, 1] > 0.99

@@ -110,13 +110,9 @@ def test_risk_coverage_is_the_error_of_the_surest_whatever_the_order(seed: int) 
     np.testing.assert_allclose(curve["coverage"], np.arange(1, 38) / 37)
     assert metrics.aurc(truth, p) == pytest.approx(curve["risk"].mean())
 
-    coarse = np.array([[0.7, 0.3], [0.6, 0.4]])[
-        np.arange(37) % 2
-    ]  # two levels of confidence: ties throughout
+    coarse = np.array([[0.7, 0.3], [0.6, 0.4]])[np.arange(37) % 2]  # two levels of confidence: ties throughout
     shuffle = np.random.default_rng(seed).permutation(37)
-    assert metrics.aurc(truth % 2, coarse) == pytest.approx(
-        metrics.aurc((truth % 2)[shuffle], coarse[shuffle])
-    )
+    assert metrics.aurc(truth % 2, coarse) == pytest.approx(metrics.aurc((truth % 2)[shuffle], coarse[shuffle]))
 
 
 def test_perfect_and_even_guesses_reach_the_stated_ends() -> None:

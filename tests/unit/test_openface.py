@@ -124,18 +124,16 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_files_and_rows_are_found_by_the_names_of_a_corpus(tmp_path: Path) -> None:
     folder = tmp_path / "tree"
-    video_only = write_csv(folder / "x" / "02-01-03-01-01-01-02.csv", [ONES])
+    write_csv(folder / "x" / "02-01-03-01-01-01-02.csv", [ONES])
     both = write_csv(folder / "y" / "01-01-03-01-01-01-02.csv", [ONES])
     other = write_csv(folder / "02-01-04-01-01-01-02.csv", [ONES])
+    write_csv(folder / "z" / "02-01-04-01-01-01-02.csv", [ONES])
     write_csv(folder / "summary.csv", [ONES])
-    assert video_only
     assert find_openface(str(folder), "ravdess") == {
         "ravdess/01-03-01-01-01-02": both,
         "ravdess/01-04-01-01-01-02": other,
     }
-    table = write_csv(
-        tmp_path / "means.csv", [{"clip": "01-01-03-01-01-01-02", **ONES}, {"clip": "mean", **ONES}]
-    )
+    table = write_csv(tmp_path / "means.csv", [{"clip": "01-01-03-01-01-01-02", **ONES}, {"clip": "mean", **ONES}])
     assert find_openface(table, "ravdess") == {"ravdess/01-03-01-01-01-02": f"{table}#01-01-03-01-01-01-02"}
 
 
@@ -144,9 +142,7 @@ def test_a_folder_without_any_is_an_error(tmp_path: Path) -> None:
         find_openface(str(tmp_path), "ravdess")
 
 
-@pytest.mark.parametrize(
-    ("name", "n_rows"), [("OpenFace_Test.csv", 100), ("openface2_au_only_header.csv", 3)]
-)
+@pytest.mark.parametrize(("name", "n_rows"), [("OpenFace_Test.csv", 100), ("openface2_au_only_header.csv", 3)])
 def test_both_real_layouts(real_data: Path, name: str, n_rows: int) -> None:
     track = read_openface(str(real_data / "openface" / name))
     assert track.frames.values.shape == (n_rows, 35)

@@ -117,9 +117,7 @@ def test_both_layouts_mixed_give_the_clips_once_and_sorted(tmp_path: Path) -> No
         ("Actor_01/03-01-05-01-01-01-01.mp4", "wrong-suffix", "is expected as .wav or .flac"),
     ],
 )
-def test_a_misnamed_file_is_a_reject_that_says_why(
-    tmp_path: Path, name: str, reason: str, detail: str
-) -> None:
+def test_a_misnamed_file_is_a_reject_that_says_why(tmp_path: Path, name: str, reason: str, detail: str) -> None:
     put(tmp_path, name)
     reject = only_reject(tmp_path)
     assert (reject.id, reject.path, reject.reason) == (name, str(tmp_path / name), reason)
@@ -143,9 +141,7 @@ def test_an_empty_file_is_a_reject_and_its_twin_still_a_clip(tmp_path: Path) -> 
         ("Actor_01/03-01-05-01-01-01-01.wav", f"{AUDIO.format('01')}/03-01-05-01-01-01-01.wav"),
     ],
 )
-def test_of_two_files_of_one_recording_the_second_is_a_reject(
-    tmp_path: Path, kept: str, dropped: str
-) -> None:
+def test_of_two_files_of_one_recording_the_second_is_a_reject(tmp_path: Path, kept: str, dropped: str) -> None:
     put(tmp_path, kept, dropped)
     (clip,), (reject,) = sort(tmp_path)
     assert clip.media["audio"] == str(tmp_path / kept)
@@ -216,9 +212,7 @@ def test_a_root_that_may_not_be_read_is_an_error() -> None:
                 ravdess.import_clips(root)
 
 
-@pytest.mark.parametrize(
-    "stem", ["", "03", "01-01-05-01-01-01", "1-01-05-01-01-01-01", "01_01_05_01_01_01_01"]
-)
+@pytest.mark.parametrize("stem", ["", "03", "01-01-05-01-01-01", "1-01-05-01-01-01-01", "01_01_05_01_01_01_01"])
 def test_clip_id_refuses_other_names(stem: str) -> None:
     with pytest.raises(ValueError, match="expected"):
         ravdess.clip_id(stem)

@@ -19,7 +19,6 @@ from mien.errors import MienError
 from mien.experiment import Experiment, TrainingConfig
 from mien.metrics import Scored
 from mien.report import compare, figures, report, summary_rows
-from mien.report.caveats import caveats
 from mien.report.comparison import _adjust
 from mien.report.outcomes import read_outcomes
 from mien.report.settings import differing, settings
@@ -45,7 +44,7 @@ def summary_of(series: Series) -> dict:
 
 def kinds(series: Series) -> dict[str, str]:
     """Caveats of a series: kind to text."""
-    return {caveat.kind: f"{caveat.title} {caveat.text}" for caveat in caveats(series, summary_of(series))}
+    return {caveat["kind"]: f"{caveat['title']} {caveat['text']}" for caveat in summary_of(series)["caveats"]}
 
 
 def mean_recall(truth: np.ndarray, called: np.ndarray) -> float:
@@ -434,7 +433,15 @@ def test_a_terminal_gets_the_headline_first(reported):
     assert rows[1][0] == "UAR"
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", rows[1][1])
     assert dict(rows)["tested on"] == "12 subjects, 144 clips; 2 seed(s) x 2 fold(s)"
+    assert "caution" not in dict(rows)
     assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [no interval]"
+
+
+def test_a_terminal_gets_every_warning_and_needs_no_report(tmp_path):
+    series = series_directory(tmp_path, n_subjects=4, folds=2, synthetic=True, protocol="random-leaky")
+    rows = summary_rows(series)
+    assert len(dict(rows)) == len(rows)
+    assert dict(rows)["caution"] == "Inflated by its protocol; Synthetic data"
 
 
 # ------------------------------------------------------------------ settings
@@ -454,9 +461,7 @@ def test_only_what_is_learnt_counts_as_a_difference():
     one = Experiment(name="one")
     other = replace(one, name="two", execution=replace(one.execution, seeds=(1, 2)))
     assert differing([one, other]) == {}
-    assert differing([one, replace(other, data=replace(other.data, video=()))]) == {
-        "data.video": ["facenet", "none"]
-    }
+    assert differing([one, replace(other, data=replace(other.data, video=()))]) == {"data.video": ["facenet", "none"]}
 
 
 # ------------------------------------------------------------------ comparison
@@ -464,12 +469,8 @@ def test_only_what_is_learnt_counts_as_a_difference():
 
 def test_the_leakage_gap_is_stated_where_only_the_protocol_differs(tmp_path):
     clean = series_directory(tmp_path, name="clean", n_subjects=12, folds=3, skill=1.0)
-    leaky = series_directory(
-        tmp_path, name="leaky", n_subjects=12, folds=3, skill=2.0, protocol="random-leaky"
-    )
-    voice = series_directory(
-        tmp_path, name="voice", n_subjects=12, folds=3, protocol="random-leaky", video=()
-    )
+    leaky = series_directory(tmp_path, name="leaky", n_subjects=12, folds=3, skill=2.0, protocol="random-leaky")
+    voice = series_directory(tmp_path, name="voice", n_subjects=12, folds=3, protocol="random-leaky", video=())
     compare([leaky, clean, voice], tmp_path / "out")
     result = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert [(gap["grouped"], gap["random"]) for gap in result["leakage"]] == [("clean", "leaky")]

@@ -32,7 +32,11 @@ def test_keeps_the_newest_two_and_the_best(tmp_path):
     run = run_in(tmp_path)
     for epoch in range(1, 7):
         run.save_checkpoint(checkpoint(epoch), best_epoch=min(epoch, 2))
-    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["epoch-0002", "epoch-0005", "epoch-0006"]
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == [
+        "epoch-0002",
+        "epoch-0005",
+        "epoch-0006",
+    ]
 
 
 @pytest.mark.parametrize("tear", ["truncate", "flip", "drop a file", "drop the manifest", "half a manifest"])

@@ -89,9 +89,7 @@ def test_votes_and_majorities_of_both_tables_agree(root: Path) -> None:
             assert label.emotion == (majority[0] if len(majority) == 1 else None)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_more_subjects_leave_the_first(
-    root: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_bytes_and_more_subjects_leave_the_first(root: Path, tmp_path: Path) -> None:
     write_sample(tmp_path, ("cremad",), n_subjects=2, n_per_emotion=1)
     first = sorted((root / "cremad").rglob("1001*"))
     assert len(first) == 18

@@ -119,8 +119,7 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
 def test_one_seed_one_split_another_seed_another(kind: Any) -> None:
     clips = ravdess_and_cremad()
     a, b, c = (
-        sides_by_id(make_splits(**clips, protocol=ProtocolConfig(kind=kind, seed=seed)), clips)
-        for seed in (1, 1, 2)
+        sides_by_id(make_splits(**clips, protocol=ProtocolConfig(kind=kind, seed=seed)), clips) for seed in (1, 1, 2)
     )
     assert a == b
     assert a != c
@@ -240,9 +239,7 @@ def split_of(train: list[int], validation: list[int], test: list[int]) -> Split:
 def test_check_leak_names_a_clip_on_two_sides(kind: Any) -> None:
     clips = clips_of({f"a/{k}": 2 for k in range(3)})
     with pytest.raises(LeakError, match="fold 0 leaks: clip a/1-0 stands on validation and test"):
-        check_leak(
-            split_of([0, 1], [2, 3], [2, 4, 5]), **leak_arguments(clips), protocol=ProtocolConfig(kind=kind)
-        )
+        check_leak(split_of([0, 1], [2, 3], [2, 4, 5]), **leak_arguments(clips), protocol=ProtocolConfig(kind=kind))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -250,9 +247,7 @@ def test_check_leak_names_byte_identical_clips(kind: Any) -> None:
     clips = clips_of({f"a/{k}": 2 for k in range(3)})
     clips["contents"][5] = clips["contents"][1]
     with pytest.raises(LeakError, match="a/0-1 and a/2-1, the same byte for byte, stand on train and test"):
-        check_leak(
-            split_of([0, 1], [2, 3], [4, 5]), **leak_arguments(clips), protocol=ProtocolConfig(kind=kind)
-        )
+        check_leak(split_of([0, 1], [2, 3], [4, 5]), **leak_arguments(clips), protocol=ProtocolConfig(kind=kind))
 
 
 @pytest.mark.parametrize("kind", GROUPED)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import ROOT
 from mien.errors import StoreError
 from mien.features import FeatureSpec, Frames
 from mien.parts import MANIFEST, Row
@@ -49,7 +49,9 @@ def reject(number: int, reason: str = "empty") -> Reject:
     return Reject(id=f"ravdess/{number:03}", path=f"{number}.wav", stage="extract", reason=reason, detail="cut")
 
 
-def store_of(folder: Path, n_clips: int, batches: list[list[int]] = [], rejected: set[int] = frozenset()) -> FeatureStore:  # type: ignore[assignment]  # noqa: B006
+def store_of(
+    folder: Path, n_clips: int, batches: list[list[int]] = [], rejected: set[int] = frozenset()
+) -> FeatureStore:  # type: ignore[assignment]
     """A store with a clip table, and with the parts of these batches of clip numbers."""
     store = FeatureStore(folder)
     store.write_clips("ravdess", [clip(number) for number in range(n_clips)], [])
@@ -111,7 +113,9 @@ def test_a_clip_table_that_is_not_what_was_written_is_refused(tmp_path):
     store = store_of(tmp_path, 3)
     other = store_of(tmp_path / "other", 4)
     (tmp_path / "ravdess" / "clips.parquet").write_bytes(other.folder.read_bytes("ravdess/clips.parquet"))
-    with pytest.raises(StoreError, match=r"clips\.parquet is not what its MANIFEST\.json says: run mien prepare ravdess"):
+    with pytest.raises(
+        StoreError, match=r"clips\.parquet is not what its MANIFEST\.json says: run mien prepare ravdess"
+    ):
         store.clips("ravdess")
 
 
@@ -127,7 +131,11 @@ def test_a_missing_corpus_is_named_with_what_there_is(tmp_path):
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.permutations(range(11)), st.sets(st.integers(1, 10), max_size=4), st.sets(st.integers(0, 10), max_size=5))
+@given(
+    st.permutations(range(11)),
+    st.sets(st.integers(1, 10), max_size=4),
+    st.sets(st.integers(0, 10), max_size=5),
+)
 def test_any_cut_into_parts_gives_the_same_table(tmp_path_factory, order, cuts, rejected):
     edges = [0, *sorted(cuts), 11]
     batches = [list(order[start:end]) for start, end in zip(edges, edges[1:])]
@@ -294,7 +302,9 @@ def test_verify_finds_a_changed_byte(tmp_path):
 def test_a_missing_part_is_found_and_not_loaded(tmp_path):
     store, part = damaged_store(tmp_path)
     part.unlink()
-    with pytest.raises(StoreError, match=f"{part.name} is missing or damaged: delete .*{MANIFEST} and run mien prepare"):
+    with pytest.raises(
+        StoreError, match=f"{part.name} is missing or damaged: delete .*{MANIFEST} and run mien prepare"
+    ):
         store.load("ravdess", SPEC)
     assert store.verify("ravdess")[0].what == "missing"
     (part.parent / MANIFEST).unlink()

@@ -116,9 +116,7 @@ def face_agreement(paths: Sequence[str], rate_hz: float) -> Agreement:
                 same.append((found is not None) == seen)
                 if found is not None and seen:
                     overlaps.append(float(iou(np.asarray(found[:1], np.float32), box)[0]))
-    return Agreement(
-        n_frames=len(same), same_presence=float(np.mean(same)), iou=np.array(overlaps, np.float32)
-    )
+    return Agreement(n_frames=len(same), same_presence=float(np.mean(same)), iou=np.array(overlaps, np.float32))
 
 
 def _timed(paths: Sequence[str], extract: Callable[[str], int]) -> Timing:

@@ -71,14 +71,19 @@ def training(experiment: Experiment) -> TrainTiming:
 def _ours(experiment: Experiment, dataset: Dataset, split: Split) -> tuple[float, float]:
     """Seconds of an epoch (median), and of the start."""
     start_s = time.perf_counter()
-    first_s: list[float] = []
+    epoch_ends_s: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Folder(folder), seed=0, fold=0)
-        report = lambda record: first_s or first_s.append(time.perf_counter() - start_s)  # noqa: E731
-        train_run(run, experiment, dataset, split, report=report)
+        train_run(
+            run,
+            experiment,
+            dataset,
+            split,
+            report=lambda record: epoch_ends_s.append(time.perf_counter() - start_s),
+        )
         rates = [record["samples_per_s"] for record in run.history()[1:]]
     epoch_s = len(split.train) / statistics.median(rates)
-    return epoch_s, first_s[0] - epoch_s
+    return epoch_s, epoch_ends_s[0] - epoch_s
 
 
 def _plain(experiment: Experiment, dataset: Dataset, split: Split) -> tuple[float, float]:
@@ -92,7 +97,9 @@ def _plain(experiment: Experiment, dataset: Dataset, split: Split) -> tuple[floa
     task = Task(experiment, dataset.specs, dataset.classes, np.ones(len(dataset.classes), np.float32), 0)
     model = lstm_attention.build_model(task)
     model.compile(
-        keras.optimizers.AdamW(training.learning_rate, weight_decay=training.weight_decay, global_clipnorm=training.clip_norm),
+        keras.optimizers.AdamW(
+            training.learning_rate, weight_decay=training.weight_decay, global_clipnorm=training.clip_norm
+        ),
         loss={name: keras.losses.CategoricalCrossentropy(from_logits=True) for name in model.output_names},
     )
     feed = Feed(experiment, dataset, split.train, 0, Place())

@@ -180,9 +180,7 @@ def _read_perceived(root: Path) -> dict[str, tuple[Label, ...]]:
             shares = {emotion: count / n_votes for emotion, count in counts.items()}
             label = _perceived(source, row["emoVote"], shares)
         except (KeyError, ValueError, ZeroDivisionError):
-            raise CorpusError(
-                f"{root / VOTES}: row {row['']!r} is not a count of votes: download it again"
-            ) from None
+            raise CorpusError(f"{root / VOTES}: row {row['']!r} is not a count of votes: download it again") from None
         labels.setdefault(row["fileName"], {})[source] = label
     return {
         stem: tuple(by_source[source] for source in SUMMARY_COLUMNS if source in by_source)

@@ -130,9 +130,7 @@ def _check_contents(
     yield from _check_hashes(known, whole, progress)
 
 
-def _check_hashes(
-    known: dict[str, Published], whole: dict[str, File], progress: Progress | None
-) -> Iterator[Finding]:
+def _check_hashes(known: dict[str, Published], whole: dict[str, File], progress: Progress | None) -> Iterator[Finding]:
     published_as = {file.sha256: file.name for file in known.values() if file.sha256}
     n_of_length = Counter(file.n_bytes for file in whole.values())
     expected = {name: None if _is_reencoded(file) else known[name].sha256 for name, file in whole.items()}

@@ -78,13 +78,9 @@ def _place(path: Path) -> tuple[str, str]:
     allowed = SUFFIXES[fields["modality"]]
     if path.suffix.lower() not in allowed:
         kind = FIELDS["modality"][fields["modality"]]
-        raise Misplaced(
-            "wrong-suffix", f"{kind} (modality {fields['modality']}) is expected as {' or '.join(allowed)}"
-        )
+        raise Misplaced("wrong-suffix", f"{kind} (modality {fields['modality']}) is expected as {' or '.join(allowed)}")
     if path.parent.name != f"Actor_{fields['actor']}":
-        raise Misplaced(
-            "wrong-folder", f"actor {fields['actor']} is expected in a folder Actor_{fields['actor']}"
-        )
+        raise Misplaced("wrong-folder", f"actor {fields['actor']} is expected in a folder Actor_{fields['actor']}")
     return clip_id(path.stem), fields["modality"]
 
 
@@ -109,9 +105,7 @@ def _clip(id: str, by_modality: dict[str, str], synthetic: bool) -> Clip:
         "audio": by_modality.get("03") or by_modality.get("01"),
         "video": by_modality.get("01") or by_modality.get("02"),
     }
-    attributes = {
-        name: FIELDS[name][fields[name]] for name in ("channel", "intensity", "statement", "repetition")
-    }
+    attributes = {name: FIELDS[name][fields[name]] for name in ("channel", "intensity", "statement", "repetition")}
     return Clip(
         id=id,
         corpus="ravdess",
@@ -125,9 +119,7 @@ def _clip(id: str, by_modality: dict[str, str], synthetic: bool) -> Clip:
 
 def published_names() -> dict[str, list[str]]:
     """Part of the corpus to its file names: 7,356 in all."""
-    names: dict[str, list[str]] = {
-        f"{kind} {c}": [] for kind in ("audio", "video") for c in ("speech", "song")
-    }
+    names: dict[str, list[str]] = {f"{kind} {c}": [] for kind in ("audio", "video") for c in ("speech", "song")}
     for codes in product(*FIELDS.values()):
         modality, channel, emotion, intensity, _, _, actor = codes
         if emotion == _NEUTRAL and intensity != _NORMAL:

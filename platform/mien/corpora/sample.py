@@ -186,9 +186,7 @@ def _record_cremad(root: Path, take: Take) -> None:
         speak(take.performance, VOICE_RATE_HZ),
         list(act(take.performance, float(FRAME_RATE_HZ))),
     )
-    write_wav(
-        root / "AudioWAV" / f"{take.stem}.wav", soxr.resample(sound, VOICE_RATE_HZ, WAV_RATE_HZ), WAV_RATE_HZ
-    )
+    write_wav(root / "AudioWAV" / f"{take.stem}.wav", soxr.resample(sound, VOICE_RATE_HZ, WAV_RATE_HZ), WAV_RATE_HZ)
     write_mp3(root / "AudioMP3" / f"{take.stem}.mp3", sound, VOICE_RATE_HZ)
     write_flv(root / "VideoFlash" / f"{take.stem}.flv", pictures, sound, VOICE_RATE_HZ)
 
@@ -220,9 +218,7 @@ def _tabulate_cremad(root: Path, takes: Sequence[Take]) -> None:
         "MultiModalLevel",
     ]
     _write_table(root / cremad.SUMMARY, header, summary)
-    _write_table(
-        root / cremad.VOTES, ["", *letters, "fileName", "numResponses", "agreement", "emoVote"], votes
-    )
+    _write_table(root / cremad.VOTES, ["", *letters, "fileName", "numResponses", "agreement", "emoVote"], votes)
 
 
 def _vote(performance: Performance, condition: str, emotions: Sequence[str]) -> list[int]:

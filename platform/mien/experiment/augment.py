@@ -28,7 +28,7 @@ class AugmentConfig:
     stretch: Range = (0.9, 1.1)
     """sync, independent: new length over old."""
     noise: Range = (0.001, 0.01)
-    """sync, independent: standard deviation of the noise on audio; on video it is scaled by the ratio of the spreads."""
+    """sync, independent: standard deviation of the noise on audio; on video, times the ratio of the spreads."""
     audio_noise: Range = (0.005, 0.02)
     """audio: standard deviation of the noise."""
     audio_pitch: Range = (0.9, 1.1)

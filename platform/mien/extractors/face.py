@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 # facenet-pytorch's release of the network trained on VGGFace2, and its SHA-256
-PUBLISHED_URL = (
-    "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt"
-)
+PUBLISHED_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt"
 PUBLISHED_SHA256 = "281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b"
 
 DIM = 512
@@ -40,8 +38,10 @@ CROP_PX = 160  # what the network was trained on
 # each).
 BATCH = 16
 SMALLEST_FACE_PX = 20  # on the copy that the detector sees
-SURE = 0.9  # probability at which a face is taken up; facenet-pytorch's own default for a choice by size
-FACE = 0.7  # probability at which a followed face is still one; MTCNN's threshold for O-net
+# Probability at which a face is taken up, and below which a followed one is looked for anew. As in
+# facenet-pytorch's choice by size.
+SURE = 0.9
+FACE = 0.7  # probability at which O-net confirms what was found; MTCNN's own threshold
 MUCH_LARGER = 2.0  # ratio of areas at which another face takes over from the one that is followed
 SAME_FACE_IOU = 0.3
 SEARCH_EVERY_S = 0.2  # while no face is in sight
@@ -153,15 +153,13 @@ def follow_face(
     for index, picture in enumerate(pictures):
         if box is not None:
             box, probability = refine(picture, box)
-            if probability < SURE:
+            if probability < SURE:  # gone, or turning away
                 next_detection = index
-            if probability < FACE:
-                box = None
         if index >= next_detection:
             box = _choose(detect(picture, detect_height_px), box)
             if box is not None:
-                refined, probability = refine(picture, box)
-                box = refined if probability >= FACE else None
+                box, probability = refine(picture, box)
+                box = box if probability >= FACE else None
             next_detection = index + (search_every if box is None else every)
         yield picture, box
 
@@ -251,9 +249,7 @@ def _mtcnn() -> Any:
 
 
 @cache
-def _embedder(
-    weights: str, sha256: str, precision: str
-) -> Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]:
+def _embedder(weights: str, sha256: str, precision: str) -> Callable[[list[NDArray[np.float32]]], NDArray[np.float32]]:
     """Function from at most BATCH crops, (3, 160, 160) each, to rows (N, 512); one in a process.
 
     Batch norms are folded into the convolutions and pixels laid out channels-last: the same numbers to 1e-6,
@@ -299,7 +295,5 @@ def load_network(weights: str, sha256: str | None = None) -> torch.nn.Module:
         # The published file ends in the classifier of its training identities, which is of no use here.
         network.load_state_dict({k: v for k, v in state.items() if not k.startswith("logits.")})
     except Exception as error:
-        raise MienError(
-            f"FaceNet weights {weights}: not a state dict of InceptionResnetV1; {REMEDY}"
-        ) from error
+        raise MienError(f"FaceNet weights {weights}: not a state dict of InceptionResnetV1; {REMEDY}") from error
     return network

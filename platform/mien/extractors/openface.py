@@ -151,9 +151,7 @@ def find_openface(location: str, corpus: str) -> dict[str, str]:
         except ValueError:
             continue
     if not found:
-        raise CorpusError(
-            f"{location}: no OpenFace CSV with a name of {corpus}; give its folder or its table"
-        )
+        raise CorpusError(f"{location}: no OpenFace CSV with a name of {corpus}; give its folder or its table")
     return found
 
 
@@ -163,9 +161,7 @@ def _masked(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Frames:
 
 def _mean(frames: Frames) -> Frames:
     seen = frames.values[frames.valid]
-    mean = (
-        seen.mean(axis=0, keepdims=True, dtype=np.float64) if len(seen) else np.zeros((1, len(ACTION_UNITS)))
-    )
+    mean = seen.mean(axis=0, keepdims=True, dtype=np.float64) if len(seen) else np.zeros((1, len(ACTION_UNITS)))
     return _masked(mean, np.array([len(seen) > 0]))
 
 

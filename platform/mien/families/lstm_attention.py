@@ -1,9 +1,10 @@
 """LSTM with temporal attention (system S1), in Keras 3 on TensorFlow.
 
-Each sequence: Conv1D (what is heard only, if asked for) -> BiLSTM -> attention over time. Whole-clip rows: a dense
-layer over all of them together, since what is heard and seen explains each other; a wide one has its own. The vectors
-are joined by a dense head; each also predicts by itself, and the predictions are averaged. Unlike the original, the attention has no bias per time step, which could not take clips of other lengths, and padding and
-unseen frames are masked before its softmax; an input that is missing altogether contributes a zero vector.
+Each sequence: Conv1D (what is heard only, if asked for) -> BiLSTM -> attention over time. Each whole-clip row: a dense
+layer, and one over all narrow rows together, since what is heard and seen explains each other. The vectors are joined
+by a dense head; each also predicts by itself, and the predictions are averaged. Unlike the original, the attention has
+no bias per time step, which could not take clips of other lengths, and padding and unseen frames are masked before its
+softmax; an input that is missing altogether contributes a zero vector.
 """
 
 from __future__ import annotations
@@ -197,13 +198,12 @@ def build_model(task: Task) -> keras.Model:
             row = layers.GlobalAveragePooling1D()(Masked()([x, mask]))  # of a single row: the row
             if spec.dim <= WIDE_ROW:
                 narrow[name] = row
-                continue
-            vector = _read_row(row, WIDE_ROW_DROPOUT, config)
+            vector = _read_row(row, config.row_dropout if name in narrow else WIDE_ROW_DROPOUT, config)
         else:
             heard = name in task.experiment.data.audio
             vector = _read_sequence(x, mask, spec, config, config.conv_filters if heard else 0)
         vectors[name] = Present()([vector, mask])
-    if narrow:
+    if len(narrow) > 1:
         vectors["_".join(narrow)] = _read_row(_concatenated(narrow.values()), config.row_dropout, config)
     vectors = {name: layers.Dropout(config.dropout)(vector) for name, vector in vectors.items()}
     several = len(vectors) > 1

@@ -117,9 +117,7 @@ class Svc:
         return rows, np.concatenate(truth), np.concatenate(indices)
 
 
-def _moments(
-    values: NDArray[np.float32], mask: NDArray[np.bool_]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _moments(values: NDArray[np.float32], mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation over valid frames, (b, T, D) to (b, D) each; zeros where nothing is valid."""
     weights = mask[..., None].astype(np.float64)
     count = np.maximum(weights.sum(axis=1), 1.0)

@@ -115,9 +115,7 @@ def _of_subjects(summary: Json) -> Iterator[Caveat]:
 
 def _of_runs(summary: Json) -> Iterator[Caveat]:
     if summary["incomplete"]:
-        missing = [
-            f"seed {run['seed']} fold {run['fold']} ({run['reason']})" for run in summary["incomplete"]
-        ]
+        missing = [f"seed {run['seed']} fold {run['fold']} ({run['reason']})" for run in summary["incomplete"]]
         yield Caveat(
             "incomplete",
             True,
@@ -140,8 +138,7 @@ def _of_runs(summary: Json) -> Iterator[Caveat]:
             "partly-tested",
             True,
             "Not all clips are tested",
-            f"The scores are of {summary['n_clips']:,} of {n_all:,} clips: those of the folds that were "
-            "trained.",
+            f"The scores are of {summary['n_clips']:,} of {n_all:,} clips: those of the folds that were trained.",
         )
 
 

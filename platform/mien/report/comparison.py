@@ -13,7 +13,6 @@ import mien
 from mien.errors import MienError
 from mien.experiment.experiment import NOT_LEARNT
 from mien.report import figures
-from mien.report.caveats import caveats
 from mien.report.outcomes import Outcomes, read_outcomes
 from mien.report.page import family, render
 from mien.report.settings import differing
@@ -23,6 +22,11 @@ from mien.runs import Series
 from mien.storage import Folder
 
 GROUPED = ("by-subject", "loso")
+# What compare.json repeats of each series' own summary.
+KEPT = (
+    *("experiment", "signature", "protocol", "label_source", "n_clips", "n_subjects", "seeds", "n_folds"),
+    *("interval", "test", "caveats"),
+)
 
 
 def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
@@ -47,7 +51,6 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
             "series": entries,
             "settings": differing([one.experiment for one in series]),
             "leakage": _leakage(series, outcomes, labels),
-            "interval": {"level": 0.95, "over": "subjects"},
         }
     )
     forest = figures.forest(
@@ -70,8 +73,7 @@ def _labels(series: Sequence[Series]) -> list[str]:
     """The name of each, with its signature where two have the same."""
     names = [one.experiment.name for one in series]
     return [
-        name if names.count(name) == 1 else f"{name} {one.signature}"
-        for name, one in zip(names, series, strict=True)
+        name if names.count(name) == 1 else f"{name} {one.signature}" for name, one in zip(names, series, strict=True)
     ]
 
 
@@ -82,21 +84,7 @@ def _entry(label: str, series: Series, outcomes: Outcomes) -> Json:
         "folder": series.folder.uri,
         "family": family(summary["family"]),
         "protocol_text": PROTOCOLS[summary["protocol"]],
-        **{
-            key: summary[key]
-            for key in (
-                "experiment",
-                "signature",
-                "protocol",
-                "label_source",
-                "n_clips",
-                "n_subjects",
-                "seeds",
-                "n_folds",
-                "test",
-            )
-        },
-        "caveats": [caveat._asdict() for caveat in caveats(series, summary)],
+        **{key: summary[key] for key in KEPT},
         "difference": None,
     }
 

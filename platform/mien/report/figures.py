@@ -115,16 +115,12 @@ def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> Figure:
         for truth, called in np.ndindex(n, n):
             share, count = shares[truth, called], int(counts[truth, called])
             corner = (called - 0.48, truth - 0.48)
-            axes.add_patch(
-                Rectangle(corner, 0.96, 0.96, facecolor=CELL, alpha=0.04 + 0.92 * share, linewidth=0)
-            )
+            axes.add_patch(Rectangle(corner, 0.96, 0.96, facecolor=CELL, alpha=0.04 + 0.92 * share, linewidth=0))
             if not rows[truth, 0]:
                 continue
             colour = PAPER if share >= DARK_CELL else INK if count else MUTED
             for text, below, size in ((f"{share:.0%}", -0.1, large), (f"{count:,}", 0.24, small)):
-                written = axes.text(
-                    called, truth + below, text, ha="center", va="center", size=size, color=colour
-                )
+                written = axes.text(called, truth + below, text, ha="center", va="center", size=size, color=colour)
                 written.set_in_layout(False)  # it lies within its cell: measuring it takes most of the time
         axes.set_xticks(range(n), classes, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(n), classes)
@@ -142,9 +138,7 @@ def reliability(bins: dict[str, NDArray[Any]]) -> Figure:
         axes.text(0.98, 0.03, "dashed: perfectly calibrated", ha="right", color=MUTED, size=9)
         confidence, accuracy = bins["confidence"][filled], bins["accuracy"][filled]
         axes.plot(confidence, accuracy, color=BLUE, linewidth=1.2)
-        axes.scatter(
-            confidence, accuracy, 200 * bins["count"][filled] / bins["count"].max(), color=BLUE, clip_on=False
-        )
+        axes.scatter(confidence, accuracy, 200 * bins["count"][filled] / bins["count"].max(), color=BLUE, clip_on=False)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="Confidence", ylabel="Accuracy")
         axes.grid()
         return figure
@@ -155,15 +149,9 @@ def risk_coverage(curves: dict[str, dict[str, NDArray[Any]]]) -> Figure:
     with _figure(3.6) as (figure, (axes,)):
         for (label, curve), colour, dashes in zip(curves.items(), (BLUE, ORANGE), ("-", "--"), strict=False):
             # Of a few clips any error is possible: the curve starts where 20 clips are answered.
-            kept = np.unique(
-                np.linspace(min(19, len(curve["risk"]) - 1), len(curve["risk"]) - 1, 200).astype(int)
-            )
-            axes.plot(
-                curve["coverage"][kept], curve["risk"][kept], dashes, color=colour, label=label, linewidth=1.6
-            )
-        axes.set(
-            xlim=(0, 1), xlabel="Coverage: share of clips answered, surest first", ylabel="Error among them"
-        )
+            kept = np.unique(np.linspace(min(19, len(curve["risk"]) - 1), len(curve["risk"]) - 1, 200).astype(int))
+            axes.plot(curve["coverage"][kept], curve["risk"][kept], dashes, color=colour, label=label, linewidth=1.6)
+        axes.set(xlim=(0, 1), xlabel="Coverage: share of clips answered, surest first", ylabel="Error among them")
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
         if len(curves) > 1:
@@ -215,9 +203,7 @@ def svg(figure: Figure) -> str:
     metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     text = _saved(figure, format="svg", facecolor="none", metadata=metadata).decode()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(
-        r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1
-    )
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1)
     text = re.sub(r"xlink:href", "href", text)
     return re.sub("|".join(CSS_NAMES), lambda colour: f"var(--{CSS_NAMES[colour[0]]})", text)
 

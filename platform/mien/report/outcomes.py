@@ -107,8 +107,7 @@ def read_outcomes(series: Series) -> Outcomes:
             missing.append(Missing(seed, fold, reason))
     if not tested:
         raise MienError(
-            f"{series.folder}: no finished run to report on; `mien train {series.folder}/experiment.json` "
-            "goes on"
+            f"{series.folder}: no finished run to report on; `mien train {series.folder}/experiment.json` goes on"
         )
     folds_of = {seed: tuple(fold for s, fold in tested if s == seed) for seed, _ in tested}
     folds = max(folds_of.values(), key=len)
@@ -141,8 +140,7 @@ def read_predicted(run: Run, side: str, classes: tuple[str, ...]) -> Predicted:
     lacking = {"clip_id", "subject", "side", "truth", *columns} - set(table.column_names)
     if lacking:
         raise MienError(
-            f"{run.folder}: predictions.parquet lacks {', '.join(sorted(lacking))}; delete this folder and "
-            "train again"
+            f"{run.folder}: predictions.parquet lacks {', '.join(sorted(lacking))}; delete this folder and train again"
         )
     rows = np.flatnonzero(_column(table, "side").astype(str) == side)
     rows = rows[np.argsort(_column(table, "clip_id")[rows].astype(str), kind="stable")]

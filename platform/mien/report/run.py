@@ -62,7 +62,5 @@ def report_run(run: Run, series: Series) -> None:
             for side in ("train", "validation", "test")
         ],
     }
-    drawings = {
-        name: figures.svg(figure) for name, figure in drawn.items() if not name.endswith("validation")
-    }
+    drawings = {name: figures.svg(figure) for name, figure in drawn.items() if not name.endswith("validation")}
     run.folder.write_text("report.html", render("run.html", values, drawings))

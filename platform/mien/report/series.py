@@ -12,7 +12,6 @@ import pyarrow as pa
 import mien
 from mien.metrics import confusion, reliability, risk_coverage
 from mien.report import figures
-from mien.report.caveats import caveats
 from mien.report.outcomes import Outcomes, read_outcomes
 from mien.report.page import render, score
 from mien.report.run import report_run
@@ -33,7 +32,6 @@ def report(series: Series) -> list[str]:
     outcomes = read_outcomes(series)
     baseline = read_baseline(series)
     summary = summarise(series, outcomes, baseline)
-    summary["caveats"] = [caveat._asdict() for caveat in caveats(series, summary)]
     for run in series.runs():
         if run.is_done and not run.folder.exists("report.html"):
             report_run(run, series)
@@ -145,9 +143,7 @@ def _feature(name: str, spec: Json, fingerprints: Mapping[str, str]) -> Json:
         "hop": "one row a clip" if spec["hop_s"] is None else f"a row every {spec['hop_s']:g} s",
         "settings": {key: text(value) for key, value in spec["settings"].items()},
         "fingerprints": {
-            key.removesuffix(f"/{name}"): value
-            for key, value in fingerprints.items()
-            if key.endswith(f"/{name}")
+            key.removesuffix(f"/{name}"): value for key, value in fingerprints.items() if key.endswith(f"/{name}")
         },
     }
 
@@ -176,6 +172,5 @@ def _alts(summary: Json) -> dict[str, str]:
         f"{score(summary['test']['ece']['value'])}.",
         "risk_coverage": f"Error against the share of clips answered; with all answered it is "
         f"{score(1 - summary['test']['wa']['value'])}.",
-        "learning_curves": "Training and validation loss, and validation UAR, by epoch, for each run and "
-        "their mean.",
+        "learning_curves": "Training and validation loss, and validation UAR, by epoch, for each run and their mean.",
     }

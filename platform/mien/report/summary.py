@@ -21,6 +21,7 @@ from mien.metrics import (
     uar,
     wa,
 )
+from mien.report.caveats import caveats
 from mien.report.outcomes import Outcomes, read_outcomes, read_predicted
 from mien.runs import Run, Series
 
@@ -50,7 +51,7 @@ def summarise(series: Series, outcomes: Outcomes, baseline: tuple[Series, Outcom
     runs = [series.run(seed, fold) for seed in outcomes.seeds for fold in outcomes.folds]
     splits = [run.folder.read_json("split.json") for run in runs]
     run_scores = [_run_scores(run, split, outcomes.classes) for run, split in zip(runs, splits, strict=True)]
-    return as_json(
+    summary = as_json(
         {
             "experiment": experiment.name,
             "signature": series.signature,
@@ -83,6 +84,8 @@ def summarise(series: Series, outcomes: Outcomes, baseline: tuple[Series, Outcom
             "baseline": _baseline(outcomes, *baseline) if baseline else None,
         }
     )
+    summary["caveats"] = [caveat._asdict() for caveat in caveats(series, summary)]
+    return summary
 
 
 def read_baseline(series: Series) -> tuple[Series, Outcomes] | None:
@@ -106,9 +109,7 @@ def paired(a: Outcomes, b: Outcomes, metric: str) -> tuple[Difference, int] | No
     if not in_a.size:
         return None
     shared_a, shared_b = a.at(in_a), b.at(in_b)
-    return paired_subject_bootstrap(shared_a.all_seeds(), shared_b.all_seeds(), metric, level=LEVEL), len(
-        in_a
-    )
+    return paired_subject_bootstrap(shared_a.all_seeds(), shared_b.all_seeds(), metric, level=LEVEL), len(in_a)
 
 
 def classification_report(scored: Scored, classes: tuple[str, ...], n_seeds: int = 1) -> Json:
@@ -141,8 +142,11 @@ def classification_report(scored: Scored, classes: tuple[str, ...], n_seeds: int
 
 
 def summary_rows(series: Series) -> list[tuple[str, str]]:
-    """What a terminal shows of a reported series: a label and a text a row, the headline first."""
-    summary = series.folder.read_json("metrics.json")
+    """What a terminal shows of a series: a label and a text a row, no label twice, the headline first."""
+    if series.folder.exists("metrics.json"):
+        summary = series.folder.read_json("metrics.json")
+    else:
+        summary = summarise(series, read_outcomes(series), read_baseline(series))
     rows = [
         ("experiment", f"{summary['experiment']} {summary['signature']}"),
         *((name, with_interval(summary["test"][metric])) for metric, name in NAMES.items()),
@@ -160,7 +164,8 @@ def summary_rows(series: Series) -> list[tuple[str, str]]:
         rows.insert(2, ("UAR of the SVC baseline", with_interval(summary["baseline"]["uar"])))
         if difference:
             rows.insert(3, ("difference to it", with_interval(difference["uar"], signed=True)))
-    return [*rows, *(("caution", caveat["title"]) for caveat in summary["caveats"] if caveat["is_warning"])]
+    warnings = [caveat["title"] for caveat in summary["caveats"] if caveat["is_warning"]]
+    return [*rows, ("caution", "; ".join(warnings))] if warnings else rows
 
 
 def with_interval(scored: Mapping[str, float | None], *, signed: bool = False) -> str:

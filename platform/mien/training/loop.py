@@ -51,7 +51,7 @@ def train_run(
     dataset: Dataset,
     split: Split,
     *,
-    place: Place = Place(),  # noqa: B008 - frozen
+    place: Place = Place(),
     report: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> dict[str, Any]:
     """Train one model on one split, or go on where a killed run stopped; returns the run's metrics.
@@ -83,8 +83,8 @@ def train_run(
         record = _one_epoch(epoch, learner, feed, split, policy.learning_rate(config, epoch), dataset)
         history = [*history, record]
         if place.rank == 0:
-            best = policy.best_epoch(history)
-            run.save_checkpoint(Checkpoint(epoch, _saved(learner), {"history": history}), best_epoch=best)
+            checkpoint = Checkpoint(epoch, _saved(learner), {"history": history})
+            run.save_checkpoint(checkpoint, best_epoch=policy.best_epoch(history))
             run.write_history(history)
         report(record)
 
@@ -142,9 +142,7 @@ class Feed:
             for copy in augment.copies(clip_ids[row], self._seed, epoch, config)
         ]
         size = self._experiment.training.batch_size
-        order = training_order(
-            examples, clip_ids, self._lengths, seed=self._seed, epoch=epoch, batch_size=size
-        )
+        order = training_order(examples, clip_ids, self._lengths, seed=self._seed, epoch=epoch, batch_size=size)
         return self._batches(order, size, epoch)
 
     def plain(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
@@ -165,15 +163,11 @@ class Feed:
     def _frames(self, example: Example, epoch: int) -> Mapping[str, Frames]:
         dataset, data = self._dataset, self._experiment.data
         subject = dataset.subjects[example.row]
-        frames = {
-            name: self._normalisers[name](clips[example.row], subject) for name, clips in dataset.frames.items()
-        }
+        frames = {name: self._normalisers[name](clips[example.row], subject) for name, clips in dataset.frames.items()}
         if not example.copy:
             return frames
         rng = augment.rng_for(self._seed, epoch, dataset.clip_ids[example.row], example.copy)
-        return augment.augment(
-            frames, audio=data.audio, video=data.video, config=self._experiment.augment, rng=rng
-        )
+        return augment.augment(frames, audio=data.audio, video=data.video, config=self._experiment.augment, rng=rng)
 
 
 def _one_epoch(
