@@ -12,7 +12,8 @@ RATE_HZ = 16_000
 
 
 def write_corpus(root: Path, n_clips: int, *, first: int = 0) -> list[str]:
-    """Clips number first to first + n_clips of a fixed list, each of another length and sound; returns their ids."""
+    """Clips number first to first + n_clips of a fixed list, each of another length and sound; returns their
+    ids."""
     names = [
         f"03-01-{emotion:02}-01-{statement:02}-{repetition:02}-{actor:02}"
         for actor, emotion, statement, repetition in product(range(1, 25), range(1, 9), (1, 2), (1, 2))

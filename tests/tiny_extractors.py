@@ -1,4 +1,5 @@
-"""Extractors of one line each, named to `prepare` as "tiny_extractors:<factory>": real, quick, and some wicked."""
+"""Extractors of one line each, named to `prepare` as "tiny_extractors:<factory>": real, quick, and some
+wicked."""
 
 from __future__ import annotations
 

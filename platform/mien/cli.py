@@ -39,13 +39,15 @@ def _dispatch(argv: list[str]) -> None:
     if argv[:1] == ["train"] and len(argv) > 1 and not argv[1].startswith("-"):
         _train(load_experiment(argv[1]), argv[2:], f"mien train {argv[1]}")
         return
+    if argv[:1] == ["bench"] and len(argv) > 1 and not argv[1].startswith("-"):
+        argv = [" ".join(argv[:2]), *argv[2:]]
     if argv == ["--version"]:
         import mien
 
         print(f"mien {mien.__version__}")
         return
     tyro.extras.subcommand_cli_from_dict(
-        {command.__name__: command for command in COMMANDS},
+        COMMANDS,
         prog="mien",
         description="Experiments in multimodal emotion recognition, from a laptop to a cluster.",
         args=argv or ["--help"],
@@ -298,8 +300,101 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comp
         print(path)
 
 
+# ---------------------------------------------------------------------- benchmarks
+
+
+def bench_prepare(
+    corpus: Annotated[str, Positional],
+    root: Annotated[Path, Positional],
+    clips: int = 200,
+    memory: bool = False,
+    faces: tuple[Path, ...] = (),
+    json: bool = False,
+) -> None:
+    """Extraction against plain loops that do the same with the same libraries, in one run on this machine.
+
+    Args:
+        corpus: ravdess or cremad.
+        root: Folder of the download.
+        clips: Use the first so many clips.
+        memory: Also the peak memory of preparing 100 and 1,000 clips.
+        faces: Also face features of these videos.
+        json: Print it as JSON.
+    """
+    from mien.bench.extract import face_agreement, mien_face_loop, plain_face_loop
+    from mien.bench.prepare import prepare_memory, prepare_rate
+
+    rate = prepare_rate(corpus, str(root), n_clips=clips)
+    rows: dict[str, Any] = {
+        "clips/s, openSMILE once a window": round(rate.plain_clips_per_s, 2),
+        "clips/s, one pass, one core": round(rate.one_pass_clips_per_s, 2),
+        f"clips/s, prepare on {rate.n_workers} workers": round(rate.prepare_clips_per_s, 2),
+        "ratio to once a window": round(rate.over_plain, 2),
+        "ratio to one pass": round(rate.over_one_pass, 2),
+        "start-up of Ray, s": round(rate.ray_startup_s, 1),
+        "start-up of the workers, s": round(rate.actors_startup_s, 1),
+    }
+    if faces:
+        paths, rate_hz = [str(path) for path in faces], 5.0
+        plain, ours = plain_face_loop(paths, rate_hz), mien_face_loop(paths, rate_hz)
+        agreement = face_agreement(paths, rate_hz)
+        rows |= {
+            "face frames/s, MTCNN on each full frame": round(plain.n_frames / plain.seconds, 2),
+            "face frames/s, facenet": round(ours.n_frames / ours.seconds, 2),
+            "ratio": round((ours.n_frames / ours.seconds) / (plain.n_frames / plain.seconds), 2),
+            "same presence": round(agreement.same_presence, 3),
+            "share of boxes with IoU above 0.5": round(float((agreement.iou > 0.5).mean()), 3),
+        }
+    if memory:
+        few, many = (prepare_memory(corpus, str(root), n) for n in (100, 1000))
+        rows |= {
+            "worker's peak, 100 clips, MiB": round(few.worker_bytes / 2**20),
+            "worker's peak, 1,000 clips, MiB": round(many.worker_bytes / 2**20),
+            "driver's peak, 100 and 1,000 clips, MiB": f"{few.driver_bytes >> 20} {many.driver_bytes >> 20}",
+        }
+    _print_rows(rows, json)
+
+
+def bench_train(experiment: Annotated[str, Positional], store: str = "store", json: bool = False) -> None:
+    """Training against a plain Keras loop: the same model, the same batches in memory.
+
+    Args:
+        experiment: A script of experiments/ or an experiment.json, of the LSTM-attention family.
+        store: The feature store.
+        json: Print it as JSON.
+    """
+    import dataclasses
+
+    from mien.bench.train import training
+
+    loaded = load_experiment(experiment)
+    timing = training(dataclasses.replace(loaded, execution=dataclasses.replace(loaded.execution, store=store)))
+    rows = {
+        "clips": timing.n_clips,
+        "clips/s, plain Keras": round(timing.plain_samples_per_s, 1),
+        "clips/s, mien": round(timing.mien_samples_per_s, 1),
+        "ratio": round(timing.ratio, 3),
+        "start-up of plain Keras, s": round(timing.plain_startup_s, 1),
+        "start-up of mien, s": round(timing.mien_startup_s, 1),
+    }
+    _print_rows(rows, json)
+
+
+def _print_rows(rows: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+        return
+    from mien.terminal import table
+
+    table(["measured", ""], list(rows.items()))
+
+
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-COMMANDS: tuple[Callable[..., None], ...] = (corpora, sample, verify, prepare, train, report, compare)
+COMMANDS: dict[str, Callable[..., None]] = {
+    **{command.__name__: command for command in (corpora, sample, verify, prepare, train, report, compare)},
+    "bench prepare": bench_prepare,
+    "bench train": bench_train,
+}

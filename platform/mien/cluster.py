@@ -1,15 +1,16 @@
 """Ray, started here or attached to: the one place that calls `ray.init`.
 
-`connected` embeds a Ray of its own unless somebody named a cluster: by its argument, by RAY_ADDRESS, or by starting
-this program as a Ray job (which sets RAY_ADDRESS). It never picks up a cluster that happens to be running on the
-machine, and it ends only what it started. RAY_AUTH_MODE and the token files are Ray's own business: they are
-neither set nor overridden here.
+`connected` embeds a Ray of its own unless somebody named a cluster: by its argument, by RAY_ADDRESS, or by
+starting this program as a Ray job (which sets RAY_ADDRESS). It never picks up a cluster that happens to be
+running on the machine, and it ends only what it started. RAY_AUTH_MODE and the token files are Ray's own
+business: they are neither set nor overridden here.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -30,8 +31,8 @@ class ClusterError(MienError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cluster:
-    """A Ray in use. n_cpus, n_gpus: what all of its nodes offer at present. startup_s: seconds until it answered,
-    0 where it was running already."""
+    """A Ray in use. n_cpus, n_gpus: what all of its nodes offer at present. startup_s: seconds until it
+    answered, 0 where it was running already."""
 
     address: str
     embedded: bool
@@ -53,10 +54,10 @@ class Cluster:
 def connected(address: str | None = None, workers: int | None = None) -> Iterator[Cluster]:
     """A Ray to work with; on leaving, a Ray that was started here is ended, also after an exception.
 
-    address: a cluster to attach to ("auto", "host:6379", "ray://..."); None attaches to RAY_ADDRESS where that is
-    set, and otherwise starts an embedded Ray. "local" always starts one. workers: one-CPU workers that an embedded
-    Ray must have room for (it offers at least the CPUs of the machine). Inside another `connected` the Ray in use is
-    shared. Raises ClusterError when the cluster does not answer.
+    address: a cluster to attach to ("auto", "host:6379", "ray://..."); None attaches to RAY_ADDRESS where
+    that is set, and otherwise starts an embedded Ray. "local" always starts one. workers: one-CPU workers
+    that an embedded Ray must have room for (it offers at least the CPUs of the machine). Inside another
+    `connected` the Ray in use is shared. Raises ClusterError when the cluster does not answer.
     """
     started_s = time.monotonic()
     import ray
@@ -71,6 +72,8 @@ def connected(address: str | None = None, workers: int | None = None) -> Iterato
         options |= {"num_cpus": max(workers or 1, machine_cpus()), "include_dashboard": False}
     elif not _is_installed() and "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": search_path()}}  # a job brings its own
+    if not embedded:
+        _knock(address)
     try:
         with _quietly_embedded() if embedded else nullcontext():
             ray.init(address=address, **options)
@@ -102,13 +105,24 @@ def _describe(*, startup_s: float, embedded: bool) -> Cluster:
     )
 
 
+def _knock(address: str) -> None:
+    """Raises ClusterError where nobody listens: `ray.init` would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # "auto": Ray knows where
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ClusterError(f"no Ray answers at {address!r}: {error}; check the address, or ray status") from error
+
+
 @contextmanager
 def _quietly_embedded() -> Iterator[None]:
     """What the processes of an embedded Ray inherit while it starts; ours is put back afterwards.
 
-    They import what this process can, and report nothing to anybody outside. Ray 2.60 warns on stderr of each actor
-    pool whose actors may restart (core_worker.cc, ray#53727), and of the very setting that silences it: to look for a
-    fault, set RAY_BACKEND_LOG_LEVEL=info.
+    They import what this process can, and report nothing to anybody outside. Ray 2.60 warns on stderr of each
+    actor pool whose actors may restart (core_worker.cc, ray#53727), and of the very setting that silences it:
+    to look for a fault, set RAY_BACKEND_LOG_LEVEL=info.
     """
     is_quiet = "RAY_BACKEND_LOG_LEVEL" not in os.environ
     wanted = {"PYTHONPATH": search_path()}
@@ -141,7 +155,8 @@ def _is_installed() -> bool:
 
 
 def search_path() -> str:
-    """PYTHONPATH for a process that must import what this one can: mien itself, and extractors of your own."""
+    """PYTHONPATH for a process that must import what this one can: mien itself, and extractors of your
+    own."""
     return os.pathsep.join(dict.fromkeys([_SOURCE_ROOT, *filter(None, sys.path)]))
 
 

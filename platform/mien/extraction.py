@@ -1,7 +1,7 @@
 """Extraction: what a worker does with one batch of clips. Decode, extract, write the part; knows no Ray.
 
-Every clip ends as a row or as a reject with its reason. A store that cannot be written is no fault of a clip: it
-raises StoreError, which stops the job.
+Every clip ends as a row or as a reject with its reason. A store that cannot be written is no fault of a clip:
+it raises StoreError, which stops the job.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a clip. reason: of its reject, "" for a row. Times are seconds since 1970; peak_bytes is the
-    largest resident memory that the process has ever had."""
+    """What became of a clip. reason: of its reject, "" for a row. Times are seconds since 1970; peak_bytes is
+    the largest resident memory that the process has ever had."""
 
     clip_id: str
     reason: str
@@ -71,7 +71,8 @@ class PartExtractor:
         return extractor
 
     def __call__(self, batch: Sequence[Task]) -> list[Outcome]:
-        """Write the batch's rows and rejects; in the order given. Raises StoreError where that is not possible."""
+        """Write the batch's rows and rejects; in the order given. Raises StoreError where that is not
+        possible."""
         ids = [task.clip_id for task in batch]
         journal = _Journal(self._parts, ids)
         extractor = self._extractor
@@ -128,7 +129,8 @@ def describe(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def content_of(path: str) -> str:
-    """What makes two media the same: SHA-256 of a file's bytes, and for a row of a table ("file#row") the row."""
+    """What makes two media the same: SHA-256 of a file's bytes, and for a row of a table ("file#row") the
+    row."""
     file, _, row = path.partition("#")
     return f"{_table_content(file)}#{row}" if row else media.content_hash(file)
 
@@ -141,10 +143,10 @@ def _table_content(file: str) -> str:
 class _Journal:
     """What a batch was doing, in a file that outlives the process.
 
-    A codec may take its process with it; Ray then starts another one and repeats the batch. The first attempt only
-    notes that it began. From the second on each clip is named before it is touched, which costs a write a clip, so
-    that the one that kills process after process is known and left out. The driver removes the journals when it
-    starts: a job that was killed from outside accuses nobody.
+    A codec may take its process with it; Ray then starts another one and repeats the batch. The first attempt
+    only notes that it began. From the second on each clip is named before it is touched, which costs a write
+    a clip, so that the one that kills process after process is known and left out. The driver removes the
+    journals when it starts: a job that was killed from outside accuses nobody.
     """
 
     def __init__(self, parts: Parts, ids: Sequence[str]) -> None:
@@ -199,7 +201,8 @@ def _reject(task: Task, reason: str, detail: str) -> Reject:
 
 
 def _use_one_thread() -> None:
-    """Processes fill the cores: threads beside them only get in each other's way (3 times slower, measured)."""
+    """Processes fill the cores: threads beside them only get in each other's way (3 times slower,
+    measured)."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1)

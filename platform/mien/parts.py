@@ -1,11 +1,11 @@
 """Parts: the Parquet files of one feature of one corpus, written by many processes and read by any reader.
 
     part-<hash>.parquet     clips that have a row: clip_id, content, n_frames, values, valid
-    rejects-<hash>.parquet  clips of the same batch that have none, and why; merged into rejects.parquet at the end
-    MANIFEST.json           written last; a feature without one is not finished
+    rejects-<hash>.parquet  clips of the same batch that have none, and why; merged into rejects.parquet at
+    the end MANIFEST.json           written last; a feature without one is not finished
 
-The hash is that of the batch's clip ids, so a batch that is done twice overwrites itself. A clip may still come
-twice when a process outlives the job that it belonged to; `finish` keeps the first.
+The hash is that of the batch's clip ids, so a batch that is done twice overwrites itself. A clip may still
+come twice when a process outlives the job that it belonged to; `finish` keeps the first.
 """
 
 from __future__ import annotations
@@ -89,13 +89,15 @@ class Parts:
 
     @property
     def attempts(self) -> Folder:
-        """Where workers keep what they are at while a job runs; hidden from readers, see `mien.extraction`."""
+        """Where workers keep what they are at while a job runs; hidden from readers, see
+        `mien.extraction`."""
         return self.folder / ".attempts"
 
     # ---------------------------------------------------------------- writing
 
     def write(self, batch: Sequence[str], rows: Sequence[Row], rejects: Sequence[Reject]) -> None:
-        """Write what became of one batch of clips, given by their ids. Raises StoreError when it cannot be written."""
+        """Write what became of one batch of clips, given by their ids. Raises StoreError when it cannot be
+        written."""
         name = hash_ids(batch)[:16]
         with writing(self.folder):
             if rows:
@@ -106,8 +108,8 @@ class Parts:
     def reopen(self, *, retry_rejects: bool = False, fresh: bool = False) -> set[str]:
         """Make ready for more and return the ids of the clips that are done: all with a row or a reject.
 
-        Until `finish`, nobody reads it as finished. A part that cannot be read is removed: its clips are not done.
-        retry_rejects: forget the rejects. fresh: forget everything, for media whose bytes have changed.
+        Until `finish`, nobody reads it as finished. A part that cannot be read is removed: its clips are not
+        done. retry_rejects: forget the rejects. fresh: forget everything, for media whose bytes have changed.
         """
         with writing(self.folder):
             if fresh:
@@ -131,8 +133,8 @@ class Parts:
     def finish(self, clip_ids: Collection[str]) -> dict[str, Any]:
         """Prove that each clip has one row or one reject, and write the MANIFEST, which is returned.
 
-        Rows and rejects of other clips (gone from the corpus since) do not count. Raises StoreError naming a clip
-        that has neither.
+        Rows and rejects of other clips (gone from the corpus since) do not count. Raises StoreError naming a
+        clip that has neither.
         """
         with writing(self.folder):
             self._keep_first()
@@ -191,7 +193,8 @@ class Parts:
         return read_manifest(self.folder) if self.folder.exists(MANIFEST) else None
 
     def entries(self, parts: Iterable[str]) -> list[Entry]:
-        """The rows of these parts without their values, sorted by clip id. Raises StoreError for a damaged part."""
+        """The rows of these parts without their values, sorted by clip id. Raises StoreError for a damaged
+        part."""
         with ThreadPoolExecutor(_READERS) as pool:
             return sorted(entry for part in pool.map(self._index, parts) for entry in part)
 
@@ -248,7 +251,8 @@ class Parts:
 
 @contextmanager
 def writing(folder: Folder) -> Iterator[None]:
-    """Turns the failures of a disk or bucket (full, read-only, forbidden) into one StoreError with the remedy."""
+    """Turns the failures of a disk or bucket (full, read-only, forbidden) into one StoreError with the
+    remedy."""
     try:
         yield
     except OSError as error:

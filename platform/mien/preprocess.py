@@ -1,9 +1,9 @@
 """prepare: raw media -> features in the store, over as many processes and machines as Ray has.
 
-Ray Data streams batches of clips to a pool of actors, one core each. An actor decodes, extracts and writes its own
-part of the store (`mien.extraction`) and sends back only what became of each clip. So nothing large passes through
-the driver, no actor holds more than one batch, and whatever is killed wherever, the parts that were written stand:
-asking again extracts what is missing.
+Ray Data streams batches of clips to a pool of actors, one core each. An actor decodes, extracts and writes
+its own part of the store (`mien.extraction`) and sends back only what became of each clip. So nothing large
+passes through the driver, no actor holds more than one batch, and whatever is killed wherever, the parts that
+were written stand: asking again extracts what is missing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from mien.parts import Parts
 from mien.records import Clip, Reject
 from mien.store import FeatureStore
 
-# Clips of one part: what is lost when a process is killed, and how often progress is seen. Sound takes about 50 ms
-# a clip, a face track seconds.
+# Clips of one part: what is lost when a process is killed, and how often progress is seen. Sound takes about
+# 50 ms a clip, a face track seconds.
 _LARGEST_PART = {"video": 8}
 _LARGEST_PART_ELSE = 64
 _SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for another
@@ -41,7 +41,7 @@ _LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """How far one feature is. n_done counts the clips that were done before. left_s: None before the first clip."""
+    """How far one feature is. n_done: with the clips that were done before. left_s: None before the first clip."""
 
     feature: str
     n_done: int
@@ -55,9 +55,9 @@ class Progress:
 class PreparedFeature:
     """What `prepare` did for one feature.
 
-    n_rows + n_rejects are all clips of the corpus, n_extracted those that were tried now, by n_workers. startup_s: from asking for
-    actors until the first clip. work_s: from the first clip's start to the last one's end. worker_peak_bytes: the
-    largest resident memory that any worker ever had.
+    n_rows + n_rejects are all clips of the corpus, n_extracted those that were tried now, by n_workers.
+    startup_s: from asking for actors until the first clip. work_s: from the first clip's start to the last
+    one's end. worker_peak_bytes: the largest resident memory that any worker ever had.
     """
 
     name: str
@@ -111,14 +111,15 @@ def prepare(
 ) -> Prepared:
     """Import a corpus and extract features of its clips into a store: only what is missing.
 
-    features: names of `mien.extractors`, or "module:factory" of an extractor of your own; with settings, if any.
-    openface: folder or table of OpenFace CSV, attached to the clips as the medium "openface". workers: processes,
-    by default one a core. limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh:
-    extract all anew, for media whose bytes have changed under the same name, which is not looked for otherwise.
-    progress: called as parts are done; by default a bar on stderr, or a line every ten seconds in a log.
+    features: names of `mien.extractors`, or "module:factory" of an extractor of your own; with settings, if
+    any. openface: folder or table of OpenFace CSV, attached to the clips as the medium "openface". workers:
+    processes, by default one a core. limit: the corpus is its first clips only. retry_rejects: try rejected
+    clips again. fresh: extract all anew, for media whose bytes have changed under the same name, which is not
+    looked for otherwise. progress: called as parts are done; by default a bar on stderr, or a line every ten
+    seconds in a log.
 
-    Raises CorpusError for a root that is none, ExperimentError for a feature that cannot be built, StoreError for a
-    store that cannot be written or is of another format, ClusterError where Ray does not answer.
+    Raises CorpusError for a root that is none, ExperimentError for a feature that cannot be built, StoreError
+    for a store that cannot be written or is of another format, ClusterError where Ray does not answer.
     """
     clips, rejects = _import(corpus, Path(root), openface, limit)
     recipes = [(feature, {}) if isinstance(feature, str) else feature for feature in features]
@@ -324,7 +325,8 @@ def _drawn() -> Iterator[Report]:
             is_end = progress.n_done == progress.n_clips
             if is_end or time.monotonic() - last.get(progress.feature, -_LOG_EVERY_S) >= _LOG_EVERY_S:
                 last[progress.feature] = time.monotonic()
-                console.print(f"{progress.feature}: {progress.n_done}/{progress.n_clips} clips, {_rest(progress)}")
+                line = f"{progress.feature}: {progress.n_done}/{progress.n_clips} clips, {_rest(progress)}"
+                print(line, file=sys.stderr, flush=True)
 
         yield log
         return

@@ -1,10 +1,11 @@
 """FeatureStore: the clips and features of every corpus, as Parquet files that any reader can use.
 
-    <store>/<corpus>/clips.parquet, rejects.parquet, MANIFEST.json
-    <store>/<corpus>/<feature folder>/part-<hash>.parquet, rejects.parquet, MANIFEST.json     (see `mien.parts`)
+    <store>/<corpus>/clips.parquet, rejects.parquet, MANIFEST.json <store>/<corpus>/<feature
+    folder>/part-<hash>.parquet, rejects.parquet, MANIFEST.json     (see `mien.parts`)
 
-A MANIFEST.json is written last: what has none is not finished, and is never read as if it were. Files are whole or
-absent (`mien.storage`). docs/reference/store.md says all of it for people who bring their own reader.
+A MANIFEST.json is written last: what has none is not finished, and is never read as if it were. Files are
+whole or absent (`mien.storage`). docs/reference/store.md says all of it for people who bring their own
+reader.
 """
 
 from __future__ import annotations
@@ -129,7 +130,8 @@ class FeatureStore:
         return found[0]
 
     def is_finished(self, corpus: str, spec: FeatureSpec) -> bool:
-        """Whether each clip of the present clip table has a row or a reject, and the MANIFEST that says so."""
+        """Whether each clip of the present clip table has a row or a reject, and the MANIFEST that says
+        so."""
         manifest = self.parts(corpus, spec).manifest()
         return manifest is not None and manifest["clip_ids_sha256"] == self._manifest(corpus)["clip_ids_sha256"]
 
@@ -154,14 +156,15 @@ class FeatureStore:
         return read_rejects(self.parts(corpus, spec).folder, REJECTS)
 
     def fingerprint(self, corpus: str, spec: FeatureSpec) -> str:
-        """SHA-256 over the spec and (clip id, content, frames) of each row: same fingerprint, same features."""
+        """SHA-256 over the spec and (clip id, content, frames) of each row: same fingerprint, same
+        features."""
         return self._finished(corpus, spec)["fingerprint"]
 
     # ---------------------------------------------------------------- verify
 
     def verify(self, corpus: str) -> list[Finding]:
-        """What is wrong with a corpus and its features; empty where rows + rejects == clips, each id once, and all
-        files are as they were written."""
+        """What is wrong with a corpus and its features; empty where rows + rejects == clips, each id once,
+        and all files are as they were written."""
         clip_ids = {clip.id for clip in self.clips(corpus)}
         return [f for folder in self._feature_folders(corpus) for f in self._findings(corpus, folder, clip_ids)]
 

@@ -1,4 +1,5 @@
-"""prepare under attack: killed again and again, workers that die, disks that are full. Nothing lost, nothing twice."""
+"""prepare under attack: killed again and again, workers that die, disks that are full. Nothing lost, nothing
+twice."""
 
 from __future__ import annotations
 
@@ -164,7 +165,8 @@ def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, dis
     root, copied, disk_folder = tmp_path / "corpus", tmp_path / "copied", tmp_path / "disk"
     clip_ids = write_corpus(root, 400)
     disk_folder.mkdir()
-    # What lies on the small disk vanishes with its namespace: it is copied out, and the job goes on from the copy.
+    # What lies on the small disk vanishes with its namespace: it is copied out, and the job goes on from the
+    # copy.
     shell = (
         f'{disk.format(disk=disk_folder)}; "$@" && status=0 || status=$?; cp -r {disk_folder} {copied}; exit $status'
     )

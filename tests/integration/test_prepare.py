@@ -1,4 +1,5 @@
-"""prepare: raw media to features through a real Ray, to a local store and to S3 (a moto server on this machine)."""
+"""prepare: raw media to features through a real Ray, to a local store and to S3 (a moto server on this
+machine)."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from mien.features import FeatureSpec
 from mien.parts import REJECTS, Parts, read_rejects
 from mien.records import Reject, Span
 from mien.storage import Folder
+from threadpoolctl import threadpool_limits
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 
@@ -113,12 +114,13 @@ def test_a_worker_with_another_version_refuses(tmp_path):
         extract(parts, "loudness", tasks_of(tmp_path, 1))
 
 
-def test_the_extractor_is_built_once(tmp_path):
+def test_the_extractor_is_built_once_and_held_to_one_thread(tmp_path):
     tasks = tasks_of(tmp_path, 4)
     parts = parts_in(tmp_path, build("tiny_extractors:worker", {}).spec)
     extractor = PartExtractor(parts, "tiny_extractors:worker", {})
-    extractor(tasks[:2])
-    extractor(tasks[2:])
+    with threadpool_limits(2):
+        extractor(tasks[:2])
+        extractor(tasks[2:])
     parts.finish({task.clip_id for task in tasks})
     table = parts.load([name for name in parts.folder.names() if name.startswith("part-")], {t.clip_id for t in tasks})
     assert sorted(table.values[:, 1].tolist()) == [1, 2, 3, 4]

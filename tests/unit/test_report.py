@@ -16,7 +16,7 @@ import pytest
 
 from factories import series_directory
 from mien.errors import MienError
-from mien.experiment import Experiment, TrainingConfig
+from mien.experiment import Experiment, SvcConfig, TrainingConfig
 from mien.metrics import Scored
 from mien.report import compare, figures, report, summary_rows
 from mien.report.comparison import _adjust
@@ -398,6 +398,7 @@ def test_the_page_says_what_was_measured(reported):
         "support vector machine on the same features",
         "0123456789abcdef",
         "channel is song",
+        "execution.seeds",
         f"mien report {reported.folder}",
         f"mien train {reported.folder}/experiment.json",
     ):
@@ -422,9 +423,9 @@ def test_figures_take_the_colours_of_the_page():
     assert not re.search(r"#[0-9a-f]{6}", drawing)
 
 
-def test_the_mean_curve_ends_where_half_of_the_runs_do():
-    curves = [np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 4.0, 5.0]), np.array([2.0])]
-    assert figures._mean_curve(curves).tolist() == [2.0, 3.0, 4.0]
+def test_the_mean_curve_ends_where_the_first_run_stopped():
+    curves = [np.array([1.0, 2.0, 3.0, 4.0]), np.array([3.0, 4.0, 5.0]), np.array([2.0, 3.0])]
+    assert figures._mean_curve(curves).tolist() == [2.0, 3.0]
 
 
 def test_a_terminal_gets_the_headline_first(reported):
@@ -461,6 +462,7 @@ def test_only_what_is_learnt_counts_as_a_difference():
     one = Experiment(name="one")
     other = replace(one, name="two", execution=replace(one.execution, seeds=(1, 2)))
     assert differing([one, other]) == {}
+    assert differing([one, replace(other, model=SvcConfig(c=3.0))]) == {"model.family": ["lstm_attention", "svc"]}
     assert differing([one, replace(other, data=replace(other.data, video=()))]) == {"data.video": ["facenet", "none"]}
 
 

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +52,8 @@ def reject(number: int, reason: str = "empty") -> Reject:
 
 
 def store_of(
-    folder: Path, n_clips: int, batches: list[list[int]] = [], rejected: set[int] = frozenset()
-) -> FeatureStore:  # type: ignore[assignment]
+    folder: Path, n_clips: int, batches: Sequence[list[int]] = (), rejected: Collection[int] = ()
+) -> FeatureStore:
     """A store with a clip table, and with the parts of these batches of clip numbers."""
     store = FeatureStore(folder)
     store.write_clips("ravdess", [clip(number) for number in range(n_clips)], [])
@@ -138,7 +140,7 @@ def test_a_missing_corpus_is_named_with_what_there_is(tmp_path):
 )
 def test_any_cut_into_parts_gives_the_same_table(tmp_path_factory, order, cuts, rejected):
     edges = [0, *sorted(cuts), 11]
-    batches = [list(order[start:end]) for start, end in zip(edges, edges[1:])]
+    batches = [list(order[start:end]) for start, end in pairwise(edges)]
     store = store_of(tmp_path_factory.mktemp("store"), 11, batches, rejected)
     manifest = finish(store)
     assert (manifest["n_rows"], manifest["n_rejects"]) == (11 - len(rejected), len(rejected))

@@ -1,4 +1,5 @@
-"""`prepare` beside the plain loops of `mien.bench.extract`: clips a second, and memory against the number of clips."""
+"""`prepare` beside the plain loops of `mien.bench.extract`: clips a second, and memory against the number of
+clips."""
 
 from __future__ import annotations
 
@@ -26,9 +27,10 @@ _FEATURES = [("egemaps", {"window_s": WINDOW_S, "hop_s": HOP_S})]
 class PrepareRate:
     """eGeMAPS windows of the same clips three ways, in clips a second.
 
-    plain: openSMILE once per window; one_pass: mien's extractor; both loops of one process, from file to array.
-    prepare: from the first clip's start to the last one's end, writing included. What comes before is stated apart:
-    ray_startup_s, and actors_startup_s until the first actor has its extractor. total_s: all of it, as a user waits.
+    plain: openSMILE once per window; one_pass: mien's extractor; both loops of one process, from file to
+    array. prepare: from the first clip's start to the last one's end, writing included. What comes before is
+    stated apart: ray_startup_s, and actors_startup_s until the first actor has its extractor. total_s: all of
+    it, as a user waits.
     """
 
     n_clips: int
@@ -71,8 +73,8 @@ def prepare_rate(
 ) -> PrepareRate:
     """Measure all three in one run, on the first clips of a corpus.
 
-    The one-pass loop runs before and after `prepare`, so that a machine whose speed drifts is the same for both.
-    n_plain: clips for the slow loop.
+    The one-pass loop runs before and after `prepare`, so that a machine whose speed drifts is the same for
+    both. n_plain: clips for the slow loop.
     """
     found = corpora.load(corpus).import_clips(Path(root))
     clips = list(islice((clip for clip in found if isinstance(clip, Clip)), n_clips))

@@ -31,13 +31,18 @@ class LstmAttentionConfig:
     input_noise: float = 0.2
     """Standard deviation of Gaussian noise on the standardised inputs while training."""
     auxiliary: float = 0.5
-    """Weight of the loss of each vector's own prediction, which is averaged into the joint one; 0 leaves it out."""
+    """Weight of the loss of each input's own prediction beside the joint one; 0 leaves it out."""
+    experts: tuple[str, ...] = ()
+    """Inputs whose own predictions are multiplied with the joint one: a feature, or those of several whole-clip rows
+    together, such as egemaps-clip+openface-clip."""
     norm: Literal["layer", "batch", "none"] = "layer"
     """Normalisation of the vectors. batch uses each worker's own part of the batch."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout is {self.dropout}: from 0 to below 1")
+        if self.experts and not self.auxiliary:
+            raise ValueError("model.experts need a model.auxiliary above 0: without it they learn nothing")
         if self.step_s < 0:
             raise ValueError(f"model.step_s is {self.step_s}: seconds, 0 or more")
         for name in ("conv_kernel", "lstm_units", "row_units", "dense_units"):

@@ -16,6 +16,9 @@ class TrainingConfig:
     """Epochs at most."""
     patience: int = 10
     """Stop after so many epochs without a better validation UAR."""
+    keep: Literal["best", "last"] = "best"
+    """best: the epoch of the best validation UAR. last: all epochs, no early stopping, so nothing has to be held out
+    and the validation clips are trained on as well."""
     batch_size: int = 32
     """Clips a step over all workers together: the same number, the same model, whatever the number of workers."""
     learning_rate: float = 2e-3

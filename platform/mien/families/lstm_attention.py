@@ -2,9 +2,9 @@
 
 Each sequence: Conv1D (what is heard only, if asked for) -> BiLSTM -> attention over time. Each whole-clip row: a dense
 layer, and one over all narrow rows together, since what is heard and seen explains each other. The vectors are joined
-by a dense head; each also predicts by itself, and the predictions are averaged. Unlike the original, the attention has
-no bias per time step, which could not take clips of other lengths, and padding and unseen frames are masked before its
-softmax; an input that is missing altogether contributes a zero vector.
+by a dense head; each also predicts by itself, and such experts may be multiplied in. Unlike the original, the attention
+has no bias per time step, which could not take clips of other lengths, and padding and unseen frames are masked before
+its softmax; an input that is missing altogether contributes a zero vector.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from mien.batches import Batch, stable_seed
+from mien.errors import ExperimentError
 from mien.experiment import Experiment, LstmAttentionConfig
 from mien.families import Predictions, Task
 from mien.features import FeatureSpec
@@ -93,6 +94,12 @@ class _Graph:
         self._sum = framework.Sum()
         training = task.experiment.training
         self.model = build_model(task)
+        self._experts: tuple[str, ...] = task.experiment.model.experts
+        unknown = set(self._experts) - set(self.model.output)
+        if unknown:
+            raise ExperimentError(
+                f"model.experts names {', '.join(sorted(unknown))}: there are {', '.join(sorted(self.model.output))}"
+            )
         self._weights = self.model.trainable_variables
         self._class_weights = tf.Variable(task.class_weights, trainable=False)
         self.optimizer = keras.optimizers.AdamW(
@@ -164,9 +171,10 @@ class _Graph:
         return total
 
     def _probabilities(self, inputs: dict[str, Any]) -> Any:
-        """Softmax of the mean log-probability of all heads."""
+        """Product of the experts (Hinton 2002), as the softmax of their mean log-probability."""
         logits = self.model(inputs, training=False)
-        return tf.nn.softmax(tf.add_n([tf.nn.log_softmax(each) for each in logits.values()]) / len(logits))
+        chosen = [tf.nn.log_softmax(logits[name]) for name in (JOINT, *self._experts)]
+        return tf.nn.softmax(tf.add_n(chosen) / len(chosen))
 
     def loss(self, targets: Any, logits: Any) -> Any:
         """(b,) of `mien.losses.focal_loss`, against which a test holds it."""
@@ -204,7 +212,7 @@ def build_model(task: Task) -> keras.Model:
             vector = _read_sequence(x, mask, spec, config, config.conv_filters if heard else 0)
         vectors[name] = Present()([vector, mask])
     if len(narrow) > 1:
-        vectors["_".join(narrow)] = _read_row(_concatenated(narrow.values()), config.row_dropout, config)
+        vectors["+".join(narrow)] = _read_row(_concatenated(narrow.values()), config.row_dropout, config)
     vectors = {name: layers.Dropout(config.dropout)(vector) for name, vector in vectors.items()}
     several = len(vectors) > 1
     together = _concatenated(vectors.values())

@@ -13,10 +13,10 @@ import mien
 from mien.errors import MienError
 from mien.experiment.experiment import NOT_LEARNT
 from mien.report import figures
-from mien.report.outcomes import Outcomes, read_outcomes
+from mien.report.outcomes import Outcomes, on_shared_clips, read_outcomes
 from mien.report.page import family, render
 from mien.report.settings import differing
-from mien.report.summary import PAIRED, Json, as_json, paired, read_baseline, summarise
+from mien.report.summary import Json, as_json, differences, read_baseline, summarise
 from mien.report.wording import PROTOCOLS, gap_sentence
 from mien.runs import Series
 from mien.storage import Folder
@@ -93,23 +93,18 @@ def _difference(outcomes: Outcomes, reference: Outcomes) -> Json:
     """Each paired metric against the reference, and on which clips; or why there is none."""
     if outcomes.classes != reference.classes:
         return {"reason": "it tells other classes apart than the first"}
-    shared, mine, theirs = np.intersect1d(
-        outcomes.clip_ids, reference.clip_ids, assume_unique=True, return_indices=True
-    )
-    if not shared.size:
+    mine, theirs = on_shared_clips(outcomes, reference)
+    n_shared = len(mine.clip_ids)
+    if not n_shared:
         return {"reason": "it was tested on none of the first one's clips"}
-    n_relabelled = int(np.sum(outcomes.truth[mine] != reference.truth[theirs]))
+    n_relabelled = int(np.sum(mine.truth != theirs.truth))
     if n_relabelled:
         return {"reason": f"{n_relabelled} of the shared clips have another label than in the first"}
-    found: Json = {
-        "n_shared_clips": len(shared),
-        "n_clips_of_one_only": len(outcomes.clip_ids) + len(reference.clip_ids) - 2 * len(shared),
+    return {
+        "n_shared_clips": n_shared,
+        "n_clips_of_one_only": len(outcomes.clip_ids) + len(reference.clip_ids) - 2 * n_shared,
+        **differences(mine, theirs),
     }
-    for metric in PAIRED:
-        pair = paired(outcomes, reference, metric)
-        if pair is not None:
-            found[metric] = pair[0]._asdict()
-    return found
 
 
 def _adjust(differences: list[Json]) -> None:

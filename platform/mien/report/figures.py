@@ -77,7 +77,7 @@ class Estimate(NamedTuple):
 
 
 def learning_curves(histories: Sequence[Sequence[dict[str, Any]]]) -> Figure:
-    """Loss and validation UAR by epoch: each run thin, their mean bold as far as half of them went."""
+    """Loss and validation UAR by epoch: each run thin, their mean bold as far as all went."""
     from matplotlib.ticker import MaxNLocator
 
     with _figure(4.4, rows=2) as (figure, (loss, score)):
@@ -230,7 +230,6 @@ def _figure(height_in: float, rows: int = 1) -> Iterator[tuple[Figure, list[Axes
 
 
 def _mean_curve(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Mean over the curves that reach an epoch, up to the last that half of them reach."""
-    lengths = sorted((len(curve) for curve in curves), reverse=True)
-    n_epochs = lengths[(len(lengths) - 1) // 2]
-    return np.array([np.mean([c[epoch] for c in curves if len(c) > epoch]) for epoch in range(n_epochs)])
+    """Mean as far as all curves go: beyond, those that trained on are the better ones."""
+    n_epochs = min(map(len, curves))
+    return np.mean([curve[:n_epochs] for curve in curves], axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,17 +72,19 @@ class Outcomes:
 
     def at(self, positions: NDArray[np.integer]) -> Outcomes:
         """The same of some clips only."""
-        return Outcomes(
-            self.seeds,
-            self.folds,
-            self.classes,
-            self.clip_ids[positions],
-            self.subjects[positions],
-            self.truth[positions],
-            self.probabilities[:, positions],
-            self.missing,
-            self.unused,
+        return replace(
+            self,
+            clip_ids=self.clip_ids[positions],
+            subjects=self.subjects[positions],
+            truth=self.truth[positions],
+            probabilities=self.probabilities[:, positions],
         )
+
+
+def on_shared_clips(a: Outcomes, b: Outcomes) -> tuple[Outcomes, Outcomes]:
+    """Both, of the clips that both were tested on; of none where they share none."""
+    _, in_a, in_b = np.intersect1d(a.clip_ids, b.clip_ids, assume_unique=True, return_indices=True)
+    return a.at(in_a), b.at(in_b)
 
 
 def read_outcomes(series: Series) -> Outcomes:

@@ -68,7 +68,7 @@ def _draw(series: Series, outcomes: Outcomes, summary: Json, baseline: Outcomes 
         "reliability": figures.reliability(reliability(truth, probabilities)),
         "risk_coverage": figures.risk_coverage(curves),
     }
-    histories = [history for run in series.runs() if len(history := run.history()) > 1]
+    histories = [history for run in series.runs() if run.is_done and len(history := run.history()) > 1]
     if histories:
         drawn["learning_curves"] = figures.learning_curves(histories)
     return drawn
@@ -90,6 +90,7 @@ def _page_values(series: Series, outcomes: Outcomes, summary: Json) -> Json:
     """What report.html shows, in its own order."""
     data, experiment = series.data, series.experiment
     chosen = settings(experiment)
+    learnt = [setting for setting in chosen if setting.is_learnt]
     n_seeds = len(outcomes.seeds)
     return {
         "summary": summary,
@@ -109,8 +110,9 @@ def _page_values(series: Series, outcomes: Outcomes, summary: Json) -> Json:
         "class_rows": [(name, f"{n:,}") for name, n in data["class_counts"].items()],
         "left_out_rows": [(reason, f"{n:,}") for reason, n in data["left_out"].items()],
         "features": [_feature(name, spec, data["fingerprints"]) for name, spec in data["features"].items()],
-        "changed": [tuple(setting) for setting in chosen if not setting.is_default],
-        "unchanged": [(setting.name, setting.value) for setting in chosen if setting.is_default],
+        "changed": [(s.name, s.value, s.default) for s in learnt if not s.is_default],
+        "unchanged": [(s.name, s.value) for s in learnt if s.is_default],
+        "execution": [(s.name, s.value) for s in chosen if not s.is_learnt],
         "minutes": sum(run["minutes"] for run in summary["runs"]),
         "environment": _environment(series, outcomes),
         "commands": (

@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 from mien.experiment import Experiment
 from mien.experiment.experiment import NOT_LEARNT
 
+ABSENT = "–"
+
 
 class Setting(NamedTuple):
-    """One field, as text."""
+    """One field, as text. is_learnt: it decides what is learnt, and not only where."""
 
     name: str
     value: str
     default: str
+    is_learnt: bool
 
     @property
     def is_default(self) -> bool:
@@ -27,18 +30,21 @@ def settings(experiment: Experiment) -> list[Setting]:
     defaults = {**_flat(Experiment(name=experiment.name, model=type(experiment.model)()))}
     defaults["model.family"] = default.model.family
     return [
-        Setting(name, text(value), text(defaults[name]))
+        Setting(name, text(value), text(defaults[name]), name.partition(".")[0] not in NOT_LEARNT)
         for name, value in _flat(experiment).items()
         if name not in ("name", "question")
     ]
 
 
 def differing(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
-    """Settings that decide what is learnt and are not the same in all: name to the value in each, as text."""
+    """Settings that decide what is learnt and are not the same in all: name to the value in each, as text.
+
+    A dash stands for a setting that another family does not have; that alone makes no difference.
+    """
     flat = [_flat(experiment) for experiment in experiments]
     names = {name: None for fields in flat for name in fields if name.partition(".")[0] not in NOT_LEARNT}
-    values = {name: [text(fields[name]) if name in fields else "–" for fields in flat] for name in names}
-    return {name: row for name, row in values.items() if len(set(row)) > 1}
+    values = {name: [text(fields[name]) if name in fields else ABSENT for fields in flat] for name in names}
+    return {name: row for name, row in values.items() if len(set(row) - {ABSENT}) > 1}
 
 
 def text(value: Any) -> str:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from mien.metrics import (
-    Difference,
     Scored,
     brier,
     ece,
@@ -22,7 +21,7 @@ from mien.metrics import (
     wa,
 )
 from mien.report.caveats import caveats
-from mien.report.outcomes import Outcomes, read_outcomes, read_predicted
+from mien.report.outcomes import Outcomes, on_shared_clips, read_outcomes, read_predicted
 from mien.runs import Run, Series
 
 LEVEL = 0.95
@@ -103,13 +102,12 @@ def score(scored: Scored, metric: str) -> Json:
     return {"value": METRICS[metric](scored.truth, scored.prediction), "low": low, "high": high}
 
 
-def paired(a: Outcomes, b: Outcomes, metric: str) -> tuple[Difference, int] | None:
-    """a minus b on the clips that both were tested on, and how many those are; None where they share none."""
-    _, in_a, in_b = np.intersect1d(a.clip_ids, b.clip_ids, assume_unique=True, return_indices=True)
-    if not in_a.size:
-        return None
-    shared_a, shared_b = a.at(in_a), b.at(in_b)
-    return paired_subject_bootstrap(shared_a.all_seeds(), shared_b.all_seeds(), metric, level=LEVEL), len(in_a)
+def differences(mine: Outcomes, theirs: Outcomes) -> Json:
+    """Mine minus theirs on the same clips, over the same resamples of subjects: metric to value, interval, p."""
+    return {
+        metric: paired_subject_bootstrap(mine.all_seeds(), theirs.all_seeds(), metric, level=LEVEL)._asdict()
+        for metric in PAIRED
+    }
 
 
 def classification_report(scored: Scored, classes: tuple[str, ...], n_seeds: int = 1) -> Json:
@@ -248,15 +246,15 @@ def _run_scores(run: Run, split: Json, classes: tuple[str, ...]) -> Json:
 
 
 def _baseline(outcomes: Outcomes, series: Series, baseline: Outcomes) -> Json:
-    differences = {metric: paired(outcomes, baseline, metric) for metric in PAIRED}
-    first = differences[PAIRED[0]]
+    mine, theirs = on_shared_clips(outcomes, baseline)
+    n_shared = len(mine.clip_ids)
     return {
         "experiment": series.experiment.name,
         "signature": series.signature,
         "family": series.experiment.model.family,
         **{metric: score(baseline.all_seeds(), metric) for metric in METRICS},
-        "difference": {name: found[0]._asdict() for name, found in differences.items() if found} or None,
-        "n_shared_clips": first[1] if first else 0,
+        "difference": differences(mine, theirs) if n_shared else None,
+        "n_shared_clips": n_shared,
     }
 
 

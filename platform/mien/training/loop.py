@@ -69,7 +69,10 @@ def train_run(
     if run.is_done:
         return run.metrics()
     family = FAMILIES[experiment.model.family]
-    train = split.train if family.iterative else np.sort(np.concatenate([split.train, split.validation]))
+    # With nothing to stop early or to choose by, there is no reason to learn from fewer people.
+    validates = family.iterative and experiment.training.keep == "best"
+    train = split.train if validates else np.sort(np.concatenate([split.train, split.validation]))
+    validation = split.validation if validates else split.validation[:0]
     feed = Feed(experiment, dataset, train, run.seed, place)
     weights = losses.class_weights(dataset.truth[train], len(dataset.classes), experiment.loss.alpha)
     learner = family.build(Task(experiment, dataset.specs, dataset.classes, weights, run.seed))
@@ -80,7 +83,7 @@ def train_run(
     config = experiment.training
     while (stopped := policy.stop_reason(history, config)) is None and (family.iterative or not history):
         epoch = len(history) + 1
-        record = _one_epoch(epoch, learner, feed, split, policy.learning_rate(config, epoch), dataset)
+        record = _one_epoch(epoch, learner, feed, validation, policy.learning_rate(config, epoch), dataset)
         history = [*history, record]
         if place.rank == 0:
             checkpoint = Checkpoint(epoch, _saved(learner), {"history": history})
@@ -92,15 +95,13 @@ def train_run(
     if best is None:
         raise RuntimeError(f"{run.folder}: the best checkpoint, epoch {policy.best_epoch(history)}, is gone or damaged")
     _load(learner, best)
-    sides = {
-        "validation": _probabilities(learner, feed, split.validation),
-        "test": _probabilities(learner, feed, split.test),
-    }
+    rows = {"validation": validation, "test": split.test}
+    sides = {side: _probabilities(learner, feed, rows[side]) for side in rows if len(rows[side])}
     result = {
         "best_epoch": best.epoch,
         "stopped": stopped or "fitted in one pass",
         **{
-            side: metrics.classification_metrics(dataset.truth[getattr(split, side)], probabilities, dataset.classes)
+            side: metrics.classification_metrics(dataset.truth[rows[side]], probabilities, dataset.classes)
             for side, probabilities in sides.items()
         },
     }
@@ -171,22 +172,26 @@ class Feed:
 
 
 def _one_epoch(
-    epoch: int, learner: Learner, feed: Feed, split: Split, learning_rate: float, dataset: Dataset
+    epoch: int, learner: Learner, feed: Feed, validation: NDArray[np.int64], learning_rate: float, dataset: Dataset
 ) -> dict[str, Any]:
     """Train, validate, and the record of both."""
     start_s = time.perf_counter()
     trained = learner.train_epoch(feed.training(epoch), epoch=epoch, learning_rate=learning_rate)
     train_s = time.perf_counter() - start_s
-    truth = dataset.truth[split.validation]
-    probabilities = _probabilities(learner, feed, split.validation)
+    scores = dict.fromkeys(("validation_loss", "validation_uar", "validation_wa"))
+    if len(validation):
+        truth, probabilities = dataset.truth[validation], _probabilities(learner, feed, validation)
+        scores = {
+            "validation_loss": _or_none(metrics.nll(truth, probabilities)),
+            "validation_uar": _or_none(metrics.uar(truth, probabilities)),
+            "validation_wa": _or_none(metrics.wa(truth, probabilities)),
+        }
     return {
         "epoch": epoch,
         "learning_rate": learning_rate,
         "train_loss": _or_none(trained["loss"]),
         "n_samples": trained["n_samples"],
-        "validation_loss": _or_none(metrics.nll(truth, probabilities)),
-        "validation_uar": _or_none(metrics.uar(truth, probabilities)),
-        "validation_wa": _or_none(metrics.wa(truth, probabilities)),
+        **scores,
         "seconds": round(time.perf_counter() - start_s, 4),
         "samples_per_s": round(trained["n_samples"] / train_s, 2),
     }

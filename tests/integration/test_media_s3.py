@@ -1,0 +1,68 @@
+"""Media, tables and weights are read from S3 (a moto server on this machine) as from a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien import media
+from mien.errors import MediaError
+from mien.extractors.openface import ACTION_UNITS, find_openface, read_openface
+from mien.extractors.weights import read_weights
+from mien.records import Span
+from mien.storage import Folder
+from tiny_media import tone, write_movie, write_wav
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Folder]:
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3").create_bucket(Bucket="media")
+        yield Folder("s3://media/raw")
+    server.stop()
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp4"])
+def test_media_decode_as_from_a_disk(bucket: Folder, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "a.wav":
+        write_wav(path, tone(1.0, 44_100), 44_100)
+    else:
+        write_movie(path, 1.0)
+    bucket.write_bytes(name, path.read_bytes())
+    uri = bucket.path(name)
+    span = Span(start_s=0.25, end_s=0.75)
+    np.testing.assert_array_equal(media.decode_audio(uri, 16_000, span), media.decode_audio(str(path), 16_000, span))
+    assert media.content_hash(uri) == media.content_hash(str(path))
+    if name == "a.mp4":
+        both = zip(media.decode_video(uri, 10.0), media.decode_video(str(path), 10.0), strict=True)
+        assert all(np.array_equal(one, other) for one, other in both)
+
+
+def test_what_is_not_there_is_missing(bucket: Folder) -> None:
+    with pytest.raises(MediaError) as error:
+        media.decode_audio(bucket.path("gone.wav"), 16_000)
+    assert error.value.reason == "missing"
+
+
+def test_tables_and_weights(bucket: Folder) -> None:
+    table = "\n".join([",".join(ACTION_UNITS), ",".join(["1"] * 35)])
+    bucket.write_text("units/01-01-03-01-01-01-02.csv", table)
+    found = find_openface(bucket.path("units"), "ravdess")
+    assert found == {"ravdess/01-03-01-01-01-02": bucket.path("units/01-01-03-01-01-01-02.csv")}
+    assert read_openface(found["ravdess/01-03-01-01-01-02"]).frames.values.tolist() == [[1.0] * 35]
+    bucket.write_bytes("net.pt", b"weights")
+    assert read_weights(bucket.path("net.pt"))[0] == b"weights"

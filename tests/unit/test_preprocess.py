@@ -1,0 +1,32 @@
+"""How clips are cut into the batches that become parts."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mien.extraction import Task
+from mien.preprocess import _batches
+from mien.records import Span
+
+
+def sizes(n_clips: int, workers: int, largest: int) -> list[int]:
+    tasks = [Task(str(number), None, Span()) for number in range(n_clips)]
+    batches = list(_batches(tasks, workers, largest))
+    assert [task for batch in batches for task in batch] == tasks
+    return [len(batch) for batch in batches]
+
+
+@given(st.integers(0, 3000), st.integers(1, 64), st.sampled_from([8, 64]))
+def test_every_clip_is_in_one_batch_and_batches_shrink(n_clips, workers, largest):
+    cut = sizes(n_clips, workers, largest)
+    assert cut == sorted(cut, reverse=True)
+    assert max(cut, default=0) <= largest
+    assert all(size >= 4 for size in cut[:-1])
+
+
+def test_all_workers_have_work_until_shortly_before_the_end():
+    assert sizes(1440, 2, 64)[:3] == [64, 64, 64]
+    assert sizes(1440, 2, 64)[-4:] == [4, 4, 4, 2]
+    assert sizes(0, 2, 64) == []
+    assert sizes(5, 8, 64) == [4, 1]
