@@ -84,7 +84,6 @@ def series_directory(
             **data,
         )
         series.folder.write_json("baseline.json", {"experiment": svc.experiment.name, "signature": svc.signature})
-    series.finish()
     return series
 
 

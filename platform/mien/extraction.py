@@ -201,8 +201,7 @@ def _reject(task: Task, reason: str, detail: str) -> Reject:
 
 
 def _use_one_thread() -> None:
-    """Processes fill the cores: threads beside them only get in each other's way (3 times slower,
-    measured)."""
+    """Processes fill the cores: threads beside them only get in each other's way."""
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(1)

@@ -290,9 +290,13 @@ def _read_table(folder: Folder, name: str, columns: list[str] | None = None) -> 
 
 
 def to_parquet(table: pa.Table) -> bytes:
-    """The bytes of a Parquet file; equal tables give equal bytes."""
+    """The bytes of a Parquet file; equal tables give equal bytes.
+
+    Without dictionaries: features hardly repeat, so they cost a third more bytes, 45 MB of memory and 7 times the
+    time (a part of 64 clips of 35 x 89).
+    """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False)
     return sink.getvalue().to_pybytes()
 
 

@@ -1,13 +1,13 @@
 """Run and Series: directories of artefacts that outlive the code, the cluster and the framework that made them.
 
     <storage>/<experiment>/<signature>/            a Series: all runs of one experiment
-        experiment.json  data.json  metrics.json  report.html  *.png  DONE
+        experiment.json  data.json  metrics.json  report.html  *.png
         seed-0/fold-0/                             a Run: one model, trained once
             experiment.json  environment.json  split.json  history.jsonl  checkpoints/epoch-0007/
             predictions.parquet  metrics.json  learning_curves.png  confusion_matrix_*.png
             classification_report_*.json  report.html  model_best.*  DONE
 
-Every file appears whole or not at all; DONE is written last. No ray, no framework: results stay readable.
+Every file appears whole or not at all; DONE is a run's last. No ray, no framework: results stay readable.
 """
 
 from __future__ import annotations
@@ -151,10 +151,6 @@ class Series:
         return self.folder.uri.rsplit("/", 1)[-1]
 
     @property
-    def is_done(self) -> bool:
-        return self.folder.exists(DONE)
-
-    @property
     def data(self) -> dict[str, Any]:
         """What was read: corpora (clips, subjects, synthetic or not), features (their specs), fingerprints, classes,
         label source, clips by class, clips left out by reason, groups of byte-identical clips."""
@@ -177,9 +173,6 @@ class Series:
         for seed in _numbers(self.folder, "seed-"):
             for fold in _numbers(self.folder / f"seed-{seed}", "fold-"):
                 yield self.run(seed, fold)
-
-    def finish(self) -> None:
-        self.folder.write_text(DONE, "")
 
 
 def _numbers(folder: Folder, prefix: str) -> list[int]:

@@ -77,15 +77,19 @@ class Estimate(NamedTuple):
 
 
 def learning_curves(histories: Sequence[Sequence[dict[str, Any]]]) -> Figure:
-    """Loss and validation UAR by epoch: each run thin, their mean bold as far as all went."""
+    """Loss and validation UAR by epoch: each run thin, their mean bold as far as all went.
+
+    Runs that keep their last epoch hold nobody out to validate on: their training loss alone.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    with _figure(4.4, rows=2) as (figure, (loss, score)):
-        for axes, name, colour in (
-            (loss, "train_loss", ORANGE),
-            (loss, "validation_loss", BLUE),
-            (score, "validation_uar", BLUE),
-        ):
+    validated = any(record["validation_loss"] is not None for history in histories for record in history)
+    with _figure(4.4 if validated else 2.4, rows=2 if validated else 1) as (figure, (loss, *scores)):
+        drawn = [(loss, "train_loss", ORANGE)]
+        for score in scores:
+            drawn += [(loss, "validation_loss", BLUE), (score, "validation_uar", BLUE)]
+            score.set(title="Validation UAR")
+        for axes, name, colour in drawn:
             curves = [np.array([record[name] for record in h], dtype=float) for h in histories]
             for curve in curves:
                 axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, alpha=0.25, linewidth=0.7)
@@ -94,8 +98,8 @@ def learning_curves(histories: Sequence[Sequence[dict[str, Any]]]) -> Figure:
             axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, linewidth=2, label=label)
         loss.set(title="Loss")
         loss.legend(loc="upper right")
-        score.set(title="Validation UAR", xlabel="Epoch")
-        for axes in (loss, score):
+        (*scores, loss)[0].set(xlabel="Epoch")
+        for axes in (loss, *scores):
             axes.grid(axis="y")
             axes.margins(x=0.01)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -27,6 +27,7 @@ def report_run(run: Run, series: Series) -> None:
     drawn = {
         f"confusion_matrix_{side}": figures.confusion_matrix(confusion(p.truth, p.probabilities), classes)
         for side, p in (("validation", validated), ("test", tested))
+        if len(p.truth)  # a run that keeps its last epoch validates on nobody
     }
     history = run.history()
     if len(history) > 1:
