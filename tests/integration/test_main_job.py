@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import ROOT
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
@@ -73,7 +74,9 @@ def test_train_reports_and_asked_again_trains_nothing(place):
 
 def test_runs_in_parallel_learn_the_same(place):
     one = Path(json.loads(train(place, "--json").stdout)["series"])
-    other = Path(json.loads(train(place, "--json", "--storage", str(place / "parallel"), "--parallel", "2").stdout)["series"])
+    other = Path(
+        json.loads(train(place, "--json", "--storage", str(place / "parallel"), "--parallel", "2").stdout)["series"]
+    )
     assert other.name == one.name
     for fold in ("fold-0", "fold-1"):
         assert (one / "seed-0" / fold / "predictions.parquet").read_bytes() == (

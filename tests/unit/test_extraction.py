@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from threadpoolctl import threadpool_limits
 
 from conftest import ROOT
 from mien import media
@@ -21,7 +22,6 @@ from mien.features import FeatureSpec
 from mien.parts import REJECTS, Parts, read_rejects
 from mien.records import Reject, Span
 from mien.storage import Folder
-from threadpoolctl import threadpool_limits
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 
