@@ -26,7 +26,8 @@ class Dataset:
 
     truth: (N,) class index. targets: (N, K) float32, what is learnt: one-hot, or the raters' shares. contents: equal
     for clips that have a medium of the same bytes, so that copies can be kept together. frames: feature name to N
-    Frames; a clip without that feature has (0, D). left_out: reason to number of the store's clips that are not among the N.
+    Frames; a clip without that feature has (0, D). left_out: reason to number of the store's clips that are not among
+    the N.
     """
 
     clip_ids: list[str]
