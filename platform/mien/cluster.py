@@ -77,8 +77,10 @@ def connected(address: str | None = None, workers: int | None = None) -> Iterato
     try:
         with _quietly_embedded() if embedded else nullcontext():
             ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ClusterError(f"Ray at {address!r}: {_first_line(error)}; check the address and RAY_AUTH_MODE") from error
+    except Exception as error:  # plain ones among them: "The current node timed out during startup"
+        ray.shutdown()
+        remedy = "is the machine overloaded or its disk full?" if embedded else "check the address and RAY_AUTH_MODE"
+        raise ClusterError(f"Ray at {address!r}: {_first_line(error)}; {remedy}") from error
     try:
         yield _describe(startup_s=time.monotonic() - started_s, embedded=embedded)
     finally:
