@@ -192,9 +192,9 @@ def test_limit_takes_the_first_clips(root, tmp_path):
 
 
 def test_each_worker_is_one_process_with_one_thread_and_one_extractor(root, tmp_path):
-    quiet(root, tmp_path, "tiny_extractors:worker")
+    assert quiet(root, tmp_path, "tiny_extractors:worker").features[0].n_workers == 2
     pids, calls, threads = table_of(tmp_path, "worker").values.T
-    assert len(set(pids)) == 2
+    assert 1 <= len(set(pids)) <= 2  # one of them may have come too late to find any work
     assert os.getpid() not in pids
     for pid in set(pids):
         assert sorted(calls[pids == pid]) == list(range(1, 1 + int((pids == pid).sum())))

@@ -61,12 +61,13 @@ class Sum:
             return list(tensors)
         shapes = [tf.shape(tensor) for tensor in tensors]
         sizes = [tf.size(tensor) for tensor in tensors]
+        total_size = tf.add_n(sizes)
         flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
         total = tf.raw_ops.CollectiveReduceV2(
             input=flat,
             group_size=self.world,
             group_key=GROUP_KEY,
-            instance_key=1,
+            instance_key=1 + total_size,  # a key stands for one shape: another under it would wait for ever
             ordering_token=[],
             merge_op="Add",
             final_op="Id",
