@@ -121,7 +121,7 @@ def test_a_worker_that_dies_is_replaced_and_the_run_ends_the_same(tmp_path, alon
         text=True,
         env=environment(),
     )
-    deadline_s = time.monotonic() + 240
+    deadline_s = time.monotonic() + 480
     while not (tmp_path / "checkpoints" / "epoch-0001" / "MANIFEST.json").exists():
         assert driver.poll() is None, driver.stdout and driver.stdout.read()[-6000:]
         assert time.monotonic() < deadline_s
@@ -129,7 +129,7 @@ def test_a_worker_that_dies_is_replaced_and_the_run_ends_the_same(tmp_path, alon
     victims = workers_of(driver.pid)
     assert victims
     os.kill(victims[-1], signal.SIGKILL)
-    output, _ = driver.communicate(timeout=400)
+    output, _ = driver.communicate(timeout=600)
     assert driver.returncode == 0, output[-6000:]
     run = Run(Folder(tmp_path), 0, 0)
     assert [record["epoch"] for record in run.history()] == [1, 2, 3]
