@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from mien.emotions import VOCABULARIES, class_index
 from mien.errors import ExperimentError
-from mien.experiment import DataConfig
+from mien.experiment import DataConfig, ProtocolConfig
 from mien.features import FeatureSpec, Frames
 from mien.records import Clip
+from mien.splits import Split, make_splits
 from mien.store import FeatureStore
 
 
@@ -49,6 +50,17 @@ class Dataset:
     def lengths(self) -> NDArray[np.int64]:
         """(N,) frames of each clip's longest feature, at least 1."""
         return np.max([[max(1, len(f.valid)) for f in frames] for frames in self.frames.values()], axis=0)
+
+    def splits(self, protocol: ProtocolConfig) -> list[Split]:
+        """The folds of a protocol over these clips."""
+        return make_splits(
+            clip_ids=self.clip_ids,
+            subjects=self.subjects,
+            corpora=self.corpora,
+            contents=self.contents,
+            classes=self.truth,
+            protocol=protocol,
+        )
 
     def summary(self) -> dict[str, Any]:
         """What a report says of the data, as JSON."""

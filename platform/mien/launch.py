@@ -17,7 +17,7 @@ from mien.errors import ExperimentError
 from mien.experiment import AugmentConfig, Experiment, LossConfig, SvcConfig, TrainingConfig
 from mien.families import FAMILIES
 from mien.runs import Run, Series
-from mien.splits import Split, make_splits
+from mien.splits import Split
 from mien.store import FeatureStore
 from mien.training.loop import Place, train_run
 
@@ -38,14 +38,7 @@ def launch(experiment: Experiment, progress: Progress = Progress()) -> Series:  
     Raises StoreError, ExperimentError or LeakError before anything is trained.
     """
     dataset = read_dataset(FeatureStore(experiment.execution.store), experiment.data)
-    splits = make_splits(
-        clip_ids=dataset.clip_ids,
-        subjects=dataset.subjects,
-        corpora=dataset.corpora,
-        contents=dataset.contents,
-        classes=dataset.truth,
-        protocol=experiment.protocol,
-    )
+    splits = dataset.splits(experiment.protocol)
     series = _train_series(experiment, dataset, splits, progress)
     if experiment.execution.baseline and experiment.model.family != "svc":
         baseline = _train_series(svc_baseline(experiment), dataset, splits, progress)

@@ -24,7 +24,7 @@ from mien.experiment import (
     TrainingConfig,
 )
 from mien.runs import Run
-from mien.splits import Split, make_splits
+from mien.splits import Split
 from mien.storage import Folder
 from tiny import dataset
 
@@ -44,14 +44,7 @@ EXPERIMENT = Experiment(
 
 def split() -> Split:
     data = dataset()
-    return make_splits(
-        clip_ids=data.clip_ids,
-        subjects=data.subjects,
-        corpora=data.corpora,
-        contents=data.contents,
-        classes=data.truth,
-        protocol=EXPERIMENT.protocol,
-    )[0]
+    return data.splits(EXPERIMENT.protocol)[0]
 
 
 def train(folder: Path, report=lambda record: None) -> Run:

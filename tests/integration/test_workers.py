@@ -65,17 +65,9 @@ def environment() -> dict[str, str]:
 
 def launch_here(folder: str, workers: int, execution: dict) -> None:
     from mien import launch
-    from mien.splits import make_splits
 
     data = dataset()
-    split = make_splits(
-        clip_ids=data.clip_ids,
-        subjects=data.subjects,
-        corpora=data.corpora,
-        contents=data.contents,
-        classes=data.truth,
-        protocol=EXPERIMENT.protocol,
-    )[0]
+    split = data.splits(EXPERIMENT.protocol)[0]
     experiment = dataclasses.replace(EXPERIMENT, execution=ExecutionConfig(workers=workers, **execution))
     train = launch._train_in_groups if workers else launch._train_here
     for _ in train([(Run(Folder(folder), 0, 0), split)], experiment, data, launch.Progress()):
