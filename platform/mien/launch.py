@@ -9,6 +9,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Event, Thread
 from typing import Any, NamedTuple
 
 from mien import cluster
@@ -22,6 +23,7 @@ from mien.store import FeatureStore
 from mien.training.loop import Place, train_run
 
 Record = Mapping[str, Any]
+FOLLOW_S = 1.0  # between two looks at the history of a run that is trained elsewhere
 
 
 class Progress(NamedTuple):
@@ -46,14 +48,6 @@ def launch(experiment: Experiment, progress: Progress = Progress()) -> Series:  
             "baseline.json", {"experiment": baseline.experiment.name, "signature": baseline.signature}
         )
     return series
-
-
-def epoch_line(record: Record) -> str:
-    """One epoch in one line of a log."""
-    loss, uar = (
-        "undefined" if record[key] is None else f"{record[key]:.4f}" for key in ("train_loss", "validation_uar")
-    )
-    return f"epoch {record['epoch']:3d}  loss {loss}  validation UAR {uar}  {record['samples_per_s']:.0f} clips/s"
 
 
 def svc_baseline(experiment: Experiment) -> Experiment:
@@ -115,13 +109,17 @@ def _train_in_parallel(jobs: Jobs, experiment: Experiment, dataset: Dataset, pro
         shared = ray.put(dataset)
         remote = ray.remote(num_cpus=1, num_gpus=float(experiment.execution.gpu), max_retries=2)(train_run)
         waiting = list(jobs)
-        running: dict[Any, Run] = {}
+        running: dict[Any, tuple[Run, _Follower]] = {}
         while waiting or running:
             while waiting and len(running) < experiment.execution.parallel:
                 run, split = waiting.pop(0)
-                running[remote.remote(run, experiment, shared, split)] = run
-            (done, *_), _ = ray.wait(list(running))
-            yield running.pop(done), ray.get(done)
+                running[remote.remote(run, experiment, shared, split)] = run, _Follower(run, progress.on_epoch)
+            ended, _ = ray.wait(list(running), timeout=FOLLOW_S)
+            for _, follower in running.values():
+                follower.tell()
+            for done in ended:
+                run, _ = running.pop(done)
+                yield run, ray.get(done)
 
 
 def _train_in_groups(jobs: Jobs, experiment: Experiment, dataset: Dataset, progress: Progress) -> Trained:
@@ -150,7 +148,7 @@ def _train_in_groups(jobs: Jobs, experiment: Experiment, dataset: Dataset, progr
                     failure_config=FailureConfig(max_failures=execution.max_failures),
                 ),
             )
-            with _explained(run):
+            with _explained(run), _Follower(run, progress.on_epoch):
                 trainer.fit()
             (run.folder / "ray").remove()
             yield run, run.metrics()
@@ -166,12 +164,8 @@ def _worker(config: dict[str, Any]) -> None:
     experiment: Experiment = config["experiment"]
     place = Place(context.get_world_rank(), world, _sum_arrays(experiment) if world > 1 else Place().sum)
 
-    def report(record: dict[str, Any]) -> None:
-        if place.rank == 0:  # Ray brings a worker's output to the driver and to `ray job logs -f`
-            print(epoch_line(record), flush=True)
-        ray.train.report(record)
-
-    train_run(config["run"], experiment, ray.get(config["dataset"][0]), config["split"], place=place, report=report)
+    dataset = ray.get(config["dataset"][0])
+    train_run(config["run"], experiment, dataset, config["split"], place=place, report=ray.train.report)
 
 
 def _sum_arrays(experiment: Experiment) -> Any:
@@ -191,6 +185,39 @@ def _trainer(framework: str) -> Any:
     from ray.train.torch import TorchTrainer
 
     return TorchTrainer
+
+
+class _Follower:
+    """Tells each epoch of a run that is trained elsewhere, once, as its record lands in the run's history.
+
+    What workers print stays in Ray's logs; the history is in the storage that driver and workers share. As a context it
+    follows by a thread.
+    """
+
+    def __init__(self, run: Run, on_epoch: Callable[[Run, Record], None]) -> None:
+        self._run = run
+        self._on_epoch = on_epoch
+        self._n_told = len(run.history())  # those of an earlier attempt were told then
+        self._left = Event()
+
+    def tell(self) -> None:
+        history = self._run.history()
+        for record in history[self._n_told :]:
+            self._on_epoch(self._run, record)
+        self._n_told = max(self._n_told, len(history))
+
+    def __enter__(self) -> None:
+        self._thread = Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._left.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while not self._left.wait(FOLLOW_S):
+            self.tell()
+        self.tell()
 
 
 @contextmanager

@@ -1,12 +1,12 @@
-"""Metrics in plain numpy, and their intervals over subjects. All formulas: docs/reference/metrics.md.
+"""Metrics in plain numpy. All formulas: docs/reference/metrics.md; their intervals: intervals.py.
 
 truth is the class index of each row, (N,) integers. A prediction is (N, K) probabilities, a row a clip, that
 sum to 1; metrics that only look at the class chosen (the likeliest; the first of equals) also take it as (N,)
 indices. A metric that is not defined is NaN, never a guess: no rows, or a probability that is not finite
 because the model diverged.
 
-Every metric that has an interval is a function of sums over rows. So each subject is summed up once, and a
-resample of subjects is one row of a matrix product.
+Every metric that has an interval is a function of sums over rows (METRICS), so that a group of rows is summed up
+once however often it is drawn.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from mien.errors import ExperimentError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -40,7 +38,7 @@ def uar(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> uar([0, 0, 0, 1], [0, 0, 1, 1])
     0.8333333333333333
     """
-    return _score("uar", truth, prediction)
+    return score("uar", truth, prediction)
 
 
 def wa(truth: ArrayLike, prediction: ArrayLike) -> float:
@@ -49,7 +47,7 @@ def wa(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> wa([0, 0, 0, 1], [0, 0, 1, 1])
     0.75
     """
-    return _score("wa", truth, prediction)
+    return score("wa", truth, prediction)
 
 
 def macro_f1(truth: ArrayLike, prediction: ArrayLike) -> float:
@@ -60,7 +58,7 @@ def macro_f1(truth: ArrayLike, prediction: ArrayLike) -> float:
     >>> macro_f1([0, 0, 0, 1], [0, 0, 1, 1])
     0.7333333333333334
     """
-    return _score("macro_f1", truth, prediction)
+    return score("macro_f1", truth, prediction)
 
 
 def nll(truth: ArrayLike, probabilities: ArrayLike) -> float:
@@ -71,7 +69,7 @@ def nll(truth: ArrayLike, probabilities: ArrayLike) -> float:
     >>> round(nll([0, 1], [[0.5, 0.5], [0.5, 0.5]]), 6)
     0.693147
     """
-    return _score("nll", truth, probabilities)
+    return score("nll", truth, probabilities)
 
 
 def brier(truth: ArrayLike, probabilities: ArrayLike) -> float:
@@ -82,7 +80,7 @@ def brier(truth: ArrayLike, probabilities: ArrayLike) -> float:
     >>> brier([0, 1], [[1.0, 0.0], [1.0, 0.0]])
     1.0
     """
-    return _score("brier", truth, probabilities)
+    return score("brier", truth, probabilities)
 
 
 def ece(truth: ArrayLike, probabilities: ArrayLike) -> float:
@@ -94,7 +92,7 @@ def ece(truth: ArrayLike, probabilities: ArrayLike) -> float:
     >>> round(ece([0, 1], [[0.8, 0.2], [0.8, 0.2]]), 6)
     0.3
     """
-    return _score("ece", truth, probabilities)
+    return score("ece", truth, probabilities)
 
 
 def aurc(truth: ArrayLike, probabilities: ArrayLike) -> float:
@@ -118,7 +116,7 @@ def confusion(truth: ArrayLike, prediction: ArrayLike, n_classes: int | None = N
     >>> confusion([0, 0, 1], [0, 1, 1]).tolist()
     [[1, 1], [0, 1]]
     """
-    truth, prediction = _rows(truth, prediction)
+    truth, prediction = checked_rows(truth, prediction)
     if not np.isfinite(prediction).all():
         raise ValueError("confusion of probabilities that are not finite: the model diverged")
     return _counts(truth, prediction, np.zeros(len(truth), np.int64), 1, n_classes)[0]
@@ -150,7 +148,7 @@ def reliability(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, NDArray
     >>> reliability([0, 1], [[0.8, 0.2], [0.8, 0.2]])["accuracy"][11].item()
     0.5
     """
-    truth, probabilities = _rows(truth, probabilities)
+    truth, probabilities = checked_rows(truth, probabilities)
     n, confidence, right = _bins(truth, probabilities, np.zeros(len(truth), np.int64), 1)[0].T
     return {"confidence": _ratio(confidence, n), "accuracy": _ratio(right, n), "count": n.astype(np.int64)}
 
@@ -165,9 +163,9 @@ def risk_coverage(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, Float
     >>> risk_coverage([0, 0], [[0.9, 0.1], [0.4, 0.6]])["risk"].tolist()
     [0.0, 0.5]
     """
-    truth, probabilities = _rows(truth, probabilities)
+    truth, probabilities = checked_rows(truth, probabilities)
     answered = np.arange(1, len(truth) + 1)
-    if not _is_defined(probabilities):
+    if not is_defined(probabilities):
         return {"coverage": answered / max(len(truth), 1), "risk": np.full(len(truth), math.nan)}
     wrong = probabilities.argmax(axis=1) != truth
     levels, level = np.unique(-probabilities.max(axis=1), return_inverse=True)
@@ -182,7 +180,7 @@ def classification_metrics(truth: ArrayLike, probabilities: ArrayLike, classes: 
     classes: name of each column. n_undefined: rows with a probability that is not finite; where there is one,
     everything else is None. risk_coverage: read off at 20 even coverages.
     """
-    truth, probabilities = _rows(truth, probabilities)
+    truth, probabilities = checked_rows(truth, probabilities)
     if probabilities.ndim != 2 or probabilities.shape[1] != len(classes):
         raise ValueError(f"probabilities {probabilities.shape} for the classes {', '.join(classes)}")
     n = len(truth)
@@ -253,92 +251,6 @@ def mae(truth: ArrayLike, prediction: ArrayLike) -> float:
     """
     t, p = _series(truth, prediction)
     return float(np.mean(np.abs(t - p))) if len(t) else math.nan
-
-
-# ------------------------------------------------------------------ intervals over subjects
-
-
-class Scored(NamedTuple):
-    """What a model said of some clips, N rows; several seeds may stand in it, each with all its rows."""
-
-    truth: ArrayLike
-    prediction: ArrayLike
-    subjects: ArrayLike
-
-
-class Difference(NamedTuple):
-    """Score of a minus score of b, its interval, and the two-sided p-value of there being none."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-
-
-def subject_bootstrap(
-    truth: ArrayLike,
-    prediction: ArrayLike,
-    subjects: ArrayLike,
-    metric: str = "uar",
-    n_resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Interval of a metric, had other people of the same kind been tested: (low, high).
-
-    Cluster bootstrap, percentile interval: as many subjects as there are, drawn with replacement, each with
-    all rows (Davison & Hinkley 1997, section 3.8; Field & Welsh 2007). An interval over clips would be too
-    narrow, because the clips of one person are alike. With one subject there is nothing to tell from: NaN.
-
-    metric: a key of METRICS. level: the share of such intervals that should hold the true value.
-    """
-    scores = _resampled(Scored(truth, prediction, subjects), metric, n_resamples, seed)
-    return _interval(scores, level)
-
-
-def paired_subject_bootstrap(
-    a: Scored, b: Scored, metric: str = "uar", n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
-) -> Difference:
-    """Difference of two models on the same clips, over the same resamples of subjects.
-
-    Pairing takes out how hard each person is, so it sees differences that two intervals side by side hide.
-    The p-value is twice the share of resamples on the rarer side of 0, the sample itself counted in: where it
-    is below 1 - level, the interval leaves out 0. It is never below 2 / (n_resamples + 1).
-
-    Raises ExperimentError where a and b were not tested on the same subjects. With one subject: NaN.
-    """
-    apart = np.setxor1d(a.subjects, b.subjects)
-    if apart.size:
-        raise ExperimentError(
-            f"two models tested on different people ({', '.join(map(str, apart[:3]))} by one of them only) "
-            "cannot be paired: compare runs of the same data and the same protocol"
-        )
-    value = _score(metric, a.truth, a.prediction) - _score(metric, b.truth, b.prediction)
-    scores = _resampled(a, metric, n_resamples, seed) - _resampled(b, metric, n_resamples, seed)
-    if np.isnan(scores).any():
-        return Difference(value, math.nan, math.nan, math.nan)
-    rarer = min(np.sum(scores <= 0), np.sum(scores >= 0))
-    p_value = min(1.0, 2 * float(rarer + 1) / (n_resamples + 1))
-    return Difference(value, *_interval(scores, level), p_value)
-
-
-def _resampled(model: Scored, metric: str, n_resamples: int, seed: int) -> Floats:
-    """(n_resamples,) scores; the same seed draws the same subjects for every model tested on them."""
-    truth, prediction = _rows(model.truth, model.prediction)
-    people, person = np.unique(model.subjects, return_inverse=True)
-    if len(person) != len(truth):
-        raise ValueError(f"{len(person)} subjects for {len(truth)} rows")
-    n = len(people)
-    if n < 2 or not _is_defined(prediction):
-        return np.full(n_resamples, math.nan)
-    sums = METRICS[metric].sums(truth, prediction, person, n).astype(np.float64)
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), n_resamples)
-    return METRICS[metric].value((times @ sums.reshape(n, -1)).reshape(n_resamples, *sums.shape[1:]))
-
-
-def _interval(scores: Floats, level: float) -> tuple[float, float]:
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
 
 
 # ------------------------------------------------------------------ sums over rows, and scores of sums
@@ -418,9 +330,10 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def _score(metric: str, truth: ArrayLike, prediction: ArrayLike) -> float:
-    truth, prediction = _rows(truth, prediction)
-    if not _is_defined(prediction):
+def score(metric: str, truth: ArrayLike, prediction: ArrayLike) -> float:
+    """A metric by its key of METRICS; NaN where it is not defined."""
+    truth, prediction = checked_rows(truth, prediction)
+    if not is_defined(prediction):
         return math.nan
     sums = METRICS[metric].sums(truth, prediction, np.zeros(len(truth), np.int64), 1)
     return float(METRICS[metric].value(sums)[0])
@@ -429,7 +342,7 @@ def _score(metric: str, truth: ArrayLike, prediction: ArrayLike) -> float:
 # ------------------------------------------------------------------ small print
 
 
-def _rows(truth: ArrayLike, prediction: ArrayLike) -> tuple[Ints, NDArray[Any]]:
+def checked_rows(truth: ArrayLike, prediction: ArrayLike) -> tuple[Ints, NDArray[Any]]:
     """Both as arrays; ValueError where they do not fit each other."""
     t, p = np.asarray(truth), np.asarray(prediction)
     if t.ndim != 1 or p.ndim not in (1, 2) or len(t) != len(p):
@@ -437,7 +350,7 @@ def _rows(truth: ArrayLike, prediction: ArrayLike) -> tuple[Ints, NDArray[Any]]:
     n_classes = p.shape[1] if p.ndim == 2 else math.inf
     if t.size and not 0 <= t.min() <= t.max() < n_classes:
         raise ValueError(f"truth holds classes {t.min()} to {t.max()} of {n_classes}: expected indices from 0")
-    if p.ndim == 2 and _is_defined(p):
+    if p.ndim == 2 and is_defined(p):
         total = p.sum(axis=1)
         row = np.abs(total - 1).argmax()
         if abs(total[row] - 1) > 1e-3:
@@ -456,7 +369,8 @@ def _covariance(t: Floats, p: Floats) -> np.float64:
     return np.mean((t - t.mean()) * (p - p.mean()))
 
 
-def _is_defined(prediction: NDArray[Any]) -> bool:
+def is_defined(prediction: NDArray[Any]) -> bool:
+    """Are there rows, and are all their numbers finite?"""
     return bool(len(prediction) and np.isfinite(prediction).all())
 
 

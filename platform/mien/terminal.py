@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -96,7 +96,6 @@ def summaries(found: Sequence[Series]) -> None:
 def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
     """What `launch` tells while it trains: a bar in a terminal, a line a run in a log."""
     from mien.launch import Progress as Told
-    from mien.launch import epoch_line
 
     if quiet:
         yield Told()
@@ -125,3 +124,11 @@ def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
             ERR.print(f"seed {run.seed} fold {run.fold}: {score}; {metrics['stopped']}", soft_wrap=True)
 
         yield Told(on_start, on_epoch, on_run)
+
+
+def epoch_line(record: Mapping[str, Any]) -> str:
+    """One epoch in one line of a log."""
+    loss, uar = (
+        "undefined" if record[key] is None else f"{record[key]:.4f}" for key in ("train_loss", "validation_uar")
+    )
+    return f"epoch {record['epoch']:3d}  loss {loss}  validation UAR {uar}  {record['samples_per_s']:.0f} clips/s"

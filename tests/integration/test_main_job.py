@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from mien.storage import Folder
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
 
@@ -82,6 +83,21 @@ def test_runs_in_parallel_learn_the_same(place):
         assert (one / "seed-0" / fold / "predictions.parquet").read_bytes() == (
             other / "seed-0" / fold / "predictions.parquet"
         ).read_bytes()
+
+
+def test_store_and_runs_in_s3_are_as_on_a_disk(place, s3):
+    """Workers of a Ray read the store and write the runs there; the driver reports from there."""
+    store = Folder(f"{s3}/store")
+    for path in (place / "store").rglob("*.*"):
+        store.write_bytes(str(path.relative_to(place / "store")), path.read_bytes())
+    words = ["--store", store.uri, "--storage", f"{s3}/runs"]
+    there = Folder(json.loads(train(place, *words, "--parallel", "2", "--json").stdout)["series"])
+    here = Folder(json.loads(train(place, "--json").stdout)["series"])
+    assert there.uri.startswith(f"{s3}/runs/")
+    for name in ("metrics.json", "seed-0/fold-1/predictions.parquet"):
+        assert there.read_bytes(name) == here.read_bytes(name)
+    assert "Synthetic data" in there.read_text("report.html")
+    mien("report", there.uri)
 
 
 def test_compare_states_the_leakage_gap(place, tmp_path):

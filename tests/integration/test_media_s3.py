@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,21 +17,8 @@ from tiny_media import tone, write_movie, write_wav
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[Folder]:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="media")
-        yield Folder("s3://media/raw")
-    server.stop()
+def bucket(s3: str) -> Folder:
+    return Folder(f"{s3}/raw")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.mp4"])

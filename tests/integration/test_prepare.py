@@ -29,27 +29,8 @@ LOUDNESS = "tiny_extractors:loudness"
 N_CLIPS = 23
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    """An S3 of this machine; set up before Ray, whose workers inherit where it is."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        boto3.client("s3").create_bucket(Bucket="features")
-        yield "s3://features"
-    server.stop()
-
-
 @pytest.fixture(scope="module", autouse=True)
-def ray_of_two(bucket: str) -> Iterator[cluster.Cluster]:
+def ray_of_two(s3: str) -> Iterator[cluster.Cluster]:
     """One Ray for all tests here: `prepare` shares the one in use."""
     with cluster.connected(workers=2) as started:
         yield started
@@ -121,8 +102,8 @@ def test_one_worker_or_two_the_store_is_the_same(root, tmp_path):
     )
 
 
-def test_a_store_in_s3_is_the_same_as_a_local_one(bucket, root, tmp_path):
-    uri = f"{bucket}/trial/store"
+def test_a_store_in_s3_is_the_same_as_a_local_one(s3, root, tmp_path):
+    uri = f"{s3}/trial/store"
     assert quiet(root, uri).features[0].n_rows == N_CLIPS
     assert_complete(table_of(uri), root, write_corpus(root, N_CLIPS), tmp_path)
     assert quiet(root, uri).features[0].n_extracted == 0

@@ -44,23 +44,41 @@ EXPERIMENT = Experiment(
 )
 
 
-def train(folder: Path, workers: int, **execution) -> Run:
-    """In a process of its own, as a driver is; Ray's workers are real."""
+def start(folder: Path, workers: int, address: str = "local", **execution) -> subprocess.Popen[str]:
+    """A driver, in a process of its own; Ray's workers are real."""
     code = textwrap.dedent(
         f"""
-        import dataclasses, sys
+        import sys
         sys.path[:0] = [{str(ROOT / "platform")!r}, {str(ROOT / "tests")!r}, {str(Path(__file__).parent)!r}]
         import test_workers
         test_workers.launch_here({str(folder)!r}, {workers}, {execution!r})
         """
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment())
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    paths = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
+    environment = {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": address}
+    return subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+
+
+def finished(driver: subprocess.Popen[str], folder: Path) -> Run:
+    """Its run, once the driver has ended well; each epoch was told once, in order."""
+    output, _ = driver.communicate(timeout=600)
+    assert driver.returncode == 0, output[-6000:]
+    assert [line for line in output.splitlines() if line.startswith("epoch ")] == ["epoch 1", "epoch 2", "epoch 3"]
     return Run(Folder(folder), seed=0, fold=0)
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT / 'tests'}"}
+def train(folder: Path, workers: int) -> Run:
+    return finished(start(folder, workers), folder)
+
+
+def wait_for_an_epoch(driver: subprocess.Popen[str], folder: Path) -> None:
+    deadline_s = time.monotonic() + 480
+    while not (folder / "checkpoints" / "epoch-0001" / "MANIFEST.json").exists():
+        assert driver.poll() is None, driver.stdout and driver.stdout.read()[-6000:]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 def launch_here(folder: str, workers: int, execution: dict) -> None:
@@ -70,7 +88,8 @@ def launch_here(folder: str, workers: int, execution: dict) -> None:
     split = data.splits(EXPERIMENT.protocol)[0]
     experiment = dataclasses.replace(EXPERIMENT, execution=ExecutionConfig(workers=workers, **execution))
     train = launch._train_in_groups if workers else launch._train_here
-    for _ in train([(Run(Folder(folder), 0, 0), split)], experiment, data, launch.Progress()):
+    told = launch.Progress(on_epoch=lambda run, record: print("epoch", record["epoch"], flush=True))
+    for _ in train([(Run(Folder(folder), 0, 0), split)], experiment, data, told):
         pass
 
 
@@ -98,38 +117,37 @@ def test_two_workers_learn_what_one_learns(tmp_path, alone):
 @pytest.mark.fault
 def test_a_worker_that_dies_is_replaced_and_the_run_ends_the_same(tmp_path, alone):
     """SIGKILL to one of two worker processes after the first epoch; Ray Train starts the group again."""
-    code = textwrap.dedent(
-        f"""
-        import sys
-        sys.path[:0] = [{str(ROOT / "platform")!r}, {str(ROOT / "tests")!r}, {str(Path(__file__).parent)!r}]
-        import test_workers
-        test_workers.launch_here({str(tmp_path)!r}, 2, {{"max_failures": 2}})
-        """
-    )
-    driver = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-    )
-    deadline_s = time.monotonic() + 480
-    while not (tmp_path / "checkpoints" / "epoch-0001" / "MANIFEST.json").exists():
-        assert driver.poll() is None, driver.stdout and driver.stdout.read()[-6000:]
-        assert time.monotonic() < deadline_s
-        time.sleep(0.02)
-    victims = workers_of(driver.pid)
-    assert victims
-    os.kill(victims[-1], signal.SIGKILL)
-    output, _ = driver.communicate(timeout=600)
-    assert driver.returncode == 0, output[-6000:]
-    run = Run(Folder(tmp_path), 0, 0)
+    driver = start(tmp_path, 2, max_failures=2)
+    wait_for_an_epoch(driver, tmp_path)
+    os.kill(workers_of(driver.pid)[-1], signal.SIGKILL)
+    run = finished(driver, tmp_path)
     assert [record["epoch"] for record in run.history()] == [1, 2, 3]
     np.testing.assert_allclose(losses(run), losses(alone), atol=1e-5)
 
 
+@pytest.mark.fault
+@pytest.mark.cluster
+def test_with_a_node_gone_for_good_an_elastic_run_goes_on_with_one_worker(tmp_path, alone):
+    """Three nodes, one worker on each of two; one of these two nodes is lost after the first epoch."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
+        driver = start(tmp_path, 2, cluster.address, min_workers=1, max_failures=5)
+        wait_for_an_epoch(driver, tmp_path)
+        lost = nodes[1]
+        os.kill(workers_of(lost.all_processes["raylet"][0].process.pid)[0], signal.SIGKILL)
+        cluster.remove_node(lost, allow_graceful=False)
+        run = finished(driver, tmp_path)
+    finally:
+        cluster.shutdown()
+    assert run.folder.read_json("environment.json")["workers"] == 1
+    np.testing.assert_allclose(losses(run), losses(alone), atol=1e-5)
+
+
 def workers_of(pid: int) -> list[int]:
-    """Ray Train's worker processes below a driver: they name themselves by their actor's class."""
+    """Ray Train's worker processes below a process: they name themselves by their actor's class."""
     import psutil
 
     return [

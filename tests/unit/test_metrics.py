@@ -17,7 +17,8 @@ from scipy import stats
 
 from mien import metrics
 from mien.errors import ExperimentError
-from mien.metrics import METRICS, Scored, paired_subject_bootstrap, subject_bootstrap
+from mien.intervals import Scored, paired_subject_bootstrap, subject_bootstrap
+from mien.metrics import METRICS
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,10 +18,10 @@ import pytest
 from factories import series_directory
 from mien.errors import MienError
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
-from mien.metrics import Scored
+from mien.intervals import Scored
 from mien.report import compare, figures, report, summary_rows
 from mien.report.comparison import _adjust
-from mien.report.outcomes import read_outcomes
+from mien.report.outcomes import NEEDED, read_outcomes
 from mien.report.settings import differing, settings
 from mien.report.summary import classification_report, read_baseline, summarise, with_interval
 from mien.runs import Run, Series
@@ -186,12 +187,8 @@ def unfinished(run: Run) -> None:
     run.folder.remove("DONE")
 
 
-def without_metrics(run: Run) -> None:
-    run.folder.remove("metrics.json")
-
-
-def without_predictions(run: Run) -> None:
-    run.folder.remove("predictions.parquet")
+def without(name: str) -> Callable[[Run], None]:
+    return lambda run: run.folder.remove(name)
 
 
 def gone(run: Run) -> None:
@@ -208,8 +205,7 @@ def diverged(run: Run) -> None:
     ("spoil", "reason"),
     [
         (unfinished, "stopped after epoch 6"),
-        (without_metrics, "metrics.json missing"),
-        (without_predictions, "predictions.parquet missing"),
+        *((without(name), f"{name} missing") for name in NEEDED),
         (gone, "not started"),
         (diverged, "not a number"),
     ],

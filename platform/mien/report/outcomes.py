@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MienError
-from mien.metrics import Floats, Ints, Scored
+from mien.intervals import Scored
+from mien.metrics import Floats, Ints
 from mien.runs import Run, Series
 
 Texts = NDArray[np.str_]
+NEEDED = ("predictions.parquet", "metrics.json", "split.json", "environment.json")  # of a run, for its report
 
 
 class Missing(NamedTuple):
@@ -159,7 +161,7 @@ def why_missing(run: Run) -> str | None:
     if not run.is_done:
         n_epochs = len(run.history())
         return f"not finished: stopped after epoch {n_epochs}" if n_epochs else "not finished: no epoch done"
-    lacking = [name for name in ("predictions.parquet", "metrics.json") if not run.folder.exists(name)]
+    lacking = [name for name in NEEDED if not run.folder.exists(name)]
     return f"damaged: {' and '.join(lacking)} missing" if lacking else None
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mien.metrics import Scored, confusion
+from mien.intervals import Scored
+from mien.metrics import confusion
 from mien.report import figures
 from mien.report.caveats import caveats_of_data
 from mien.report.outcomes import read_predicted, why_missing

@@ -8,18 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mien.metrics import (
-    Scored,
-    brier,
-    ece,
-    macro_f1,
-    nll,
-    paired_subject_bootstrap,
-    per_class,
-    subject_bootstrap,
-    uar,
-    wa,
-)
+from mien.intervals import Scored, paired_subject_bootstrap, subject_bootstrap
+from mien.metrics import brier, ece, macro_f1, nll, per_class, uar, wa
 from mien.report.caveats import caveats
 from mien.report.outcomes import Outcomes, on_shared_clips, read_outcomes, read_predicted
 from mien.runs import Run, Series

@@ -29,7 +29,7 @@ def statement(summary: Json) -> str:
     n_seeds, n_folds = len(summary["seeds"]), summary["n_folds"]
     seeds = "one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds"
     folds = "one fold" if n_folds == 1 else f"{n_folds} folds"
-    protocol = PROTOCOLS[summary["protocol"]]
+    protocol = PROTOCOLS.get(summary["protocol"], summary["protocol"])
     if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
         protocol = f"{summary['protocol']}, but with people on both sides of a split"
     return (
@@ -44,7 +44,7 @@ def run_statement(protocol: str, split: Json) -> str:
     test = split["test"]
     return (
         f"{_counted(test['n_clips'], 'clip')} of {_counted(len(test['subjects']), 'subject')}; "
-        f"protocol {PROTOCOLS[protocol]}."
+        f"protocol {PROTOCOLS.get(protocol, protocol)}."
     )
 
 
