@@ -1,0 +1,77 @@
+"""Search: an experiment, the fields of it that are searched, and how the search is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+from mien.errors import ExperimentError
+from mien.experiment.experiment import Experiment
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Search:
+    """A nested search: in each fold of the protocol, configurations compete on the validation subjects of its training
+    side; the winner of a fold alone is trained again, with several seeds, and meets the fold's test subjects."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    experiment: Experiment
+    """What is searched; its name names the folder, its execution says where."""
+    space: dict[str, str] = field(default_factory=dict)
+    """Field to distribution: '0 .. 4', '1e-4 .. 1e-2 log', 'none | audio | sync'."""
+    questions: dict[str, str] = field(default_factory=dict)
+    """Field to values, such as loss.kind 'cross-entropy | focal': each is tested, all else as chosen, on the same folds
+    and seeds."""
+    method: Literal["tpe", "random", "grid"] = "tpe"
+    """How points are drawn: Optuna's tree-structured Parzen estimator, at random, or all combinations of lists."""
+    pruner: Literal["asha", "median", "none"] = "asha"
+    """Which trials are stopped early: those not among the best third at epochs 3, 9, 27 (asha, Li et al. 2020), those
+    below the median of the others (median), none."""
+    trials: int = 20
+    """Trials of a fold."""
+    minutes: float = 0.0
+    """Start no trial of a fold, and stop those that run, after so many minutes; 0: no limit."""
+    parallel: int = 0
+    """Trials at a time; 0: as many as there are cores for."""
+    retries: int = 2
+    """Times that a trial whose process died goes on from its last checkpoint."""
+    grace_epochs: int = 3
+    """Epochs that every trial may train before it can be stopped."""
+    seed: int = 0
+    """Draws the points, and the weights of all trials."""
+    confirm_seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds with which the winner of a fold, and the answers to questions, are trained again."""
+
+    def __post_init__(self) -> None:
+        for name in ("trials", "grace_epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}: at least 1")
+        for name in ("minutes", "parallel", "retries"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}: 0 or more")
+        if not self.confirm_seeds:
+            raise ValueError("confirm_seeds is empty: give at least one")
+
+    def to_json(self) -> dict[str, Any]:
+        return _adapter().dump_python(self, mode="json")
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Search:
+        """The search of a JSON object; an unknown key or a wrong value raises ExperimentError naming it."""
+        from pydantic import ValidationError
+
+        try:
+            return _adapter().validate_python(value)
+        except ValidationError as error:
+            lines = [f"{'.'.join(map(str, e['loc'])) or 'search'}: {e['msg']}" for e in error.errors()]
+            raise ExperimentError("not a search: " + "; ".join(lines)) from None
+
+
+@cache
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Search)

@@ -1,0 +1,181 @@
+"""Trials: the directory of a search, readable without ray, torch and tensorflow.
+
+    <storage>/<experiment>/                        a search
+        search.json  data.json  chosen.json        what is asked; the data; the winner of each fold
+        fold-0/<signature>/                        a trial: one configuration, trained on the fold's training side
+            trial.json  history.jsonl  checkpoints/
+        <signature>/seed-0/fold-0/                 a Series and its Runs: a winner trained again, and tested
+        report.html  analysis.json  trials.csv  *.png
+
+A trial never sees the fold's test subjects. Trials of one configuration are one trial, so asking again resumes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from mien.errors import ExperimentError, MienError
+from mien.experiment import Experiment
+from mien.experiment.search import Search
+from mien.runs import Run, Series
+from mien.storage import Folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+State = Literal["running", "done", "pruned", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One configuration in one fold.
+
+    number: in the order drawn, from 0. point: path to value. score: best validation UAR so far, None before the first
+    epoch; epoch: where it was reached. n_epochs, seconds: trained in all. reason: why it ended, in words. started_s,
+    ended_s: seconds since 1970; ended_s is None while it runs. attempts: times that it was begun or taken up again.
+    """
+
+    fold: int
+    number: int
+    signature: str
+    point: dict[str, Any]
+    state: State = "running"
+    reason: str = ""
+    score: float | None = None
+    epoch: int = 0
+    n_epochs: int = 0
+    seconds: float = 0.0
+    started_s: float = 0.0
+    ended_s: float | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class SearchFolder:
+    """Where a search lies."""
+
+    folder: Folder
+    search: Search
+
+    @classmethod
+    def create(cls, search: Search) -> SearchFolder:
+        """The folder of a search in its storage; one that is there is taken up again.
+
+        Raises ExperimentError, with the difference, where the same name stands for another search.
+        """
+        folder = Folder(search.experiment.execution.storage) / search.experiment.name
+        if folder.exists("search.json"):
+            check_same(Search.from_json(folder.read_json("search.json")), search, folder.uri)
+        folder.write_json("search.json", search.to_json())
+        return cls(folder, search)
+
+    @classmethod
+    def open(cls, uri: str) -> SearchFolder:
+        """The search at a path; MienError where there is none."""
+        folder = Folder(uri)
+        if not folder.exists("search.json"):
+            raise MienError(f"{folder}: no search here; give the folder that `mien search` printed")
+        return cls(folder, Search.from_json(folder.read_json("search.json")))
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What was read, as in a Series, and `folds`: names of the folds that are searched, by number."""
+        return self.folder.read_json("data.json")
+
+    def run(self, fold: int, signature: str) -> Run:
+        """Where a trial's history and checkpoints lie."""
+        return Run(self.folder / f"fold-{fold}" / signature, self.search.seed, fold)
+
+    def trials(self, fold: int | None = None) -> list[Trial]:
+        """Those begun, by fold and number."""
+        found = [
+            Trial(**run.folder.read_json("trial.json")) for run in self._runs(fold) if run.folder.exists("trial.json")
+        ]
+        return sorted(found, key=lambda trial: (trial.fold, trial.number))
+
+    def history(self, trial: Trial) -> list[dict[str, Any]]:
+        """One record an epoch: epoch, train_loss, validation_uar, validation_loss, seconds, ..."""
+        return self.run(trial.fold, trial.signature).history()
+
+    def write_trial(self, trial: Trial, **changes: Any) -> Trial:
+        changed = replace(trial, **changes)
+        self.run(trial.fold, trial.signature).folder.write_json("trial.json", asdict(changed))
+        return changed
+
+    def winner(self, fold: int) -> Trial | None:
+        """The best of those that trained to their end: pruned and failed ones never win; of equals the first."""
+        done = [trial for trial in self.trials(fold) if trial.state == "done" and trial.score is not None]
+        return max(done, key=lambda trial: (trial.score, -trial.number), default=None)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What is trained again and tested; empty before the search is over.
+
+        {"variants": {name: {"question": path or "", "value": ..., "signatures": {fold: signature}}}, "seeds": [...]}.
+        Variants are "chosen" (the winners), "as declared" (the experiment untouched) and "<path> = <value>".
+        signatures name the Series, below this folder, whose run of that fold counts.
+        """
+        return self.folder.read_json("chosen.json") if self.folder.exists("chosen.json") else {}
+
+    def series(self, signature: str) -> Series:
+        return Series(
+            self.folder / signature, Experiment.from_json((self.folder / signature).read_json("experiment.json"))
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row a trial: fold, number, state, score, epoch, n_epochs, seconds, reason, and a column for each path."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.trials():
+            fields = asdict(trial)
+            rows.append(fields | fields.pop("point"))
+        return pd.DataFrame(rows)
+
+    def _runs(self, fold: int | None) -> Iterator[Run]:
+        folds = (
+            [fold]
+            if fold is not None
+            else sorted(int(name.removeprefix("fold-")) for name in self.folder.names() if name.startswith("fold-"))
+        )
+        for number in folds:
+            for signature in (self.folder / f"fold-{number}").names():
+                yield self.run(number, signature)
+
+
+# More of the same, wider or elsewhere, is the same search: what is done stands.
+MAY_CHANGE = ("trials", "minutes", "parallel", "retries", "confirm_seeds", "questions")
+
+
+def check_same(before: Search, now: Search, where: str) -> None:
+    """Raises ExperimentError that names each field in which two searches of one name differ."""
+    old, new = _content(before), _content(now)
+    differing = [
+        f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+    if differing:
+        raise ExperimentError(
+            f"{where} holds another search of this name ({'; '.join(differing)}); give this one another "
+            "--experiment.name, or delete that folder"
+        )
+
+
+def _content(search: Search) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+
+    def add(prefix: str, value: Mapping[str, Any]) -> None:
+        for key, item in value.items():
+            if isinstance(item, dict):
+                add(f"{prefix}{key} ", item) if prefix == "space " else add(f"{prefix}{key}.", item)
+            else:
+                flat[f"{prefix}{key}"] = item
+
+    whole = search.to_json()
+    experiment = {k: v for k, v in whole.pop("experiment").items() if k not in ("question", "execution")}
+    add("", {key: value for key, value in whole.items() if key not in MAY_CHANGE})
+    add("experiment.", experiment)
+    return flat
