@@ -5,7 +5,6 @@ Heavy imports stand inside the commands: `mien --help` loads neither ray nor a f
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import sys
@@ -15,8 +14,11 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from mien.bench.commands import bench_prepare, bench_train
 from mien.errors import MienError
 from mien.experiment import Experiment
+from mien.experiment.search import Search
+from mien.scripts import load_experiment, load_search
 
 Positional = tyro.conf.Positional
 MISTAKE, OURS, INTERRUPTED = 2, 1, 130  # exit codes: the user's hand, our fault, Ctrl-C
@@ -27,17 +29,20 @@ def main(argv: Sequence[str]) -> int:
     return _guarded(lambda: _dispatch(list(argv)))
 
 
-def run(experiment: Experiment, argv: Sequence[str] | None = None, *, prog: str | None = None) -> None:
-    """What a script of experiments/ does: overrides from the command line, train, report; then exit.
-
-    >>> run(Experiment(name="tiny"), ["--training.epochs", "0"])  # doctest: +SKIP
-    """
-    sys.exit(_guarded(lambda: _train(experiment, list(sys.argv[1:] if argv is None else argv), prog)))
+def run(declared: Experiment | Search, argv: Sequence[str] | None = None, *, prog: str | None = None) -> None:
+    """What a script of experiments/ does: overrides from the command line, train or search, report; then exit."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(declared, Search):
+        sys.exit(_guarded(lambda: _search(declared, words, prog)))
+    sys.exit(_guarded(lambda: _train(declared, words, prog)))
 
 
 def _dispatch(argv: list[str]) -> None:
     if argv[:1] == ["train"] and len(argv) > 1 and not argv[1].startswith("-"):
         _train(load_experiment(argv[1]), argv[2:], f"mien train {argv[1]}")
+        return
+    if argv[:1] == ["search"] and len(argv) > 1 and not argv[1].startswith("-"):
+        _search(load_search(argv[1]), argv[2:], f"mien search {argv[1]}")
         return
     if argv[:1] == ["bench"] and len(argv) > 1 and not argv[1].startswith("-"):
         argv = [" ".join(argv[:2]), *argv[2:]]
@@ -213,37 +218,24 @@ def train(experiment: Annotated[str, Positional]) -> None:
     raise MienError(f"{experiment}: give the experiment first: mien train EXPERIMENT [overrides]")
 
 
-def load_experiment(path: str) -> Experiment:
-    """The EXPERIMENT of a script, or the experiment of a JSON file."""
-    file = Path(path)
-    if not file.is_file():
-        raise MienError(f"{path}: no such experiment; give a script of experiments/ or an experiment.json")
-    if file.suffix == ".json":
-        try:
-            return Experiment.from_json(json.loads(file.read_text()))
-        except json.JSONDecodeError as error:
-            raise MienError(f"{path}: not JSON ({error})") from None
-    spec = importlib.util.spec_from_file_location("experiment_script", file)
-    if spec is None or spec.loader is None:
-        raise MienError(f"{path}: neither a Python script nor a .json file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    experiment = getattr(module, "EXPERIMENT", None)
-    if not isinstance(experiment, Experiment):
-        raise MienError(f"{path}: defines no EXPERIMENT; see experiments/sync_aug.py for one")
-    return experiment
+def search(experiment: Annotated[str, Positional]) -> None:
+    """Search fields of an experiment with Ray Tune, nested by subject. All options: mien search EXPERIMENT --help.
+
+    Args:
+        experiment: A script of experiments/ with a SEARCH or an EXPERIMENT, or the search.json of an earlier search.
+    """
+    raise MienError(f"{experiment}: give the experiment first: mien search EXPERIMENT [overrides]")
+
+
+def _overridden(declared: Any, argv: list[str], prog: str | None, description: str) -> Any:
+    """An Experiment or a Search with what the command line says of it."""
+    config = (tyro.conf.AvoidSubcommands,)
+    return tyro.cli(type(declared), default=declared, args=argv, prog=prog, description=description, config=config)
 
 
 def _train(experiment: Experiment, argv: list[str], prog: str | None) -> None:
     as_json = "--json" in argv
-    chosen = tyro.cli(
-        Experiment,
-        default=experiment,
-        args=[word for word in argv if word != "--json"],
-        prog=prog,
-        description=experiment.question,
-        config=(tyro.conf.AvoidSubcommands,),
-    )
+    chosen = _overridden(experiment, [word for word in argv if word != "--json"], prog, experiment.question)
     from mien import report as reports
     from mien.launch import launch
     from mien.terminal import summaries, training_progress
@@ -260,21 +252,48 @@ def _train(experiment: Experiment, argv: list[str], prog: str | None) -> None:
     print(f"report: {series.folder.path('report.html')}")
 
 
+def _search(declared: Search, argv: list[str], prog: str | None) -> None:
+    as_json = "--json" in argv
+    words = [word for word in argv if word != "--json"]
+    asked = _overridden(declared, words, prog, declared.experiment.question)
+    from mien import report as reports
+    from mien.search import search
+    from mien.terminal import searched, searching
+
+    with searching(quiet=as_json) as progress:
+        folder = search(asked, progress)
+    page, *_ = reports.report_search(folder)
+    if as_json:
+        _print_json({"search": folder.folder.uri, "analysis": folder.folder.read_json("analysis.json")})
+        return
+    searched(folder)
+    print(f"report: {page}")
+
+
 # ---------------------------------------------------------------------- reports
 
 
 def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> None:
-    """Write the report of each series anew, from its directory alone: no ray, no framework.
+    """Write the report of each series or search anew, from its directory alone: no ray, no framework.
 
     Args:
-        runs: Folders that `mien train` printed.
-        json: Print the metrics as JSON.
+        runs: Folders that `mien train` or `mien search` printed.
+        json: Print the metrics of series as JSON.
     """
     from mien import report as reports
     from mien.runs import Series
-    from mien.terminal import summaries
+    from mien.storage import Folder
+    from mien.terminal import searched, summaries
+    from mien.trials import SearchFolder
 
-    found = [Series.open(uri) for uri in runs]
+    searches = [SearchFolder.open(uri) for uri in runs if Folder(uri).exists("search.json")]
+    for folder in searches:
+        page, *_ = reports.report_search(folder)
+        searched(folder)
+        print(f"report: {page}")
+    found = [Series.open(uri) for uri in runs if not Folder(uri).exists("search.json")]
+    if not found:
+        return
     for series in found:
         reports.report(series)
     if json:
@@ -305,101 +324,12 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comp
         print(path)
 
 
-# ---------------------------------------------------------------------- benchmarks
-
-
-def bench_prepare(
-    corpus: Annotated[str, Positional],
-    root: Annotated[Path, Positional],
-    clips: int = 200,
-    memory: bool = False,
-    faces: tuple[Path, ...] = (),
-    json: bool = False,
-) -> None:
-    """Extraction against plain loops that do the same with the same libraries, in one run on this machine.
-
-    Args:
-        corpus: ravdess or cremad.
-        root: Folder of the download.
-        clips: Use the first so many clips.
-        memory: Also the peak memory of preparing 100 and 1,000 clips.
-        faces: Also face features of these videos.
-        json: Print it as JSON.
-    """
-    from mien.bench.extract import face_agreement, mien_face_loop, plain_face_loop
-    from mien.bench.prepare import prepare_memory, prepare_rate
-
-    rate = prepare_rate(corpus, str(root), n_clips=clips)
-    rows: dict[str, Any] = {
-        "clips/s, openSMILE once a window": round(rate.plain_clips_per_s, 2),
-        "clips/s, one pass, one core": round(rate.one_pass_clips_per_s, 2),
-        f"clips/s, prepare on {rate.n_workers} workers": round(rate.prepare_clips_per_s, 2),
-        "ratio to once a window": round(rate.over_plain, 2),
-        "ratio to one pass": round(rate.over_one_pass, 2),
-        "start-up of Ray, s": round(rate.ray_startup_s, 1),
-        "start-up of the workers, s": round(rate.actors_startup_s, 1),
-    }
-    if faces:
-        paths, rate_hz = [str(path) for path in faces], 5.0
-        plain, ours = plain_face_loop(paths, rate_hz), mien_face_loop(paths, rate_hz)
-        agreement = face_agreement(paths, rate_hz)
-        rows |= {
-            "face frames/s, MTCNN on each full frame": round(plain.n_frames / plain.seconds, 2),
-            "face frames/s, facenet": round(ours.n_frames / ours.seconds, 2),
-            "ratio": round((ours.n_frames / ours.seconds) / (plain.n_frames / plain.seconds), 2),
-            "same presence": round(agreement.same_presence, 3),
-            "share of boxes with IoU above 0.5": round(float((agreement.iou > 0.5).mean()), 3),
-        }
-    if memory:
-        few, many = (prepare_memory(corpus, str(root), n) for n in (100, 1000))
-        rows |= {
-            "worker's peak, 100 clips, MiB": round(few.worker_bytes / 2**20),
-            "worker's peak, 1,000 clips, MiB": round(many.worker_bytes / 2**20),
-            "driver's peak, 100 and 1,000 clips, MiB": f"{few.driver_bytes >> 20} {many.driver_bytes >> 20}",
-        }
-    _print_rows(rows, json)
-
-
-def bench_train(experiment: Annotated[str, Positional], store: str = "store", json: bool = False) -> None:
-    """Training against a plain Keras loop: the same model, the same batches in memory.
-
-    Args:
-        experiment: A script of experiments/ or an experiment.json, of the LSTM-attention family.
-        store: The feature store.
-        json: Print it as JSON.
-    """
-    import dataclasses
-
-    from mien.bench.train import training
-
-    loaded = load_experiment(experiment)
-    timing = training(dataclasses.replace(loaded, execution=dataclasses.replace(loaded.execution, store=store)))
-    rows = {
-        "clips": timing.n_clips,
-        "clips/s, plain Keras": round(timing.plain_samples_per_s, 1),
-        "clips/s, mien": round(timing.mien_samples_per_s, 1),
-        "ratio": round(timing.ratio, 3),
-        "start-up of plain Keras, s": round(timing.plain_startup_s, 1),
-        "start-up of mien, s": round(timing.mien_startup_s, 1),
-    }
-    _print_rows(rows, json)
-
-
-def _print_rows(rows: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        _print_json(rows)
-        return
-    from mien.terminal import table
-
-    table(["measured", ""], list(rows.items()))
-
-
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
-    **{command.__name__: command for command in (corpora, sample, verify, prepare, train, report, compare)},
+    **{command.__name__: command for command in (corpora, sample, verify, prepare, train, search, report, compare)},
     "bench prepare": bench_prepare,
     "bench train": bench_train,
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from mien import cluster
 from mien.dataset import Dataset, read_dataset
 from mien.errors import ExperimentError
-from mien.experiment import AugmentConfig, Experiment, LossConfig, SvcConfig, TrainingConfig
+from mien.experiment import AugmentConfig, ExecutionConfig, Experiment, LossConfig, SvcConfig, TrainingConfig
 from mien.families import FAMILIES
 from mien.runs import Run, Series
 from mien.splits import Split
@@ -71,87 +71,114 @@ def svc_baseline(experiment: Experiment) -> Experiment:
 def _train_series(experiment: Experiment, dataset: Dataset, splits: list[Split], progress: Progress) -> Series:
     execution = experiment.execution
     family = FAMILIES[experiment.model.family]
+    if execution.parallel > 1 and execution.workers:
+        raise ExperimentError("parallel runs need workers 0: a group of workers fills the machine by itself")
     if execution.workers and family.framework == "sklearn":
         raise ExperimentError(f"{experiment.model.family} is fitted in one process: set execution.workers to 0")
     unknown = set(execution.only_folds) - {split.fold for split in splits}
     if unknown:
         raise ExperimentError(f"execution.only_folds names {sorted(unknown)}: there are folds 0 to {len(splits) - 1}")
-    series = Series.create(experiment, experiment.signature(dataset.fingerprints))
-    series.folder.write_json("data.json", {**dataset.summary(), "label_source": experiment.data.label_source})
+    series = open_series(experiment, dataset)
     asked = [split for split in splits if not execution.only_folds or split.fold in execution.only_folds]
-    jobs = [(series.run(seed, split.fold), split) for seed in execution.seeds for split in asked]
-    to_do = [(run, split) for run, split in jobs if not run.is_done]
+    jobs = [Job(series.run(seed, split.fold), experiment, split) for seed in execution.seeds for split in asked]
+    to_do = [job for job in jobs if not job.run.is_done]
     progress.on_start(series, len(to_do), len(jobs))
-    train = _train_in_groups if execution.workers else _train_in_parallel if execution.parallel > 1 else _train_here
-    for run, metrics in train(to_do, experiment, dataset, progress):
+    for run, metrics in train_jobs(to_do, dataset, execution, progress.on_epoch):
         progress.on_run(run, metrics)
     return series
 
 
-Jobs = list[tuple[Run, Split]]
+def open_series(experiment: Experiment, dataset: Dataset) -> Series:
+    """The series of an experiment on these clips, begun or taken up again."""
+    series = Series.create(experiment, experiment.signature(dataset.fingerprints))
+    series.folder.write_json("data.json", {**dataset.summary(), "label_source": experiment.data.label_source})
+    return series
+
+
+class Job(NamedTuple):
+    """A run to be trained: of which experiment, on which split."""
+
+    run: Run
+    experiment: Experiment
+    split: Split
+
+
 Trained = Iterator[tuple[Run, Record]]
+OnEpoch = Callable[[Run, Record], None]
 
 
-def _train_here(jobs: Jobs, experiment: Experiment, dataset: Dataset, progress: Progress) -> Trained:
+def train_jobs(jobs: Sequence[Job], dataset: Dataset, execution: ExecutionConfig, on_epoch: OnEpoch) -> Trained:
+    """Train runs on one dataset, at the scale of `execution`; yields each with its metrics as it ends."""
+    if not jobs:
+        return iter(())
+    train = _train_in_groups if execution.workers else _train_in_parallel if execution.parallel > 1 else _train_here
+    return train(jobs, dataset, execution, on_epoch)
+
+
+def _train_here(jobs: Sequence[Job], dataset: Dataset, execution: ExecutionConfig, on_epoch: OnEpoch) -> Trained:
     """One after the other in this process."""
-    for run, split in jobs:
-        report = lambda record, run=run: progress.on_epoch(run, record)  # noqa: E731
+    for run, experiment, split in jobs:
+        report = lambda record, run=run: on_epoch(run, record)  # noqa: E731
         yield run, train_run(run, experiment, dataset, split, report=report)
 
 
-def _train_in_parallel(jobs: Jobs, experiment: Experiment, dataset: Dataset, progress: Progress) -> Trained:
+def _train_in_parallel(jobs: Sequence[Job], dataset: Dataset, execution: ExecutionConfig, on_epoch: OnEpoch) -> Trained:
     """Several at a time, each in a Ray worker with one core; the dataset lies once in each node's shared memory."""
-    if not jobs:
-        return
     import ray
 
-    with cluster.connected(workers=experiment.execution.workers or experiment.execution.parallel):
+    with cluster.connected(workers=execution.parallel):
         shared = ray.put(dataset)
-        remote = ray.remote(num_cpus=1, num_gpus=float(experiment.execution.gpu), max_retries=2)(train_run)
+        remote = ray.remote(num_cpus=1, num_gpus=float(execution.gpu), max_retries=2)(train_run)
         waiting = list(jobs)
-        running: dict[Any, tuple[Run, _Follower]] = {}
+        running: dict[Any, Follower] = {}
         while waiting or running:
-            while waiting and len(running) < experiment.execution.parallel:
-                run, split = waiting.pop(0)
-                running[remote.remote(run, experiment, shared, split)] = run, _Follower(run, progress.on_epoch)
+            while waiting and len(running) < execution.parallel:
+                run, experiment, split = waiting.pop(0)
+                running[remote.remote(run, experiment, shared, split)] = Follower(run, on_epoch)
             ended, _ = ray.wait(list(running), timeout=FOLLOW_S)
-            for _, follower in running.values():
+            for follower in running.values():
                 follower.tell()
             for done in ended:
-                run, _ = running.pop(done)
-                yield run, ray.get(done)
+                yield running.pop(done).run, ray.get(done)
 
 
-def _train_in_groups(jobs: Jobs, experiment: Experiment, dataset: Dataset, progress: Progress) -> Trained:
+def _train_in_groups(jobs: Sequence[Job], dataset: Dataset, execution: ExecutionConfig, on_epoch: OnEpoch) -> Trained:
     """One after the other, each data-parallel over a Ray Train worker group."""
-    if not jobs:
-        return
     import ray
+
+    with cluster.connected(workers=execution.workers):
+        shared = ray.put(dataset)
+        for job in jobs:
+            with Follower(job.run, on_epoch):
+                fit_group(job, shared, execution)
+            yield job.run, job.run.metrics()
+
+
+def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable[..., Any] = train_run) -> None:
+    """Train one run over a group of workers. shared: reference to the dataset. train: what each worker does, called
+    as `train_run` is. Raises ExperimentError where the group failed more often than it may."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
-    execution = experiment.execution
+    run = job.run
     elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
-    with cluster.connected(workers=experiment.execution.workers or experiment.execution.parallel):
-        shared = ray.put(dataset)
-        for run, split in jobs:
-            trainer = _trainer(FAMILIES[experiment.model.family].framework)(
-                _worker,
-                train_loop_config={"run": run, "experiment": experiment, "dataset": [shared], "split": split},
-                scaling_config=ScalingConfig(
-                    num_workers=(execution.min_workers, execution.workers) if elastic else execution.workers,  # type: ignore[arg-type]
-                    use_gpu=execution.gpu,
-                ),
-                # A fresh name: Ray would silently take up its own state of a run of the same name, and ours is in Run.
-                run_config=RunConfig(
-                    name=f"attempt-{time.time_ns()}",
-                    storage_path=(run.folder / "ray").uri,
-                    failure_config=FailureConfig(max_failures=execution.max_failures),
-                ),
-            )
-            with _explained(run), _Follower(run, progress.on_epoch):
-                trainer.fit()
-            (run.folder / "ray").remove()
-            yield run, run.metrics()
+    trainer = _trainer(FAMILIES[job.experiment.model.family].framework)(
+        _worker,
+        # A reference in a list is handed on; one on its own Ray would replace by the dataset.
+        train_loop_config={"job": job, "dataset": [shared], "train": train},
+        scaling_config=ScalingConfig(
+            num_workers=(execution.min_workers, execution.workers) if elastic else execution.workers,  # type: ignore[arg-type]
+            use_gpu=execution.gpu,
+        ),
+        # A fresh name: Ray would silently take up its own state of a run of the same name, and ours is in Run.
+        run_config=RunConfig(
+            name=f"attempt-{time.time_ns()}",
+            storage_path=(run.folder / "ray").uri,
+            failure_config=FailureConfig(max_failures=execution.max_failures),
+        ),
+    )
+    with _explained(run):
+        trainer.fit()
+    (run.folder / "ray").remove()
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -161,11 +188,10 @@ def _worker(config: dict[str, Any]) -> None:
 
     context = ray.train.get_context()
     world = context.get_world_size()
-    experiment: Experiment = config["experiment"]
+    run, experiment, split = config["job"]
     place = Place(context.get_world_rank(), world, _sum_arrays(experiment) if world > 1 else Place().sum)
-
     dataset = ray.get(config["dataset"][0])
-    train_run(config["run"], experiment, dataset, config["split"], place=place, report=ray.train.report)
+    config["train"](run, experiment, dataset, split, place=place, report=ray.train.report)
 
 
 def _sum_arrays(experiment: Experiment) -> Any:
@@ -187,23 +213,23 @@ def _trainer(framework: str) -> Any:
     return TorchTrainer
 
 
-class _Follower:
+class Follower:
     """Tells each epoch of a run that is trained elsewhere, once, as its record lands in the run's history.
 
     What workers print stays in Ray's logs; the history is in the storage that driver and workers share. As a context it
     follows by a thread.
     """
 
-    def __init__(self, run: Run, on_epoch: Callable[[Run, Record], None]) -> None:
-        self._run = run
+    def __init__(self, run: Run, on_epoch: OnEpoch) -> None:
+        self.run = run
         self._on_epoch = on_epoch
         self._n_told = len(run.history())  # those of an earlier attempt were told then
         self._left = Event()
 
     def tell(self) -> None:
-        history = self._run.history()
+        history = self.run.history()
         for record in history[self._n_told :]:
-            self._on_epoch(self._run, record)
+            self._on_epoch(self.run, record)
         self._n_told = max(self._n_told, len(history))
 
     def __enter__(self) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mien.launch import Progress as TrainingProgress
     from mien.preprocess import Prepared
     from mien.runs import Series
+    from mien.search import Progress as SearchProgress
+    from mien.trials import SearchFolder, Trial
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
@@ -132,3 +134,87 @@ def epoch_line(record: Mapping[str, Any]) -> str:
         "undefined" if record[key] is None else f"{record[key]:.4f}" for key in ("train_loss", "validation_uar")
     )
     return f"epoch {record['epoch']:3d}  loss {loss}  validation UAR {uar}  {record['samples_per_s']:.0f} clips/s"
+
+
+@contextmanager
+def searching(*, quiet: bool = False) -> Iterator[SearchProgress]:
+    """What `search` tells: a live table of the fold's trials in a terminal, a line a trial in a log."""
+    from rich.live import Live
+
+    from mien.search import Progress as Told
+
+    if quiet:
+        yield Told()
+        return
+    trials: dict[str, Trial] = {}
+    with Live(console=ERR, auto_refresh=False, transient=False) as live:
+
+        def on_fold(folder: SearchFolder, split: Any) -> None:
+            trials.clear()
+            trials.update({trial.signature: trial for trial in folder.trials(split.fold)})
+            asked = folder.search
+            n_left = asked.trials - sum(trial.state != "running" for trial in trials.values())
+            left = f"{max(0, n_left)} of {asked.trials} trials to do"
+            ERR.print(f"{asked.experiment.name}, {split.name}: {left}; {folder.folder}", soft_wrap=True)
+
+        def on_trial(trial: Trial) -> None:
+            trials[trial.signature] = trial
+            if ERR.is_terminal:
+                live.update(_trial_table(list(trials.values())), refresh=True)
+            elif trial.state != "running":
+                ERR.print(_trial_line(trial), soft_wrap=True, markup=False)
+
+        def on_confirm(n_runs: int) -> None:
+            ERR.print(f"testing the winners: {n_runs} runs to do")
+
+        def on_run(run: Any, metrics: Any) -> None:
+            uar = metrics["test"]["uar"]
+            score = "no test clips" if uar is None else f"test UAR {uar:.4f}"
+            ERR.print(f"{run.folder.uri.rsplit('/', 3)[1]} seed {run.seed} fold {run.fold}: {score}")
+
+        def on_warning(text: str) -> None:
+            ERR.print(f"warning: {text}", soft_wrap=True)
+
+        yield Told(on_fold=on_fold, on_trial=on_trial, on_warning=on_warning, on_confirm=on_confirm, on_run=on_run)
+
+
+SHOWN_TRIALS = 15
+ENDED = ("done", "pruned", "failed")
+
+
+def _trial_table(trials: Sequence[Trial]) -> Table:
+    """Those that run first, then the best of the others."""
+    drawn = Table("trial", "state", "epochs", "best UAR", "point", box=None, pad_edge=False, header_style="bold")
+    order = sorted(trials, key=lambda trial: (trial.state != "running", -(trial.score or 0)))
+    for trial in order[:SHOWN_TRIALS]:
+        drawn.add_row(str(trial.number), trial.state, str(trial.n_epochs), _score(trial), _point(trial))
+    if len(trials) > SHOWN_TRIALS:
+        drawn.caption = f"and {len(trials) - SHOWN_TRIALS} more"
+    return drawn
+
+
+def _trial_line(trial: Trial) -> str:
+    return f"trial {trial.number} {trial.state}: best validation UAR {_score(trial)}; {trial.reason}; {_point(trial)}"
+
+
+def _score(trial: Trial) -> str:
+    return "none" if trial.score is None else f"{trial.score:.4f}"
+
+
+def _point(trial: Trial) -> str:
+    """Values of a point, numbers to three digits."""
+    return ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in trial.point.items())
+
+
+def searched(folder: SearchFolder) -> None:
+    """The winner of each fold, by its validation subjects."""
+    rows, won = [], {}
+    for fold, name in folder.data["folds"].items():
+        trials = folder.trials(int(fold))
+        winner = won[name] = folder.winner(int(fold))
+        rows.append([name, *(sum(trial.state == state for trial in trials) for state in ENDED)])
+        rows[-1] += ["none", ""] if winner is None else [winner.number, _score(winner)]
+    table(["fold", *ENDED, "winner", "its validation UAR (best of all, so optimistic)"], rows)
+    for name, winner in won.items():
+        if winner is not None:
+            OUT.print(f"{name}, trial {winner.number}: {_point(winner)}", soft_wrap=True, markup=False)

@@ -93,7 +93,21 @@ class SearchFolder:
         found = [
             Trial(**run.folder.read_json("trial.json")) for run in self._runs(fold) if run.folder.exists("trial.json")
         ]
-        return sorted(found, key=lambda trial: (trial.fold, trial.number))
+        current = [self._with_history(trial) if trial.state == "running" else trial for trial in found]
+        return sorted(current, key=lambda trial: (trial.fold, trial.number))
+
+    def _with_history(self, trial: Trial) -> Trial:
+        """An unfinished trial as far as it has got: its record is written when it begins and when it ends."""
+        history = self.history(trial)
+        scored = [record for record in history if record["validation_uar"] is not None]
+        best = max(scored, key=lambda record: record["validation_uar"], default=None)
+        return replace(
+            trial,
+            score=best["validation_uar"] if best else None,
+            epoch=best["epoch"] if best else 0,
+            n_epochs=len(history),
+            seconds=round(sum(record["seconds"] for record in history), 3),
+        )
 
     def history(self, trial: Trial) -> list[dict[str, Any]]:
         """One record an epoch: epoch, train_loss, validation_uar, validation_loss, seconds, ..."""
@@ -146,7 +160,7 @@ class SearchFolder:
 
 
 # More of the same, wider or elsewhere, is the same search: what is done stands.
-MAY_CHANGE = ("trials", "minutes", "parallel", "retries", "confirm_seeds", "questions")
+MAY_CHANGE = ("trials", "minutes", "retries", "questions")
 
 
 def check_same(before: Search, now: Search, where: str) -> None:
@@ -160,7 +174,7 @@ def check_same(before: Search, now: Search, where: str) -> None:
     if differing:
         raise ExperimentError(
             f"{where} holds another search of this name ({'; '.join(differing)}); give this one another "
-            "--experiment.name, or delete that folder"
+            "--name, or delete that folder"
         )
 
 

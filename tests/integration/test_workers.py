@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import signal
@@ -86,10 +85,12 @@ def launch_here(folder: str, workers: int, execution: dict) -> None:
 
     data = dataset()
     split = data.splits(EXPERIMENT.protocol)[0]
-    experiment = dataclasses.replace(EXPERIMENT, execution=ExecutionConfig(workers=workers, **execution))
-    train = launch._train_in_groups if workers else launch._train_here
-    told = launch.Progress(on_epoch=lambda run, record: print("epoch", record["epoch"], flush=True))
-    for _ in train([(Run(Folder(folder), 0, 0), split)], experiment, data, told):
+
+    def told(run: Run, record: dict) -> None:
+        print("epoch", record["epoch"], flush=True)
+
+    job = launch.Job(Run(Folder(folder), 0, 0), EXPERIMENT, split)
+    for _ in launch.train_jobs([job], data, ExecutionConfig(workers=workers, **execution), told):
         pass
 
 

@@ -8,7 +8,6 @@ import json
 import pytest
 
 from conftest import ROOT
-from mien.cli import load_experiment
 from mien.errors import ExperimentError
 from mien.experiment import (
     AugmentConfig,
@@ -21,6 +20,7 @@ from mien.experiment import (
     SvcConfig,
     TrainingConfig,
 )
+from mien.scripts import load_experiment
 
 SCRIPTS = sorted(path for path in (ROOT / "experiments").glob("*.py") if "EXPERIMENT =" in path.read_text())
 

@@ -28,7 +28,7 @@ class ExecutionConfig:
     gpu: bool = False
     """One GPU for each worker."""
     parallel: int = 1
-    """Runs (seed x fold) at a time, each in a process of its own; with workers=0 only."""
+    """Runs (seed x fold), or trials of a search, at a time, each in a process of its own; runs with workers=0 only."""
     baseline: bool = True
     """Train the SVC baseline on the same clips, features and folds, and report beside it."""
 
@@ -37,5 +37,3 @@ class ExecutionConfig:
             raise ValueError("execution.seeds is empty: give at least one")
         if self.parallel < 1 or self.workers < 0 or not 0 <= self.min_workers <= self.workers:
             raise ValueError("execution: parallel >= 1, workers >= 0, 0 <= min_workers <= workers")
-        if self.parallel > 1 and self.workers > 0:
-            raise ValueError("execution: parallel runs with workers=0 only; a worker group already fills the machine")

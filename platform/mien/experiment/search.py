@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
 
 from mien.errors import ExperimentError
 from mien.experiment.experiment import Experiment
@@ -18,8 +20,9 @@ class Search:
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    experiment: Experiment
-    """What is searched; its name names the folder, its execution says where."""
+    experiment: Annotated[Experiment, arg(name="")]
+    """What is searched; its name names the folder. Its seeds train the winner of a fold, and the answers to questions,
+    again."""
     space: dict[str, str] = field(default_factory=dict)
     """Field to distribution: '0 .. 4', '1e-4 .. 1e-2 log', 'none | audio | sync'."""
     questions: dict[str, str] = field(default_factory=dict)
@@ -34,26 +37,20 @@ class Search:
     """Trials of a fold."""
     minutes: float = 0.0
     """Start no trial of a fold, and stop those that run, after so many minutes; 0: no limit."""
-    parallel: int = 0
-    """Trials at a time; 0: as many as there are cores for."""
     retries: int = 2
     """Times that a trial whose process died goes on from its last checkpoint."""
     grace_epochs: int = 3
     """Epochs that every trial may train before it can be stopped."""
     seed: int = 0
     """Draws the points, and the weights of all trials."""
-    confirm_seeds: tuple[int, ...] = (0, 1, 2)
-    """Seeds with which the winner of a fold, and the answers to questions, are trained again."""
 
     def __post_init__(self) -> None:
         for name in ("trials", "grace_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: at least 1")
-        for name in ("minutes", "parallel", "retries"):
+        for name in ("minutes", "retries"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}: 0 or more")
-        if not self.confirm_seeds:
-            raise ValueError("confirm_seeds is empty: give at least one")
 
     def to_json(self) -> dict[str, Any]:
         return _adapter().dump_python(self, mode="json")

@@ -59,6 +59,38 @@ def train_run(
     report: called by every rank after every epoch with that epoch's record, once the epoch is safe on disk.
     Raises LeakError before anything is trained, should a subject or a copy of a clip stand on two sides.
     """
+    if run.is_done:
+        check_split(split, dataset, experiment)
+        return run.metrics()
+    training = Training(run, experiment, dataset, split, place=place)
+    for record in training.epochs():
+        report(record)
+    best = run.checkpoint(policy.best_epoch(training.history))
+    if best is None:
+        named = f"epoch {policy.best_epoch(training.history)}"
+        raise RuntimeError(f"{run.folder}: the best checkpoint, {named}, is gone or damaged")
+    _load(training.learner, best)
+    rows = {"validation": training.validation, "test": split.test}
+    sides = {side: training.probabilities(rows[side]) for side in rows if len(rows[side])}
+    result = {
+        "best_epoch": best.epoch,
+        "stopped": training.stopped or "fitted in one pass",
+        **{
+            side: metrics.classification_metrics(dataset.truth[rows[side]], probabilities, dataset.classes)
+            for side, probabilities in sides.items()
+        },
+    }
+    if place.rank == 0:
+        for name, content in _saved(training.learner, export=True).items():
+            run.folder.write_bytes(name, content)
+        run.write_predictions(_prediction_table(dataset, split, sides))
+        run.write_metrics(result)
+        run.finish()
+    return result
+
+
+def check_split(split: Split, dataset: Dataset, experiment: Experiment) -> None:
+    """Raises LeakError should a subject or a copy of a clip stand on two sides."""
     check_leak(
         split,
         clip_ids=dataset.clip_ids,
@@ -66,52 +98,57 @@ def train_run(
         contents=dataset.contents,
         protocol=experiment.protocol,
     )
-    if run.is_done:
-        return run.metrics()
-    family = FAMILIES[experiment.model.family]
-    # With nothing to stop early or to choose by, there is no reason to learn from fewer people.
-    validates = family.iterative and experiment.training.keep == "best"
-    train = split.train if validates else np.sort(np.concatenate([split.train, split.validation]))
-    validation = split.validation if validates else split.validation[:0]
-    feed = Feed(experiment, dataset, train, run.seed, place)
-    weights = losses.class_weights(dataset.truth[train], len(dataset.classes), experiment.loss.alpha)
-    learner = family.build(Task(experiment, dataset.specs, dataset.classes, weights, run.seed))
 
-    history = _resume(run, learner)
-    if place.rank == 0:
-        _write_setup(run, experiment, dataset, split, place)
-    config = experiment.training
-    while (stopped := policy.stop_reason(history, config)) is None and (family.iterative or not history):
-        epoch = len(history) + 1
-        record = _one_epoch(epoch, learner, feed, validation, policy.learning_rate(config, epoch), dataset)
-        history = [*history, record]
+
+class Training:
+    """A model on its way through the epochs of one run. Built, it stands where the run's newest whole checkpoint is.
+
+    validation: rows that it is validated on, none where the experiment keeps the last epoch. history: records of the
+    epochs so far.
+    """
+
+    def __init__(
+        self, run: Run, experiment: Experiment, dataset: Dataset, split: Split, *, place: Place = Place()
+    ) -> None:
+        check_split(split, dataset, experiment)
+        self._run, self._config, self._dataset, self._place = run, experiment.training, dataset, place
+        self._family = FAMILIES[experiment.model.family]
+        # With nothing to stop early or to choose by, there is no reason to learn from fewer people.
+        validates = self._family.iterative and experiment.training.keep == "best"
+        train = split.train if validates else np.sort(np.concatenate([split.train, split.validation]))
+        self.validation = split.validation if validates else split.validation[:0]
+        self._feed = Feed(experiment, dataset, train, run.seed, place)
+        weights = losses.class_weights(dataset.truth[train], len(dataset.classes), experiment.loss.alpha)
+        self.learner = self._family.build(Task(experiment, dataset.specs, dataset.classes, weights, run.seed))
+        self.history = _resume(run, self.learner)
         if place.rank == 0:
-            checkpoint = Checkpoint(epoch, _saved(learner), {"history": history})
-            run.save_checkpoint(checkpoint, best_epoch=policy.best_epoch(history))
-            run.write_history(history)
-        report(record)
+            _write_setup(run, experiment, dataset, split, place)
 
-    best = run.checkpoint(policy.best_epoch(history))
-    if best is None:
-        raise RuntimeError(f"{run.folder}: the best checkpoint, epoch {policy.best_epoch(history)}, is gone or damaged")
-    _load(learner, best)
-    rows = {"validation": validation, "test": split.test}
-    sides = {side: _probabilities(learner, feed, rows[side]) for side in rows if len(rows[side])}
-    result = {
-        "best_epoch": best.epoch,
-        "stopped": stopped or "fitted in one pass",
-        **{
-            side: metrics.classification_metrics(dataset.truth[rows[side]], probabilities, dataset.classes)
-            for side, probabilities in sides.items()
-        },
-    }
-    if place.rank == 0:
-        for name, content in _saved(learner, export=True).items():
-            run.folder.write_bytes(name, content)
-        run.write_predictions(_prediction_table(dataset, split, sides))
-        run.write_metrics(result)
-        run.finish()
-    return result
+    @property
+    def stopped(self) -> str | None:
+        """Why there is no further epoch, in words; None while there is one."""
+        return policy.stop_reason(self.history, self._config)
+
+    def epochs(self, *, save_every_s: float = 0.0) -> Iterator[dict[str, Any]]:
+        """The record of each further epoch, once it is safe on disk. save_every_s: seconds between two checkpoints;
+        what is killed in between is trained again."""
+        saved_s = time.monotonic()
+        while self.stopped is None and (self._family.iterative or not self.history):
+            epoch = len(self.history) + 1
+            rate = policy.learning_rate(self._config, epoch)
+            record = _one_epoch(epoch, self.learner, self._feed, self.validation, rate, self._dataset)
+            self.history = [*self.history, record]
+            if self._place.rank == 0:
+                if time.monotonic() - saved_s >= save_every_s:
+                    checkpoint = Checkpoint(epoch, _saved(self.learner), {"history": self.history})
+                    self._run.save_checkpoint(checkpoint, best_epoch=policy.best_epoch(self.history))
+                    saved_s = time.monotonic()
+                self._run.write_history(self.history)
+            yield record
+
+    def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(len(rows), K) in the order of rows, the same on every rank."""
+        return _probabilities(self.learner, self._feed, rows)
 
 
 class Feed:

@@ -1,0 +1,50 @@
+"""Scripts: what a file of experiments/ declares, or what a run or a search left behind as JSON."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from mien.errors import MienError
+from mien.experiment import Experiment
+from mien.experiment.search import Search
+
+
+def load_experiment(path: str) -> Experiment:
+    """The EXPERIMENT of a script, or the experiment of an experiment.json."""
+    found = _load(path)
+    if isinstance(found, dict):
+        return Experiment.from_json(found)
+    experiment = getattr(found, "EXPERIMENT", None)
+    if not isinstance(experiment, Experiment):
+        raise MienError(f"{path}: defines no EXPERIMENT; see experiments/sync_aug.py for one")
+    return experiment
+
+
+def load_search(path: str) -> Search:
+    """The SEARCH of a script or of a search.json; an experiment alone is a search whose space is still to be given."""
+    found = _load(path)
+    if isinstance(found, dict):
+        return Search.from_json(found) if "space" in found else Search(experiment=Experiment.from_json(found))
+    search = getattr(found, "SEARCH", None)
+    return search if isinstance(search, Search) else Search(experiment=load_experiment(path))
+
+
+def _load(path: str) -> Any:
+    """The object of a JSON file, or the module of a script."""
+    file = Path(path)
+    if not file.is_file():
+        raise MienError(f"{path}: no such experiment; give a script of experiments/ or an experiment.json")
+    if file.suffix == ".json":
+        try:
+            return json.loads(file.read_text())
+        except json.JSONDecodeError as error:
+            raise MienError(f"{path}: not JSON ({error})") from None
+    spec = importlib.util.spec_from_file_location("experiment_script", file)
+    if spec is None or spec.loader is None:
+        raise MienError(f"{path}: neither a Python script nor a .json file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
