@@ -6,6 +6,9 @@ import numpy as np
 
 from mien.dataset import Dataset
 from mien.features import FeatureSpec, Frames
+from mien.parts import Row
+from mien.records import Clip, Label
+from mien.store import FeatureStore
 
 
 def dataset(n_clips: int = 41, seed: int = 0, missing: bool = True) -> Dataset:
@@ -40,3 +43,35 @@ def dataset(n_clips: int = 41, seed: int = 0, missing: bool = True) -> Dataset:
         fingerprints={},
         synthetic={"c": True},
     )
+
+
+def write_store(uri: str, n_clips: int = 41, seed: int = 0) -> None:
+    """The same clips as a store with one corpus, "ravdess"."""
+    data = dataset(n_clips, seed)
+    clips = [
+        Clip(
+            id=clip_id,
+            corpus="ravdess",
+            subject=subject,
+            media={},
+            labels=(Label(source="intended", own="", emotion=data.classes[truth]),),
+            attributes={"channel": "speech"},
+            synthetic=True,
+        )
+        for clip_id, subject, truth in zip(data.clip_ids, data.subjects, data.truth)
+    ]
+    store = FeatureStore(uri)
+    store.write_clips("ravdess", clips, [])
+    for name, spec in data.specs.items():
+        parts = store.parts("ravdess", spec)
+        rows = [
+            Row(
+                clip.id,
+                content,
+                frames if len(frames.valid) else Frames(np.zeros((1, spec.dim), np.float32), np.zeros(1, bool)),
+            )
+            for clip, content, frames in zip(clips, data.contents, data.frames[name])
+        ]
+        parts.reopen()
+        parts.write(data.clip_ids, rows, [])
+        parts.finish(set(data.clip_ids))

@@ -21,14 +21,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mien import __version__
 from mien.errors import StoreError
 from mien.features import FeatureSpec, Frames
 from mien.records import Reject, rejects_to_table
-from mien.storage import Folder
+from mien.storage import Folder, to_parquet
 
 FORMAT = 1  # of the store's layout; raised when an older mien could misread what a newer one writes
 SPEC_KEY = b"mien.feature_spec"
@@ -287,17 +286,6 @@ def _read_table(folder: Folder, name: str, columns: list[str] | None = None) -> 
             f"{folder.path(name)} is missing or damaged: delete {folder.path(MANIFEST)} and run mien prepare again, "
             "it extracts what is lost"
         ) from error
-
-
-def to_parquet(table: pa.Table) -> bytes:
-    """The bytes of a Parquet file; equal tables give equal bytes.
-
-    Without dictionaries: features hardly repeat, so they cost a third more bytes, 45 MB of memory and 7 times the
-    time (a part of 64 clips of 35 x 89).
-    """
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", use_dictionary=False)
-    return sink.getvalue().to_pybytes()
 
 
 def sha256(data: bytes) -> str:

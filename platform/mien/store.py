@@ -32,11 +32,10 @@ from mien.parts import (
     read_manifest,
     read_rejects,
     sha256,
-    to_parquet,
     writing,
 )
 from mien.records import Clip, Reject, clips_from_table, clips_to_table, rejects_to_table
-from mien.storage import Folder
+from mien.storage import Folder, to_parquet
 
 _CLIPS = "clips.parquet"
 

@@ -12,7 +12,7 @@ A trial never sees the fold's test subjects. Trials of one configuration are one
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -179,17 +179,10 @@ def check_same(before: Search, now: Search, where: str) -> None:
 
 
 def _content(search: Search) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def add(prefix: str, value: Mapping[str, Any]) -> None:
-        for key, item in value.items():
-            if isinstance(item, dict):
-                add(f"{prefix}{key} ", item) if prefix == "space " else add(f"{prefix}{key}.", item)
-            else:
-                flat[f"{prefix}{key}"] = item
-
+    """What a search is, field by field."""
     whole = search.to_json()
-    experiment = {k: v for k, v in whole.pop("experiment").items() if k not in ("question", "execution")}
-    add("", {key: value for key, value in whole.items() if key not in MAY_CHANGE})
-    add("experiment.", experiment)
+    experiment = {key: value for key, value in whole.pop("experiment").items() if key not in ("question", "execution")}
+    flat: dict[str, Any] = {}
+    for name, value in {**{key: value for key, value in whole.items() if key not in MAY_CHANGE}, **experiment}.items():
+        flat |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
     return flat

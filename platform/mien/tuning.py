@@ -245,8 +245,12 @@ def _scheduler(search: Search) -> Any:
         epochs = max(search.experiment.training.epochs, search.grace_epochs + 1)
         return AsyncHyperBandScheduler(max_t=epochs, reduction_factor=REDUCTION, stop_last_trials=False, **common)
     if search.pruner == "median":
-        # A slice without end: a trial is stopped or goes on, and never pauses for others.
-        return MedianStoppingRule(min_time_slice=int(1e9), min_samples_required=REDUCTION, **common)
+
+        class Median(MedianStoppingRule):
+            def _on_insufficient_samples(self, *_: Any) -> str:
+                return self.CONTINUE  # and never pause for others: a trial keeps its process
+
+        return Median(min_samples_required=REDUCTION, **common)
     return None
 
 
@@ -262,7 +266,8 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
         scheduler.on_trial_add(None, past)
         history = folder.history(trial)
         for n_epochs in range(1, len(history) + 1):
-            scheduler.on_trial_result(None, past, summary(history[:n_epochs], ""))
+            if scheduler.on_trial_result(None, past, summary(history[:n_epochs], "")) == scheduler.STOP:
+                break  # later trials may have made an earlier one a weak one
 
 
 @contextmanager

@@ -1,0 +1,263 @@
+"""Searches through a real Ray Tune: honest winners, killed and asked again, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from mien.experiment import (
+    AugmentConfig,
+    DataConfig,
+    ExecutionConfig,
+    Experiment,
+    LstmAttentionConfig,
+    ProtocolConfig,
+    TrainingConfig,
+)
+from mien.experiment.search import Search
+from mien.trials import SearchFolder, Trial
+from tiny import write_store
+
+pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
+
+SEARCH = Search(
+    experiment=Experiment(
+        name="tiny-search",
+        data=DataConfig(corpora=("ravdess",), audio=("voice",), video=("face",)),
+        protocol=ProtocolConfig(folds=2),
+        augment=AugmentConfig(kind="none"),
+        model=LstmAttentionConfig(step_s=0.0, lstm_units=4, row_units=3, dense_units=5, dropout=0.0),
+        training=TrainingConfig(epochs=6, patience=6, batch_size=8, average=0.0),
+    ),
+    # With the lowest rate nothing is learnt, with 0.03 the classes are told apart in a few epochs.
+    space={"training.learning_rate": "1e-6 | 0.001 | 0.01 | 0.03", "loss.gamma": "0 | 2"},
+    questions={"loss.kind": "cross-entropy | focal"},
+    method="grid",
+    trials=8,
+    grace_epochs=2,
+)
+
+
+def at(place: Path, *, only_folds: tuple[int, ...] = (), parallel: int = 2, workers: int = 0, **changes) -> Search:
+    execution = ExecutionConfig(
+        store=str(place / "store"),
+        storage=str(place / "runs"),
+        only_folds=only_folds,
+        parallel=parallel,
+        workers=workers,
+    )
+    experiment = dataclasses.replace(SEARCH.experiment, execution=execution)
+    return dataclasses.replace(SEARCH, experiment=experiment, **changes)
+
+
+def start(search: Search, place: Path) -> subprocess.Popen[str]:
+    """`mien search` in a process of its own."""
+    saved = place / "asked.json"
+    saved.write_text(json.dumps(search.to_json()))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "RAY_ADDRESS": "local"}
+    command = [sys.executable, "-m", "mien", "search", str(saved)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finished(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == code, out[-3000:] + err[-6000:]
+    return out, err
+
+
+def folder(place: Path) -> SearchFolder:
+    return SearchFolder.open(str(place / "runs" / "tiny-search"))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_store(str(tmp_path / "store"))
+    return tmp_path
+
+
+@pytest.mark.fault
+def test_a_search_that_is_killed_and_asked_again_ends_whole(place):
+    """Fold 0 whole, its driver killed in the middle; then the winner's test, and nothing done twice."""
+    search = at(place, only_folds=(0,))
+    driver = start(search, place)
+    deadline_s = time.monotonic() + 300
+    while not (place / "runs" / "tiny-search").exists() or not any(t.state == "done" for t in folder(place).trials()):
+        assert driver.poll() is None, driver.communicate()[1][-6000:]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    before = {trial.signature: trial for trial in folder(place).trials()}
+    assert any(trial.state == "running" for trial in before.values())
+
+    out, _ = finished(start(search, place))
+    found = folder(place)
+    trials = found.trials()
+    assert [trial.number for trial in trials] == list(range(8))
+    assert {trial.state for trial in trials} == {"done", "pruned"}, [trial.reason for trial in trials]
+    for trial in trials:
+        earlier = before.get(trial.signature)
+        if earlier is not None and earlier.state != "running":
+            assert trial == earlier, "what was finished stands"
+        elif earlier is not None:
+            assert trial.attempts == 2
+            assert trial.number == earlier.number
+        history = found.history(trial)
+        assert [record["epoch"] for record in history] == list(range(1, trial.n_epochs + 1))
+        assert trial.score == max(record["validation_uar"] for record in history)
+    assert_honest(found)
+    assert "report:" in out
+    assert (place / "runs" / "tiny-search" / "report.html").exists()
+
+    started_s = time.time()
+    finished(start(search, place))
+    assert not [run for run in found.folder.names() if "DONE" in run]
+    assert all(trial.ended_s < started_s for trial in folder(place).trials() if trial.ended_s is not None)
+    assert folder(place).trials() == trials
+
+
+def assert_honest(found: SearchFolder) -> None:
+    """The winner trained to its end; no trial met a test subject; only what was chosen was tested."""
+    winner = found.winner(0)
+    assert winner is not None
+    done = [trial for trial in found.trials(0) if trial.state == "done"]
+    assert winner.score == max(trial.score for trial in done)
+    for trial in found.trials(0):
+        sides = found.run(0, trial.signature).folder.read_json("split.json")
+        assert sides["test"]["n_clips"] == 0
+        assert not found.run(0, trial.signature).folder.exists("predictions.parquet")
+    variants = found.chosen["variants"]
+    assert set(variants) == {"chosen", "as declared", "loss.kind = cross-entropy", "loss.kind = focal"}
+    trained_on = sides["train"]["subjects"] + sides["validation"]["subjects"]
+    for variant in variants.values():
+        run = found.series(variant["signatures"]["0"]).run(0, 0)
+        assert run.is_done
+        tested = run.folder.read_json("split.json")["test"]["subjects"]
+        assert tested
+        assert not set(tested) & set(trained_on)
+    chosen = found.series(variants["chosen"]["signatures"]["0"]).experiment
+    assert chosen.training.learning_rate == winner.point["training.learning_rate"]
+    assert chosen.loss.gamma == winner.point["loss.gamma"]
+
+
+def test_ctrl_c_leaves_a_search_that_goes_on_and_a_failing_trial_never_wins(place):
+    """SIGINT to the driver; then the rest, in which one configuration diverges in every attempt."""
+    space = {"training.learning_rate": "0.01 | 1e30", "training.clip_norm": "0 | 5"}
+    search = at(place, only_folds=(1,), space=space, trials=4, questions={}, pruner="none")
+    driver = start(search, place)
+    deadline_s = time.monotonic() + 300
+    while not (place / "runs" / "tiny-search").exists() or not folder(place).trials():
+        assert driver.poll() is None, driver.communicate()[1][-6000:]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+    driver.send_signal(signal.SIGINT)
+    _, err = finished(driver, code=130)
+    assert "the same command goes on" in err
+    assert "Traceback" not in err
+    _, err = finished(start(search, place))
+    trials = folder(place).trials()
+    failed = [trial for trial in trials if trial.state == "failed"]
+    assert len(trials) == 4
+    assert failed
+    assert all("not finite" in trial.reason for trial in failed)
+    assert folder(place).winner(1).point["training.learning_rate"] == 0.01
+
+
+def test_a_trial_of_two_workers_is_a_trial_of_one(place, tmp_path_factory):
+    """Ray Train inside Ray Tune: the same validation scores as in the trial's own process."""
+    space = {"training.learning_rate": "0.01 | 0.001"}
+    search = at(place, only_folds=(0,), space=space, trials=2, questions={}, pruner="none")
+    finished(start(search, place))
+    other = tmp_path_factory.mktemp("groups")
+    write_store(str(other / "store"))
+    wide = at(other, only_folds=(0,), space=space, trials=2, questions={}, pruner="none", workers=2, parallel=5)
+    _, err = finished(start(wide, other))
+    assert "5 trials at a time do not fit" in err
+    scores = [{trial.signature: trial.score for trial in folder(where).trials()} for where in (place, other)]
+    assert scores[0] == pytest.approx(scores[1])
+    assert {trial.state for trial in folder(other).trials()} == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"space": {}}, "space is empty"),
+        ({"space": {"loss.gama": "0 .. 1"}}, "no such field"),
+        ({"method": "grid", "space": {"loss.gamma": "0 .. 1"}}, "list its values with |"),
+        ({"questions": {"loss.gamma": "0 .. 1"}}, "give the values to compare"),
+        ({"only_folds": (7,)}, "there are folds 0 to 1"),
+        ({"workers": 99}, "99 workers needs 99 CPUs"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(place, changes, message, monkeypatch):
+    """In this process: nothing may start before it is refused."""
+    from mien import search
+
+    monkeypatch.setattr(search, "run_trials", lambda *args, **kwargs: pytest.fail("a trial was started"))
+    if "workers" in changes:  # an embedded Ray offers what is asked for: an attached one has what it has
+        monkeypatch.setattr(search.cluster, "connected", _two_cpus)
+    with pytest.raises(search.ExperimentError) as error:
+        search.search(at(place, **changes))
+    assert message in str(error.value)
+
+
+def _two_cpus(**_: object):
+    from contextlib import nullcontext
+
+    from mien.cluster import Cluster
+
+    return nullcontext(Cluster(address="", embedded=False, n_cpus=2, n_gpus=0, startup_s=0.0))
+
+
+def test_a_store_that_lacks_a_feature_and_a_family_without_epochs_are_refused(place):
+    from mien import search
+    from mien.errors import StoreError
+    from mien.experiment import SvcConfig
+
+    asked = at(place)
+    lacking = dataclasses.replace(asked.experiment, data=dataclasses.replace(asked.experiment.data, audio=("egemaps",)))
+    with pytest.raises(StoreError, match="egemaps"):
+        search.search(dataclasses.replace(asked, experiment=lacking))
+    svc = dataclasses.replace(asked.experiment, model=SvcConfig())
+    with pytest.raises(search.ExperimentError, match="reports no validation UAR"):
+        search.search(dataclasses.replace(asked, experiment=svc, space={"model.c": "0.1 .. 10"}))
+
+
+def test_a_pruner_that_is_told_again_stops_the_same(tmp_path):
+    """The rungs of asha and the medians of median, rebuilt from the trials of an earlier attempt."""
+    from mien.runs import Run
+    from mien.tuning import _replay, _scheduler, summary
+
+    for pruner in ("asha", "median"):
+        search = dataclasses.replace(at(tmp_path / pruner), pruner=pruner)
+        found = SearchFolder.create(search)
+        for number, score in enumerate((0.9, 0.8, 0.7, 0.6)):
+            trial = Trial(fold=0, number=number, signature=f"t{number}", point={}, state="done", score=score)
+            found.write_trial(trial)
+            records = [
+                {"epoch": e, "validation_uar": score, "validation_loss": 1.0, "train_loss": 1.0, "seconds": 1.0}
+                for e in range(1, 7)
+            ]
+            Run(found.run(0, trial.signature).folder, 0, 0).write_history(records)
+        decisions = []
+        for earlier in (found.trials(0), []):
+            scheduler = _scheduler(search)
+            _replay(scheduler, found, earlier)
+            scheduler.on_trial_add(None, _Named("weak"))
+            poor = [{**record, "validation_uar": 0.1} for record in records[: search.grace_epochs]]
+            decisions.append(scheduler.on_trial_result(None, _Named("weak"), summary(poor, "")))
+        assert decisions == ["STOP", "CONTINUE"], pruner
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    trial_id: str
