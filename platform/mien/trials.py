@@ -160,7 +160,7 @@ class SearchFolder:
 
 
 # More of the same, wider or elsewhere, is the same search: what is done stands.
-MAY_CHANGE = ("trials", "minutes", "retries", "questions")
+MAY_CHANGE = ("trials", "minutes", "retries", "questions", "mlflow")
 
 
 def check_same(before: Search, now: Search, where: str) -> None:

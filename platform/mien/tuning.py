@@ -8,8 +8,10 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any, Protocol
 
+from mien.errors import ExperimentError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import with_point
@@ -78,6 +80,7 @@ def run_trials(
             storage_path=(folder.folder / "tune").uri,
             failure_config=tune.FailureConfig(max_failures=search.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own
+            callbacks=_callbacks(search),
             verbose=0,
         ),
     )
@@ -234,6 +237,19 @@ def _searcher(keeper: Keeper) -> Any:
             raise NotImplementedError("a search goes on from its own folder")
 
     return Drawn()
+
+
+def _callbacks(search: Search) -> list[Any]:
+    """Beside Tune's own files for TensorBoard. ExperimentError where mlflow is asked for and not installed."""
+    if not search.mlflow:
+        return []
+    if find_spec("mlflow") is None:
+        raise ExperimentError(
+            "--mlflow: the package mlflow is not installed; pip install mlflow-skinny, or leave it out"
+        )
+    from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    return [MLflowLoggerCallback(tracking_uri=search.mlflow, experiment_name=search.experiment.name)]
 
 
 def _scheduler(search: Search) -> Any:

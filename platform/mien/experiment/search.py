@@ -44,6 +44,9 @@ class Search:
     seed: int = 0
     """Draws the points, and the weights of all trials."""
 
+    mlflow: str = ""
+    """Tracking URI of an MLflow that logs the trials as well, such as http://host:5000; needs mlflow installed."""
+
     def __post_init__(self) -> None:
         for name in ("trials", "grace_epochs"):
             if getattr(self, name) < 1:
