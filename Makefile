@@ -28,11 +28,13 @@ QUICKSTART := quickstart
 quickstart: $(READY)
 	@$(BIN)/python experiments/quickstart.py $(QUICKSTART)
 
-# torch and TensorFlow must not meet in one process: a pytest process for each, and one for the rest.
+# torch and TensorFlow must not meet in one process: a pytest run for each, and one for the rest. Two files at a time,
+# because a test with a real Ray mostly waits for its processes to start.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 test: $(READY)
-	$(BIN)/python -m pytest -m "not torch and not tensorflow"
-	$(BIN)/python -m pytest -m torch
-	$(BIN)/python -m pytest -m tensorflow
+	$(PYTEST) -m "not torch and not tensorflow"
+	$(PYTEST) -m torch
+	$(PYTEST) -m tensorflow
 
 guards: $(READY)
 	$(BIN)/ruff format --check .
