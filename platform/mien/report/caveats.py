@@ -26,9 +26,10 @@ class Caveat(NamedTuple):
 def caveats(series: Series, summary: Json) -> list[Caveat]:
     """All that apply, the gravest first."""
     return [
-        *_of_protocol(summary),
+        *caveats_of_protocol(summary["protocol"], summary["n_subjects_on_both_sides"]),
         *caveats_of_data(series),
-        *_of_subjects(summary),
+        *caveats_of_subjects(summary["n_subjects"]),
+        *_of_classes(summary),
         *_of_runs(summary),
         *_of_baseline(summary),
     ]
@@ -66,9 +67,9 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
         )
 
 
-def _of_protocol(summary: Json) -> Iterator[Caveat]:
-    n_both = summary["n_subjects_on_both_sides"]
-    if summary["protocol"] == "random-leaky":
+def caveats_of_protocol(protocol: str, n_both: int) -> Iterator[Caveat]:
+    """n_both: most test subjects of one fold that were trained or validated on."""
+    if protocol == "random-leaky":
         yield Caveat(
             "random-leaky",
             True,
@@ -83,26 +84,30 @@ def _of_protocol(summary: Json) -> Iterator[Caveat]:
             "leak",
             True,
             "Subjects on both sides",
-            f"In one fold {n_both} of the test subjects were also trained on, which {summary['protocol']} "
+            f"In one fold {n_both} of the test subjects were also trained on, which {protocol} "
             "must not do. Do not use these scores; split.json of each run names the subjects.",
         )
 
 
-def _of_subjects(summary: Json) -> Iterator[Caveat]:
-    if summary["n_subjects"] < 2:
+def caveats_of_subjects(n_subjects: int) -> Iterator[Caveat]:
+    """Those of few test subjects."""
+    if n_subjects < 2:
         yield Caveat(
             "one-subject",
             True,
             "One subject: no interval",
             "All test clips are of one person, so nothing can be said about other people.",
         )
-    elif summary["n_subjects"] < FEWEST_SUBJECTS:
+    elif n_subjects < FEWEST_SUBJECTS:
         yield Caveat(
             "few-subjects",
             False,
-            f"{summary['n_subjects']} subjects only",
+            f"{n_subjects} subjects only",
             f"With fewer than {FEWEST_SUBJECTS} subjects the intervals are narrower than they should be.",
         )
+
+
+def _of_classes(summary: Json) -> Iterator[Caveat]:
     absent = [name for name, row in summary["per_class"].items() if not row["n_clips"]]
     if absent:
         yield Caveat(

@@ -12,6 +12,7 @@ import numpy as np
 import mien
 from mien.errors import MienError
 from mien.experiment.experiment import NOT_LEARNT
+from mien.intervals import holm
 from mien.report import figures
 from mien.report.outcomes import Outcomes, on_shared_clips, read_outcomes
 from mien.report.page import family, render
@@ -43,8 +44,10 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
     labels = _labels(series)
     entries = [_entry(label, one, said) for label, one, said in zip(labels, series, outcomes, strict=True)]
     for entry, said in zip(entries[1:], outcomes[1:], strict=True):
-        entry["difference"] = _difference(said, outcomes[0])
-    _adjust([entry["difference"]["uar"] for entry in entries[1:] if "uar" in entry["difference"]])
+        entry["difference"] = paired_difference(said, outcomes[0])
+    compared = [entry["difference"]["uar"] for entry in entries[1:] if "uar" in entry["difference"]]
+    for difference, p_adjusted in zip(compared, holm([one["p_value"] for one in compared]), strict=True):
+        difference["p_adjusted"] = p_adjusted
     result: Json = as_json(
         {
             "reference": labels[0],
@@ -89,7 +92,7 @@ def _entry(label: str, series: Series, outcomes: Outcomes) -> Json:
     }
 
 
-def _difference(outcomes: Outcomes, reference: Outcomes) -> Json:
+def paired_difference(outcomes: Outcomes, reference: Outcomes) -> Json:
     """Each paired metric against the reference, and on which clips; or why there is none."""
     if outcomes.classes != reference.classes:
         return {"reason": "it tells other classes apart than the first"}
@@ -107,15 +110,6 @@ def _difference(outcomes: Outcomes, reference: Outcomes) -> Json:
     }
 
 
-def _adjust(differences: list[Json]) -> None:
-    """Add p_adjusted: the p-values of several comparisons, Holm 1979."""
-    ordered = sorted((d for d in differences if not np.isnan(d["p_value"])), key=lambda d: d["p_value"])
-    largest = 0.0
-    for rank, difference in enumerate(ordered):
-        largest = max(largest, min(1.0, difference["p_value"] * (len(ordered) - rank)))
-        difference["p_adjusted"] = largest
-
-
 def _leakage(series: Sequence[Series], outcomes: Sequence[Outcomes], labels: Sequence[str]) -> list[Json]:
     """The gap of each pair that differs in nothing but a grouped against a random protocol."""
     found = []
@@ -125,7 +119,7 @@ def _leakage(series: Sequence[Series], outcomes: Sequence[Outcomes], labels: Seq
             continue
         if _asked(series[grouped]) != _asked(series[random]):
             continue
-        difference = _difference(outcomes[random], outcomes[grouped])
+        difference = paired_difference(outcomes[random], outcomes[grouped])
         if "uar" not in difference:
             continue
         uar = as_json(difference["uar"])

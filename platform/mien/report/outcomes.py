@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from mien.errors import MienError
 from mien.intervals import Scored
 from mien.metrics import Floats, Ints
 from mien.runs import Run, Series
+from mien.storage import Folder
 
 Texts = NDArray[np.str_]
 NEEDED = ("predictions.parquet", "metrics.json", "split.json", "environment.json")  # of a run, for its report
@@ -95,20 +97,10 @@ def read_outcomes(series: Series) -> Outcomes:
     Raises MienError where no run is finished yet, or where two runs contradict each other.
     """
     classes = tuple(series.data["classes"])
-    runs = {(run.seed, run.fold): run for run in series.runs()}
+    on_disk = {(run.seed, run.fold) for run in series.runs()}
     asked = {(seed, fold) for seed in series.experiment.execution.seeds for fold in _folds_asked(series)}
-    missing: list[Missing] = []
-    tested: dict[tuple[int, int], Predicted] = {}
-    for seed, fold in sorted(asked | set(runs)):
-        run = runs.get((seed, fold))
-        reason = why_missing(run) if run else "not started"
-        if run and not reason:
-            tested[seed, fold] = read_predicted(run, "test", classes)
-            if not np.isfinite(tested[seed, fold].probabilities).all():
-                reason = "diverged: it predicts what is not a number"
-                del tested[seed, fold]
-        if reason:
-            missing.append(Missing(seed, fold, reason))
+    runs = {key: series.run(*key) for key in sorted(asked | on_disk)}
+    tested, missing = read_tested(runs, classes)
     if not tested:
         raise MienError(
             f"{series.folder}: no finished run to report on; `mien train {series.folder}/experiment.json` goes on"
@@ -116,12 +108,43 @@ def read_outcomes(series: Series) -> Outcomes:
     folds_of = {seed: tuple(fold for s, fold in tested if s == seed) for seed, _ in tested}
     folds = max(folds_of.values(), key=len)
     seeds = tuple(seed for seed in folds_of if folds_of[seed] == folds)
-    pooled = [_pool(series, [tested[seed, fold] for fold in folds]) for seed in seeds]
+    unused = tuple(runs[key] for key in tested if key[0] not in seeds)
+    return replace(stack(series.folder, tested, seeds, folds, classes), missing=missing, unused=unused)
+
+
+def read_tested(
+    runs: Mapping[tuple[int, int], Run], classes: tuple[str, ...]
+) -> tuple[dict[tuple[int, int], Predicted], tuple[Missing, ...]]:
+    """The test side of each run by seed and fold, and those that do not count."""
+    missing: list[Missing] = []
+    tested: dict[tuple[int, int], Predicted] = {}
+    for (seed, fold), run in runs.items():
+        reason = why_missing(run)
+        if not reason:
+            predicted = read_predicted(run, "test", classes)
+            if np.isfinite(predicted.probabilities).all():
+                tested[seed, fold] = predicted
+            else:
+                reason = "diverged: it predicts what is not a number"
+        if reason:
+            missing.append(Missing(seed, fold, reason))
+    return tested, tuple(missing)
+
+
+def stack(
+    folder: Folder,
+    tested: Mapping[tuple[int, int], Predicted],
+    seeds: tuple[int, ...],
+    folds: tuple[int, ...],
+    classes: tuple[str, ...],
+) -> Outcomes:
+    """Folds pooled, seeds stacked; all of these must be there. folder: named where two of them contradict."""
+    pooled = [_pool(folder, [tested[seed, fold] for fold in folds]) for seed in seeds]
     first = pooled[0]
     for seed, other in zip(seeds, pooled, strict=True):
         if not (np.array_equal(other.clip_ids, first.clip_ids) and np.array_equal(other.truth, first.truth)):
             raise MienError(
-                f"{series.folder}: seeds {seeds[0]} and {seed} were tested on different clips, though their "
+                f"{folder}: seeds {seeds[0]} and {seed} were tested on different clips, though their "
                 "folds are the same; delete the older of the two seed folders and train again"
             )
     return Outcomes(
@@ -132,8 +155,8 @@ def read_outcomes(series: Series) -> Outcomes:
         subjects=first.subjects,
         truth=first.truth,
         probabilities=np.stack([p.probabilities for p in pooled]),
-        missing=tuple(missing),
-        unused=tuple(runs[key] for key in tested if key[0] not in seeds),
+        missing=(),
+        unused=(),
     )
 
 
@@ -159,6 +182,8 @@ def read_predicted(run: Run, side: str, classes: tuple[str, ...]) -> Predicted:
 def why_missing(run: Run) -> str | None:
     """Why a run on disk cannot be read yet; None where it can."""
     if not run.is_done:
+        if not run.folder.names():
+            return "not started"
         n_epochs = len(run.history())
         return f"not finished: stopped after epoch {n_epochs}" if n_epochs else "not finished: no epoch done"
     lacking = [name for name in NEEDED if not run.folder.exists(name)]
@@ -175,7 +200,7 @@ def _folds_asked(series: Series) -> range | tuple[int, ...]:
     return range(0 if experiment.protocol.kind == "loso" else experiment.protocol.folds)
 
 
-def _pool(series: Series, folds: list[Predicted]) -> Predicted:
+def _pool(folder: Folder, folds: list[Predicted]) -> Predicted:
     """Folds one after the other, sorted by clip."""
     clip_ids = np.concatenate([fold.clip_ids for fold in folds])
     order = np.argsort(clip_ids, kind="stable")
@@ -183,8 +208,7 @@ def _pool(series: Series, folds: list[Predicted]) -> Predicted:
     twice = np.flatnonzero(clip_ids[1:] == clip_ids[:-1])
     if twice.size:
         raise MienError(
-            f"{series.folder}: {clip_ids[twice[0]]} is tested in two folds; delete the seed-* "
-            "folders there and train again"
+            f"{folder}: {clip_ids[twice[0]]} is tested in two folds; delete the seed-* folders there and train again"
         )
     return Predicted(
         clip_ids,

@@ -52,7 +52,7 @@ def summarise(series: Series, outcomes: Outcomes, baseline: tuple[Series, Outcom
             "n_clips": len(outcomes.clip_ids),
             "n_subjects": outcomes.n_subjects,
             "n_clips_not_tested": data["n_clips"] - len(outcomes.clip_ids),
-            "n_subjects_on_both_sides": max(_n_on_both_sides(split) for split in splits),
+            "n_subjects_on_both_sides": max(n_on_both_sides(split) for split in splits),
             "seeds": outcomes.seeds,
             "n_folds": len(outcomes.folds),
             "incomplete": [missing._asdict() for missing in outcomes.missing],
@@ -248,7 +248,8 @@ def _baseline(outcomes: Outcomes, series: Series, baseline: Outcomes) -> Json:
     }
 
 
-def _n_on_both_sides(split: Json) -> int:
+def n_on_both_sides(split: Json) -> int:
+    """Test subjects of a split.json that were trained or validated on."""
     trained_on = {*split["train"]["subjects"], *split["validation"]["subjects"]}
     return len(trained_on & set(split["test"]["subjects"]))
 
