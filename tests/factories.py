@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from mien.emotions import VOCABULARIES
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
 from mien.experiment.protocol import ProtocolKind
+from mien.experiment.search import Search
+from mien.experiment.space import Choice, Distribution, read_space, with_point
 from mien.features import FeatureSpec
 from mien.metrics import classification_metrics
 from mien.runs import Run, Series
+from mien.trials import SearchFolder, Trial
 
 Clips = list[dict[str, Any]]
 
@@ -85,6 +88,146 @@ def series_directory(
         )
         series.folder.write_json("baseline.json", {"experiment": svc.experiment.name, "signature": svc.signature})
     return series
+
+
+SPACE = {
+    "augment.kind": "none | audio | sync",
+    "loss.kind": "cross-entropy | focal",
+    "training.learning_rate": "1e-4 .. 1e-2 log",
+    "model.dropout": "0 .. 0.6",
+}
+QUESTIONS = {"augment.kind": "none | sync", "loss.kind": "cross-entropy | focal"}
+
+
+def skill_of(experiment: Experiment) -> float:
+    """The truth of a made-up search: sync helps, the learning rate matters most, nothing else does.
+
+    Some thousandths set the others apart: their models err elsewhere, no less and no more.
+    """
+    skill = 1.2 + {"none": 0.0, "audio": 0.002, "independent": 0.003, "sync": 0.6}[experiment.augment.kind]
+    skill += 0.001 * (experiment.loss.kind == "focal")
+    return skill - 1.0 * (math.log10(experiment.training.learning_rate) + 2.5) ** 2
+
+
+def search_directory(
+    storage: str | Path,
+    *,
+    name: str = "search",
+    n_subjects: int = 24,
+    clips_per_class: int = 2,
+    folds: int = 3,
+    searched: int | None = None,
+    n_trials: int = 15,
+    seeds: Sequence[int] = (0, 1),
+    epochs: int = 9,
+    space: Mapping[str, str] | None = None,
+    questions: Mapping[str, str] | None = None,
+    skill: Callable[[Experiment], float] = skill_of,
+    synthetic: bool = False,
+    is_over: bool = True,
+) -> SearchFolder:
+    """A search on disk, written through `mien.trials`, whose models are of stated skill.
+
+    Of five trials the third is pruned at epoch 3, of fifteen the fifth has failed; all others are done. searched: how
+    many of the protocol's folds. is_over: the winners and all variants are trained again and tested.
+    """
+    declared = Experiment(name=name, question="Does synchronised augmentation help?")
+    declared = replace(
+        declared,
+        data=replace(declared.data, corpora=("ravdess",)),
+        protocol=replace(declared.protocol, folds=folds),
+        augment=replace(declared.augment, kind="none"),
+        training=replace(declared.training, epochs=epochs),
+        execution=replace(declared.execution, storage=str(storage)),
+    )
+    search = Search(
+        experiment=declared,
+        space=dict(SPACE if space is None else space),
+        questions=dict(QUESTIONS if questions is None else questions),
+        trials=n_trials,
+        confirm_seeds=tuple(seeds),
+    )
+    folder = SearchFolder.create(search)
+    classes = VOCABULARIES[declared.data.vocabulary]
+    clips = _clips(declared.data.corpora, classes, n_subjects, clips_per_class, None)
+    fingerprints = {f"ravdess/{feature}": "0123456789abcdef" for feature in declared.data.features}
+    data = _data(declared, clips, classes, fingerprints, synthetic=synthetic, random_weights=False)
+    numbers = range(folds if searched is None else searched)
+    folder.folder.write_json("data.json", data | {"folds": {str(fold): f"fold {fold}" for fold in numbers}})
+    for fold in numbers:
+        _write_trials(folder, fold, fingerprints, skill)
+    if not is_over:
+        return folder
+
+    variants: dict[str, dict[str, Any]] = {}
+
+    def train(variant: str, question: str, value: Any, point: Callable[[int], Mapping[str, Any]]) -> None:
+        signatures = {}
+        for fold in numbers:
+            experiment = with_point(declared, point(fold))
+            signatures[str(fold)] = signature = experiment.signature(fingerprints)
+            series = Series.create(experiment, signature)
+            series.folder.write_json("data.json", data)
+            for seed in seeds:
+                if not series.run(seed, fold).is_done:
+                    _write_run(series.run(seed, fold), experiment, clips, classes, skill(experiment))
+        variants[variant] = {"question": question, "value": value, "signatures": signatures}
+
+    def won(fold: int) -> dict[str, Any]:
+        winner = folder.winner(fold)
+        assert winner is not None
+        return winner.point
+
+    train("chosen", "", None, won)
+    train("as declared", "", None, lambda fold: {})
+    for path, distribution in (read_space(declared, search.questions, "questions") if search.questions else {}).items():
+        assert isinstance(distribution, Choice)
+        for value in distribution.values:
+            train(f"{path} = {value}", path, value, lambda fold, path=path, value=value: won(fold) | {path: value})
+    folder.folder.write_json("chosen.json", {"variants": variants, "seeds": list(seeds)})
+    return folder
+
+
+def _write_trials(
+    folder: SearchFolder, fold: int, fingerprints: dict[str, str], skill: Callable[[Experiment], float]
+) -> None:
+    declared, n_trials = folder.search.experiment, folder.search.trials
+    space = read_space(declared, folder.search.space)
+    rng = np.random.default_rng((7, fold))
+    ended_s = 1_760_000_000.0
+    for number in range(n_trials):
+        point = {path: _drawn(distribution, rng) for path, distribution in space.items()}
+        experiment = with_point(declared, point)
+        history = _history(experiment.training, 80, skill(experiment), rng)
+        trial = Trial(fold=fold, number=number, signature=experiment.signature(fingerprints), point=point)
+        state, reason = "done", f"all {len(history)} epochs done"
+        if number % 5 == 2:
+            state, reason, history = "pruned", "not among the best third at epoch 3", history[:3]
+        elif number % 15 == 4:
+            state, reason, history = "failed", "the loss is not a number at epoch 2", history[:1]
+        folder.run(fold, trial.signature).write_history(history)
+        best = max(history, key=lambda record: record["validation_uar"])
+        started_s, ended_s = ended_s, ended_s + 2.0 * len(history)
+        folder.write_trial(
+            trial,
+            state=state,
+            reason=reason,
+            score=best["validation_uar"],
+            epoch=best["epoch"],
+            n_epochs=len(history),
+            seconds=2.0 * len(history),
+            started_s=started_s,
+            ended_s=ended_s,
+        )
+
+
+def _drawn(distribution: Distribution, rng: np.random.Generator) -> Any:
+    if isinstance(distribution, Choice):
+        return distribution.values[int(rng.integers(len(distribution.values)))]
+    low, high = (math.log10(end) if distribution.is_log else end for end in (distribution.low, distribution.high))
+    value = rng.uniform(low, high)
+    value = 10**value if distribution.is_log else value
+    return round(value) if distribution.is_integer else float(np.clip(value, distribution.low, distribution.high))
 
 
 def _clips(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from factories import series_directory
-from mien.report import compare, report
+from factories import search_directory, series_directory
+from mien.report import compare, report, report_search
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE_PX, DESKTOP_PX = 390, 1280
@@ -42,7 +42,7 @@ document.querySelector("iframe").onload = (event) => {{
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> dict[str, Path]:
-    """A report with every part, of a run, and of a comparison."""
+    """A report with every part, of a run, of a comparison, and of a search."""
     storage = tmp_path_factory.mktemp("runs")
     series = series_directory(
         storage,
@@ -58,10 +58,13 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     other = series_directory(storage, name="other", n_subjects=6, folds=2, protocol="random-leaky")
     report(series)
     compare([series, other], storage / "out")
+    search = search_directory(storage, folds=2, n_trials=10, questions={"augment.kind": "none | audio | sync"})
+    report_search(search)
     return {
         "report": Path(series.folder.path("report.html")),
         "run": Path(series.run(0, 0).folder.path("report.html")),
         "compare": storage / "out" / "compare.html",
+        "search": Path(search.folder.path("report.html")),
     }
 
 
@@ -99,7 +102,7 @@ def browse(page: Path, width_px: int, folder: Path, *, dark: bool = False) -> di
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium to look at the pages with")
-@pytest.mark.parametrize("name", ["report", "run", "compare"])
+@pytest.mark.parametrize("name", ["report", "run", "compare", "search"])
 def test_pages_fit_a_phone_and_fetch_nothing(pages, tmp_path, name):
     on_phone = browse(pages[name], PHONE_PX, tmp_path)
     assert on_phone["overflow_px"] == 0

@@ -4,7 +4,8 @@ Needs numpy, pyarrow, matplotlib and jinja2, so results stay readable where ray 
 """
 
 from mien.report.comparison import compare
+from mien.report.search import report_search
 from mien.report.series import report
 from mien.report.summary import summary_rows
 
-__all__ = ["compare", "report", "summary_rows"]
+__all__ = ["compare", "report", "report_search", "summary_rows"]

@@ -44,7 +44,7 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "synthetic",
             True,
             "Synthetic data",
-            f"The clips of {_listed(synthetic)} were made by a program. They show that the platform runs; "
+            f"The clips of {listed(synthetic)} were made by a program. They show that the platform runs; "
             "the scores say nothing about people.",
         )
     random = [name for name, spec in data["features"].items() if spec["settings"].get("weights") == "random"]
@@ -53,7 +53,7 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "random-weights",
             True,
             "Random weights",
-            f"{_listed(random)} was extracted by a network with random weights, for a trial. It was trained "
+            f"{listed(random)} was extracted by a network with random weights, for a trial. It was trained "
             "on no face; do not quote these scores as that feature's.",
         )
     if series.experiment.data.normalise == "speaker":
@@ -113,7 +113,7 @@ def _of_classes(summary: Json) -> Iterator[Caveat]:
         yield Caveat(
             "absent-classes",
             True,
-            f"No clip of {_listed(absent)}",
+            f"No clip of {listed(absent)}",
             "UAR and macro-F1 are means over the other classes; chance is stated for those.",
         )
 
@@ -125,9 +125,9 @@ def _of_runs(summary: Json) -> Iterator[Caveat]:
             "incomplete",
             True,
             "Incomplete",
-            f"{_counted(len(missing), 'run')} missing: {_listed(missing, most=6)}. The scores are of "
+            f"{_counted(len(missing), 'run')} missing: {listed(missing, most=6)}. The scores are of "
             f"{_counted(summary['n_folds'], 'fold')} and seed "
-            f"{_listed([str(seed) for seed in summary['seeds']], most=9)}.",
+            f"{listed([str(seed) for seed in summary['seeds']], most=9)}.",
         )
     if summary["unused"]:
         yield Caveat(
@@ -181,7 +181,7 @@ def _of_baseline(summary: Json) -> Iterator[Caveat]:
         )
 
 
-def _listed(names: list[str], most: int = 3) -> str:
+def listed(names: list[str], most: int = 3) -> str:
     """ "a, b and c", or "a, b, c and 4 more"."""
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"

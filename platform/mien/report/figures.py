@@ -223,14 +223,21 @@ def _saved(figure: Figure, **how: Any) -> bytes:
 
 
 @contextmanager
-def _figure(height_in: float, rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure in the house style with axes one below the other; no pyplot, so nothing is global."""
+def grid(height_in: float, rows: int = 1, columns: int = 1, **shared: Any) -> Iterator[tuple[Figure, Any]]:
+    """A figure in the house style with rows x columns of axes; no pyplot, so nothing is global."""
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-        yield figure, list(np.atleast_1d(figure.subplots(rows, 1, sharex=True)))
+        yield figure, figure.subplots(rows, columns, squeeze=False, **shared)
+
+
+@contextmanager
+def _figure(height_in: float, rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+    """Axes one below the other."""
+    with grid(height_in, rows, sharex=True) as (figure, axes):
+        yield figure, list(axes[:, 0])
 
 
 def _mean_curve(curves: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -46,6 +46,15 @@ def p_value(value: float | None) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
+def effect(value: float | None) -> str:
+    """An effect size, as "+0.42".
+
+    >>> effect(0.421), effect(None)
+    ('+0.42', 'n/a')
+    """
+    return NOT_DEFINED if value is None else f"{value:+.2f}".replace("-", "−")
+
+
 @cache
 def _templates() -> Any:
     import jinja2
@@ -61,6 +70,7 @@ def _templates() -> Any:
         "score": score,
         "interval": interval,
         "p_value": p_value,
+        "effect": effect,
         "count": "{:,}".format,
         "percent": "{:.2%}".format,
         "family": family,

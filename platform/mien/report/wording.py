@@ -21,6 +21,17 @@ LABELS = {
     "annotated": "annotated by others",
 }
 
+METHODS = {
+    "tpe": "by a tree-structured Parzen estimator",
+    "random": "at random",
+    "grid": "as all combinations",
+}
+PRUNERS = {
+    "asha": "those behind at epochs 3, 9, 27 stopped early (ASHA)",
+    "median": "those below the median stopped early",
+    "none": "",
+}
+
 Json = dict[str, Any]
 
 
@@ -67,6 +78,18 @@ def baseline_sentence(summary: Json) -> str:
         f"{score(baseline['uar']['value'])}. On the {_counted(n_clips, 'clip')} that both were tested on "
         f"this model differs from it by {score(difference['value'], signed=True)} "
         f"({interval(difference, signed=True)}, {p_value(difference['p_value'])}): {verdict}."
+    )
+
+
+def search_sentence(result: Json, n_asked: int) -> str:
+    """How a search was run and what became of it."""
+    n = result["n_trials"]
+    states = ", ".join(f"{n[state]} {state}" for state in ("done", "pruned", "failed", "running") if n[state])
+    pruned = PRUNERS[result["pruner"]]
+    return (
+        f"Up to {_counted(n_asked, 'trial')} a fold in {_counted(len(result['folds']), 'fold')}, drawn "
+        f"{METHODS[result['method']]}{', ' + pruned if pruned else ''}: {states}. "
+        f"{result['minutes']:.3g} minutes of training, summed over trials."
     )
 
 
