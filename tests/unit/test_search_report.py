@@ -146,6 +146,20 @@ def test_the_best_of_n_is_never_the_headline(reported):
     assert f"{selection['validation_uar']:.3f}" in page
 
 
+def test_what_was_tested_is_told_from_what_leads_now(tmp_path):
+    """A search that went on: the validation score beside the test is still that of the trial which was tested."""
+    folder = search_directory(tmp_path, **SMALL, questions={})
+    tested = folder.winner(0)
+    other = next(t for t in folder.trials(0) if t.state == "done" and t != tested)
+    before = analysis(folder)["selection"]
+    folder.write_trial(other, score=0.99)
+    result = analysis(folder)
+    assert result["folds"][0]["winner"]["signature"] == other.signature
+    assert result["selection"]["overtaken"] == [0]
+    assert result["selection"]["validation_uar"] == before["validation_uar"]
+    assert "overtaken" in kinds(result)
+
+
 def test_chosen_against_declared_is_paired(reported):
     """The declared experiment has no augmentation, so the search has found a real gain."""
     result = reported.folder.read_json("analysis.json")

@@ -18,7 +18,7 @@ from mien.errors import MienError
 from mien.experiment.space import Choice, Distribution, read_space
 from mien.report import figures, search_figures
 from mien.report.ablation import CHOSEN, ablation, read_variants, runs_of
-from mien.report.caveats import Caveat, caveats_of_data, caveats_of_protocol, caveats_of_subjects
+from mien.report.caveats import Caveat, caveats_of_data, caveats_of_protocol, caveats_of_subjects, listed
 from mien.report.importance import FEWEST_TRIALS, Importance, importances
 from mien.report.outcomes import Outcomes
 from mien.report.page import interval, render
@@ -100,7 +100,7 @@ def analyse(
             ],
             "seeds": list(chosen.get("seeds", ())),
             "variants": tested,
-            "selection": _selection(folder, folds, outcomes.get(CHOSEN)),
+            "selection": _selection(folder, trials, outcomes.get(CHOSEN)),
             **ablation(folder, outcomes, incomplete),
             "interval": {
                 "level": LEVEL,
@@ -157,17 +157,25 @@ def _is_score(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _selection(folder: SearchFolder, folds: Sequence[Json], outcomes: Outcomes | None) -> Json | None:
+def _selection(folder: SearchFolder, trials: Sequence[Trial], outcomes: Outcomes | None) -> Json | None:
     """What the winners were chosen by, and what they are worth: mean of the folds' best validation UAR, test UAR."""
     if outcomes is None:
         return None
-    winners = [fold for fold in folds if fold["fold"] in outcomes.folds and fold["winner"]]
-    validation = float(np.mean([fold["winner"]["score"] for fold in winners])) if winners else math.nan
+    variant = folder.chosen["variants"][CHOSEN]
+    tested: list[Trial] = []
+    overtaken: list[int] = []
+    for fold in outcomes.folds:
+        best = ranked([trial for trial in trials if trial.fold == fold])
+        # A search that went on after its test may have another winner by now.
+        tested += [trial for trial in best if trial.signature == variant["signatures"][str(fold)]] or best[:1]
+        overtaken += [fold] if best and tested[-1] != best[0] else []
+    validation = float(np.mean([trial.score for trial in tested])) if tested else math.nan
     test = score(outcomes.all_seeds(), "uar")
-    splits = [run.folder.read_json("split.json") for run in runs_of(folder, folder.chosen["variants"][CHOSEN]).values()]
+    splits = [run.folder.read_json("split.json") for run in runs_of(folder, variant).values()]
     return {
         "validation_uar": validation,
-        "n_compared": [fold["n_trials"]["done"] for fold in winners],
+        "n_compared": [len(ranked([t for t in trials if t.fold == fold])) for fold in outcomes.folds],
+        "overtaken": overtaken,
         "test": test,
         "optimism": validation - test["value"],
         "n_subjects": outcomes.n_subjects,
@@ -211,6 +219,16 @@ def _caveats(folder: SearchFolder, result: Json, incomplete: Mapping[str, Any]) 
         series += [folder.series(signature) for signature in variants[CHOSEN]["signatures"].values()]
     found += {caveat.kind: caveat for one in series for caveat in caveats_of_data(one)}.values()
     found += _of_progress(result, bool(variants))
+    if selection and selection["overtaken"]:
+        found.append(
+            Caveat(
+                "overtaken",
+                True,
+                "Tested before the search went on",
+                f"In fold {listed([str(fold) for fold in selection['overtaken']])} another trial leads by now; the test "
+                "scores are of those that led when they were tested. The same command tests the new ones.",
+            )
+        )
     if incomplete:
         parts = [f"{name}: {len(missing)} run(s), {missing[0].reason}" for name, missing in incomplete.items()]
         found.append(
