@@ -138,14 +138,13 @@ def search_directory(
         protocol=replace(declared.protocol, folds=folds),
         augment=replace(declared.augment, kind="none"),
         training=replace(declared.training, epochs=epochs),
-        execution=replace(declared.execution, storage=str(storage)),
+        execution=replace(declared.execution, storage=str(storage), seeds=tuple(seeds)),
     )
     search = Search(
         experiment=declared,
         space=dict(SPACE if space is None else space),
         questions=dict(QUESTIONS if questions is None else questions),
         trials=n_trials,
-        confirm_seeds=tuple(seeds),
     )
     folder = SearchFolder.create(search)
     classes = VOCABULARIES[declared.data.vocabulary]

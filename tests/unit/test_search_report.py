@@ -23,7 +23,7 @@ from mien.report import report_search
 from mien.report import search as search_report
 from mien.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
 from mien.report.importance import FEWEST_TRIALS, importances
-from mien.report.search import ranked, winner_of
+from mien.report.leaderboard import ranked, winner_of
 from mien.trials import SearchFolder, Trial
 
 SMALL = {"n_subjects": 12, "folds": 2, "n_trials": 6, "epochs": 4}
@@ -344,6 +344,20 @@ def test_a_search_that_is_not_over_says_so(tmp_path):
     assert result["selection"] is None
     assert "no answer yet" in result["questions"][0]["sentence"]
     assert "No test score yet" in folder.folder.read_text("report.html")
+
+
+def test_a_search_of_which_no_fold_has_a_winner_was_over_for_nothing(tmp_path):
+    """chosen.json is there, and names nothing to test."""
+    folder = search_directory(tmp_path, **SMALL)
+    for one in folder.trials():
+        folder.write_trial(one, state="pruned")
+    chosen = folder.chosen
+    variants = {name: {**variant, "signatures": {}} for name, variant in chosen["variants"].items()}
+    folder.folder.write_json("chosen.json", {**chosen, "variants": variants})
+    result = analysis(folder)
+    assert "no-trial-done" in kinds(result)
+    assert result["selection"] is None
+    assert result["variants"] == {}
 
 
 def test_a_search_without_a_finished_trial_has_an_honest_page(tmp_path):

@@ -30,14 +30,14 @@ def read_variants(folder: SearchFolder) -> tuple[dict[str, Outcomes], dict[str, 
 
     All are asked for the same: every seed of chosen.json on every fold for which there is a chosen one.
     """
-    chosen = folder.chosen
-    if not chosen:
+    variants = variants_of(folder)
+    if not variants:
         return {}, {}
-    classes, seeds = tuple(folder.data["classes"]), tuple(chosen["seeds"])
-    folds = tuple(sorted(int(fold) for fold in chosen["variants"][CHOSEN]["signatures"]))
+    classes, seeds = tuple(folder.data["classes"]), tuple(folder.chosen["seeds"])
+    folds = tuple(sorted(int(fold) for fold in variants[CHOSEN]["signatures"]))
     whole: dict[str, Outcomes] = {}
     incomplete: dict[str, tuple[Missing, ...]] = {}
-    for name, variant in chosen["variants"].items():
+    for name, variant in variants.items():
         runs = runs_of(folder, variant)
         absent = [Missing(seed, fold, "not started") for seed in seeds for fold in folds if (seed, fold) not in runs]
         tested, missing = read_tested(runs, classes)
@@ -46,6 +46,12 @@ def read_variants(folder: SearchFolder) -> tuple[dict[str, Outcomes], dict[str, 
         else:
             whole[name] = stack(folder.folder, tested, seeds, folds, classes)
     return whole, incomplete
+
+
+def variants_of(folder: SearchFolder) -> dict[str, Any]:
+    """Name to variant; empty before the search is over, and where no fold has a winner."""
+    variants = folder.chosen.get("variants", {})
+    return variants if variants and variants[CHOSEN]["signatures"] else {}
 
 
 def runs_of(folder: SearchFolder, variant: Mapping[str, Any]) -> dict[tuple[int, int], Run]:
@@ -65,7 +71,7 @@ def ablation(folder: SearchFolder, outcomes: Mapping[str, Outcomes], incomplete:
     "sentence"}], "n_comparisons"}. p_adjusted holds over all comparisons together (Holm). The reference of a question
     is its first value.
     """
-    variants = folder.chosen.get("variants", {})
+    variants = variants_of(folder)
     declared = compared(DECLARED, CHOSEN, outcomes) if {DECLARED, CHOSEN} <= set(outcomes) else None
     questions: list[Json] = []
     for path in dict.fromkeys([*folder.search.questions, *(v["question"] for v in variants.values())]):

@@ -27,7 +27,7 @@ METHODS = {
     "grid": "as all combinations",
 }
 PRUNERS = {
-    "asha": "those behind at epochs 3, 9, 27 stopped early (ASHA)",
+    "asha": "those behind at epochs {0}, {1}, {2}, ... stopped early (ASHA)",
     "median": "those below the median stopped early",
     "none": "",
 }
@@ -81,11 +81,11 @@ def baseline_sentence(summary: Json) -> str:
     )
 
 
-def search_sentence(result: Json, n_asked: int) -> str:
+def search_sentence(result: Json, n_asked: int, grace_epochs: int) -> str:
     """How a search was run and what became of it."""
     n = result["n_trials"]
     states = ", ".join(f"{n[state]} {state}" for state in ("done", "pruned", "failed", "running") if n[state])
-    pruned = PRUNERS[result["pruner"]]
+    pruned = PRUNERS[result["pruner"]].format(*(grace_epochs * 3**rung for rung in range(3)))
     return (
         f"Up to {_counted(n_asked, 'trial')} a fold in {_counted(len(result['folds']), 'fold')}, drawn "
         f"{METHODS[result['method']]}{', ' + pruned if pruned else ''}: {states}. "
