@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +119,21 @@ def counted(log: str) -> Loudness:
             file.write(f"{len(signal)}\n")
 
     return Loudness(before=note)
+
+
+class Brightness:
+    """Mean of each picture, five a second: (T, 1)."""
+
+    medium = "video"
+    rate_hz = 5.0
+
+    def __init__(self) -> None:
+        self.spec = FeatureSpec(name="brightness", version=1, dim=1, hop_s=0.2, columns=("mean",))
+
+    def __call__(self, signal: Iterable[NDArray[np.uint8]], rate_hz: float) -> Frames:
+        values = np.array([[picture.mean()] for picture in signal], np.float32)
+        return Frames(values, np.ones(len(values), bool))
+
+
+def brightness() -> Brightness:
+    return Brightness()

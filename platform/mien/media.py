@@ -295,7 +295,7 @@ class _Reader:
                 continue
             try:
                 yield from packet.decode()
-            except damage:
+            except av.error.FFmpegError:  # decoders have names of their own for damage: AAC's is "not permitted"
                 continue
 
     def time_s(self, frame: Any) -> float:

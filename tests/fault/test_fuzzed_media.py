@@ -1,0 +1,146 @@
+"""Media broken at random, by a seed: each clip a row or a reject with its reason, and no intact clip is touched by it."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mien.corpora.sample import write_sample
+from mien.extraction import PartExtractor, Task, build
+from mien.parts import REJECTS, FeatureTable, Parts, read_rejects
+from mien.records import Reject, Span
+from mien.storage import Folder
+
+pytestmark = [pytest.mark.fault, pytest.mark.slow]
+
+N_FILES = 30
+N_BROKEN = 18
+HEADER_BYTES = 64  # no format says within so few what it holds and holds it too
+EXTRACTORS = {"audio": "tiny_extractors:loudness", "video": "tiny_extractors:brightness"}
+
+
+# ---------------------------------------------------------------------- ways to break a file
+
+
+def empty(data: bytes, rng: random.Random) -> bytes:
+    return b""
+
+
+def text(data: bytes, rng: random.Random) -> bytes:
+    return b"404: the file that you asked for is not here\n" * rng.randrange(1, 200)
+
+
+def nothing_but_zeros(data: bytes, rng: random.Random) -> bytes:
+    return bytes(len(data))
+
+
+def cut_in_its_header(data: bytes, rng: random.Random) -> bytes:
+    return data[: rng.randrange(1, HEADER_BYTES)]
+
+
+def cut_short(data: bytes, rng: random.Random) -> bytes:
+    return data[: round(len(data) * rng.uniform(0.1, 0.8))]
+
+
+def zeros_within(data: bytes, rng: random.Random) -> bytes:
+    start, n_bytes = rng.randrange(len(data)), rng.randrange(1, len(data) // 2)
+    return data[:start] + bytes(min(n_bytes, len(data) - start)) + data[start + n_bytes :]
+
+
+def flipped_header(data: bytes, rng: random.Random) -> bytes:
+    broken = bytearray(data)
+    for _ in range(rng.randrange(1, 9)):
+        broken[rng.randrange(HEADER_BYTES)] ^= rng.randrange(1, 256)
+    return bytes(broken)
+
+
+def flipped_anywhere(data: bytes, rng: random.Random) -> bytes:
+    broken = bytearray(data)
+    for _ in range(rng.randrange(1, 200)):
+        broken[rng.randrange(len(broken))] ^= rng.randrange(1, 256)
+    return bytes(broken)
+
+
+Breaker = Callable[[bytes, random.Random], bytes]
+DEADLY: list[Breaker] = [empty, text, nothing_but_zeros, cut_in_its_header, cut_short]  # nothing may come of these
+HARMFUL: list[Breaker] = [zeros_within, flipped_header, flipped_anywhere]  # these may still decode
+
+
+# ---------------------------------------------------------------------- the corpus, and what becomes of it
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    """Medium to N_FILES files of `mien sample` that have it, of each format in turn."""
+    root = tmp_path_factory.mktemp("sample")
+    write_sample(root, n_subjects=1, n_per_emotion=2)
+    files = {suffix: sorted(root.rglob(f"*.{suffix}")) for suffix in ("wav", "mp3", "mp4", "flv")}
+    films = [path for path in files["mp4"] if path.name.startswith("01-")]  # the others have no sound
+    return {
+        "audio": in_turn(files["wav"], films, files["flv"], files["mp3"])[:N_FILES],
+        "video": in_turn(files["mp4"], files["flv"])[:N_FILES],
+    }
+
+
+def in_turn(*lists: list[Path]) -> list[Path]:
+    longest = max(map(len, lists))
+    return [paths[i] for i in range(longest) for paths in lists if i < len(paths)]
+
+
+def extracted(folder: Path, medium: str, files: list[Path]) -> tuple[FeatureTable, dict[str, Reject]]:
+    """What one worker makes of these files in batches of 8: rows, and rejects by clip id."""
+    parts = Parts(Folder(folder), build(EXTRACTORS[medium], {}).spec)
+    tasks = [Task(path.name, str(path), Span()) for path in files]
+    extractor = PartExtractor(parts, EXTRACTORS[medium], {})
+    for start in range(0, len(tasks), 8):
+        extractor(tasks[start : start + 8])
+    ids = {task.clip_id for task in tasks}
+    manifest = parts.finish(ids)
+    rejects = {reject.id: reject for reject in read_rejects(parts.folder, REJECTS)}
+    table = parts.load([part["name"] for part in manifest["parts"]], ids)
+    assert (manifest["n_rows"], manifest["n_rejects"]) == (len(table), len(rejects))
+    return table, rejects
+
+
+def assert_same_rows(table: FeatureTable, other: FeatureTable, clip_ids: list[str]) -> None:
+    """Both have these clips, bit by bit."""
+    for clip_id in clip_ids:
+        row, other_row = table.clip_ids.index(clip_id), other.clip_ids.index(clip_id)
+        assert table.content[row] == other.content[other_row]
+        np.testing.assert_array_equal(table.frames(row).values, other.frames(other_row).values)
+        np.testing.assert_array_equal(table.frames(row).valid, other.frames(other_row).valid)
+
+
+@pytest.mark.parametrize("medium", ["audio", "video"])
+@pytest.mark.parametrize("seed", range(5))
+def test_each_broken_file_is_a_reject_or_a_row_and_all_others_are_as_without_it(tmp_path, sample, medium, seed):
+    rng = random.Random(f"{medium} {seed}")
+    folder = tmp_path / "media"
+    folder.mkdir()
+    files = [Path(shutil.copy(path, folder)) for path in sample[medium]]
+    assert len(set(files)) == N_FILES
+    whole, none = extracted(tmp_path / "whole", medium, files)
+    assert len(whole) == N_FILES and not none
+
+    ways = DEADLY + HARMFUL
+    broken = {path: ways[i % len(ways)] for i, path in enumerate(rng.sample(files, N_BROKEN))}
+    for path, break_ in broken.items():
+        path.write_bytes(break_(path.read_bytes(), rng))
+    table, rejects = extracted(tmp_path / "broken", medium, files)
+
+    assert sorted([*table.clip_ids, *rejects]) == sorted(path.name for path in files)
+    intact = [path.name for path in files if path not in broken]
+    assert_same_rows(table, whole, intact)
+    for path, break_ in broken.items():
+        if break_ in DEADLY:
+            assert path.name in rejects, break_.__name__
+    for name, reject in rejects.items():
+        assert (reject.path, reject.stage) == (str(folder / name), "extract")
+        assert reject.reason not in ("", "unexpected-error"), reject.detail
+        assert str(folder / name) in reject.detail
+    assert np.isfinite(table.values).all()
