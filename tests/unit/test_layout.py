@@ -6,11 +6,13 @@ import os
 import platform
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
+from mien.cli import COMMANDS
 
 HEAVY = ("ray", "torch", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "opensmile", "av")
 SCRIPTS = sorted(path.name for path in (ROOT / "experiments").glob("*.py"))
@@ -38,11 +40,26 @@ def test_importing_an_experiment_loads_nothing_heavy(script):
     assert not loaded & set(HEAVY)
 
 
-def test_help_loads_nothing_heavy():
-    loaded = modules_after(
-        "import contextlib, io\nfrom mien.cli import main\n"
-        "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['--help'])"
-    )
+WORDS = [
+    [],
+    *([*command.split(), "--help"] for command in COMMANDS),
+    *([command, str(ROOT / "experiments" / "sync_aug.py"), "--help"] for command in ("train", "search")),
+]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_help_loads_nothing_heavy(words):
+    """Of mien, of each command, and of the fields of an experiment: it must come at once."""
+    code = f"""
+        import contextlib, io, sys
+        sys.argv = ["mien", *{words!r}]
+        from mien.__main__ import main
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+            main()
+        assert "usage: mien" in said.getvalue(), said.getvalue()
+        """
+    loaded = modules_after(textwrap.dedent(code))
     assert "tyro" in loaded
     assert not loaded & set(HEAVY)
 
