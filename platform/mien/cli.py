@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mien.bench.commands import bench_prepare, bench_train
+from mien.bench.commands import bench_prepare, bench_svc, bench_train
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -332,4 +332,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     **{command.__name__: command for command in (corpora, sample, verify, prepare, train, search, report, compare)},
     "bench prepare": bench_prepare,
     "bench train": bench_train,
+    "bench svc": bench_svc,
 }

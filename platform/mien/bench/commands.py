@@ -90,6 +90,33 @@ def bench_train(
     _print_rows(rows, as_json)
 
 
+def bench_svc(
+    root: Annotated[Path, Positional],
+    nkululeko: Path = Path("nkululeko-environment"),
+    rounds: int = 3,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Raw clips to a by-subject table of support vector machines, against nkululeko on the same clips and folds.
+
+    Args:
+        root: Folder of RAVDESS' speech; the middle 2.4 s of each clip are used.
+        nkululeko: A virtual environment for nkululeko, made and filled from the package index where there is none.
+        rounds: Each of the two runs so often, by turns first and second; medians are told.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.svc import NKULULEKO, median_s, median_steps, svc_timing
+
+    timing = svc_timing(root, nkululeko, n_rounds=rounds)
+    rows: dict[str, Any] = {"clips": timing.n_clips}
+    for name, attempts in (("mien", timing.mien), (f"nkululeko {NKULULEKO}", timing.nkululeko)):
+        rows |= {f"{name}, {step}, s": round(seconds, 1) for step, seconds in median_steps(attempts).items()}
+        rows[f"{name}, all of it, s"] = round(median_s(attempts), 1)
+        rows[f"{name}, each round, s"] = " ".join(f"{attempt.total_s:.1f}" for attempt in attempts)
+        rows[f"{name}, UAR"] = round(attempts[-1].uar, 3)
+    rows["ratio, nkululeko over mien"] = round(timing.ratio, 2)
+    _print_rows(rows, as_json)
+
+
 def _print_rows(rows: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))
