@@ -32,9 +32,13 @@ quickstart: $(READY)
 # because a test with a real Ray mostly waits for its processes to start.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 test: $(READY)
-	$(PYTEST) -m "not torch and not tensorflow"
+	$(PYTEST) -m "not torch and not tensorflow and not bench"
 	$(PYTEST) -m torch
 	$(PYTEST) -m tensorflow
+
+# What takes minutes to measure and can fail: it prints its figures for docs/benchmarks.md. Ratios: mien bench --help.
+bench: $(READY)
+	$(BIN)/python -m pytest -m bench
 
 guards: $(READY)
 	$(BIN)/ruff format --check .
