@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mien.bench.commands import bench_prepare, bench_svc, bench_train
+from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -331,6 +331,7 @@ def _print_json(value: Any) -> None:
 COMMANDS: dict[str, Callable[..., None]] = {
     **{command.__name__: command for command in (corpora, sample, verify, prepare, train, search, report, compare)},
     "bench prepare": bench_prepare,
+    "bench search": bench_search,
     "bench train": bench_train,
     "bench svc": bench_svc,
 }

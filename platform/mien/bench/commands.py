@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from mien.scripts import load_experiment
+from mien.scripts import load_experiment, load_search
 
 
 def bench_prepare(
@@ -17,6 +17,7 @@ def bench_prepare(
     clips: int = 200,
     memory: bool = False,
     faces: tuple[Path, ...] = (),
+    rate: float = 10.0,
     as_json: Annotated[bool, arg(name="json")] = False,
 ) -> None:
     """Extraction against plain loops that do the same with the same libraries, in one run on this machine.
@@ -27,29 +28,32 @@ def bench_prepare(
         clips: Use the first so many clips.
         memory: Also the peak memory of preparing 100 and 1,000 clips.
         faces: Also face features of these videos.
+        rate: Frames of a video that are looked at, a second.
         as_json: Print it as JSON.
     """
     from mien.bench.extract import face_agreement, mien_face_loop, plain_face_loop
     from mien.bench.prepare import prepare_memory, prepare_rate
 
-    rate = prepare_rate(corpus, str(root), n_clips=clips)
+    measured = prepare_rate(corpus, str(root), n_clips=clips)
     rows: dict[str, Any] = {
-        "clips/s, openSMILE once a window": round(rate.plain_clips_per_s, 2),
-        "clips/s, one pass, one core": round(rate.one_pass_clips_per_s, 2),
-        f"clips/s, prepare on {rate.n_workers} workers": round(rate.prepare_clips_per_s, 2),
-        "ratio to once a window": round(rate.over_plain, 2),
-        "ratio to one pass": round(rate.over_one_pass, 2),
-        "start-up of Ray, s": round(rate.ray_startup_s, 1),
-        "start-up of the workers, s": round(rate.actors_startup_s, 1),
+        "clips/s, openSMILE once a window": round(measured.plain_clips_per_s, 2),
+        "clips/s, one pass, one core": round(measured.one_pass_clips_per_s, 2),
+        f"clips/s, prepare on {measured.n_workers} workers": round(measured.prepare_clips_per_s, 2),
+        "ratio to once a window": round(measured.over_plain, 2),
+        "ratio to one pass": round(measured.over_one_pass, 2),
+        "start-up of Ray, s": round(measured.ray_startup_s, 1),
+        "start-up of the workers, s": round(measured.actors_startup_s, 1),
     }
     if faces:
-        paths, rate_hz = [str(path) for path in faces], 5.0
-        plain, ours = plain_face_loop(paths, rate_hz), mien_face_loop(paths, rate_hz)
-        agreement = face_agreement(paths, rate_hz)
+        paths = [str(path) for path in faces]
+        plain = plain_face_loop(paths, rate)
+        rows["face frames/s, MTCNN and embedding on each full frame"] = round(plain.n_frames / plain.seconds, 2)
+        for precision in ("float32", "bfloat16"):
+            ours = mien_face_loop(paths, rate, precision)
+            rows[f"face frames/s, facenet {precision}"] = round(ours.n_frames / ours.seconds, 2)
+            rows[f"ratio, {precision}"] = round(plain.seconds / ours.seconds, 2)
+        agreement = face_agreement(paths, rate)
         rows |= {
-            "face frames/s, MTCNN on each full frame": round(plain.n_frames / plain.seconds, 2),
-            "face frames/s, facenet": round(ours.n_frames / ours.seconds, 2),
-            "ratio": round((ours.n_frames / ours.seconds) / (plain.n_frames / plain.seconds), 2),
             "same presence": round(agreement.same_presence, 3),
             "share of boxes with IoU above 0.5": round(float((agreement.iou > 0.5).mean()), 3),
         }
@@ -114,6 +118,49 @@ def bench_svc(
         rows[f"{name}, each round, s"] = " ".join(f"{attempt.total_s:.1f}" for attempt in attempts)
         rows[f"{name}, UAR"] = round(attempts[-1].uar, 3)
     rows["ratio, nkululeko over mien"] = round(timing.ratio, 2)
+    _print_rows(rows, as_json)
+
+
+def bench_search(
+    search: Annotated[str, Positional],
+    store: str = "store",
+    trials: int = 20,
+    epochs: int = 8,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """A search against Optuna's own loop, the memory of two trials, and what stopping early saves; on the first fold.
+
+    Args:
+        search: A script of experiments/ with a SEARCH, or a search.json.
+        store: The feature store.
+        trials: Trials of each measurement.
+        epochs: Epochs of each trial.
+        as_json: Print it as JSON.
+    """
+    import dataclasses
+
+    from mien.bench.search import overhead, saving, trial_memory
+
+    asked = load_search(search)
+    experiment = dataclasses.replace(
+        asked.experiment,
+        execution=dataclasses.replace(asked.experiment.execution, store=store, parallel=2),
+        training=dataclasses.replace(asked.experiment.training, epochs=epochs, patience=epochs),
+    )
+    space = {path: text for path, text in asked.space.items() if path != "training.epochs"}
+    asked = dataclasses.replace(asked, experiment=experiment, space=space, trials=trials)
+    stopped, memory, timing = saving(asked), trial_memory(asked), overhead(asked)
+    rows = {
+        "trials": timing.n_trials,
+        "Optuna's own loop, s": round(timing.plain_s, 1),
+        "mien search, one at a time, s": round(timing.mien_s, 1),
+        "ratio, mien over the plain loop": round(timing.ratio, 3),
+        "start-up of mien, s": round(timing.startup_s, 1),
+        "dataset, MB": round(memory.dataset_bytes / 1e6, 1),
+        "own memory of a second trial's process for it, MB": round(memory.grown_bytes / 1e6, 1),
+        "training with asha and without, s": " ".join(f"{seconds:.0f}" for seconds in stopped.seconds),
+        "best validation UAR with asha and without": " ".join(f"{score:.3f}" for score in stopped.best),
+    }
     _print_rows(rows, as_json)
 
 

@@ -85,7 +85,7 @@ def saving(asked: Search) -> Saving:
     seconds, best = [], []
     for pruner in ("asha", "none"):
         with tempfile.TemporaryDirectory() as storage:
-            one = dataclasses.replace(asked, method="random", pruner=pruner)  # type: ignore[arg-type]
+            one = dataclasses.replace(asked, method="random", pruner=pruner)
             trials = _trials(one, storage, parallel=asked.experiment.execution.parallel)
         seconds.append(sum(trial.seconds for trial in trials))
         best.append(max(trial.score or 0.0 for trial in trials if trial.state == "done"))
@@ -160,7 +160,7 @@ def trial_memory(asked: Search) -> TrialMemory:
                 return own_bytes() - before
 
         shared = ray.put(dataset)
-        readers = [Reader.remote() for _ in range(2)]
+        readers = [Reader.remote() for _ in range(2)]  # type: ignore[attr-defined]
         grown = ray.get([reader.grown.remote([shared]) for reader in readers])
     return TrialMemory(dataset_bytes=n_bytes, grown_bytes=max(grown))
 
