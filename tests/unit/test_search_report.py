@@ -244,6 +244,7 @@ def pair(value: float, low: float | None, high: float | None, p: float | None, *
         (pair(0.02, 0.01, 0.03, 0.2), "a hint that focal is better than plain", "support"),
         (pair(0.02, 0.01, 0.03, 0.001, n_subjects=5), "only 5 subjects, for whom intervals are too narrow", "hint"),
         (pair(0.006, -0.004, 0.018, 0.56), "more than 0.018 in favour of focal, or 0.004", "no effect"),
+        (pair(0.0, -0.02, 0.02, 1.0, n_subjects=4), "is unlikely, as far as 4 subjects can tell", "support"),
         (pair(0.006, None, None, None), "one subject cannot tell", "no difference"),
     ],
 )

@@ -134,6 +134,7 @@ def verdict(pair: Mapping[str, Any]) -> str:
         return (
             f"these data show no difference; more than {score(max(0.0, found['high']))} in favour of {variant}, or "
             f"{score(max(0.0, -found['low']))} in favour of {reference}, is unlikely"
+            + (f", as far as {pair['n_subjects']} subjects can tell" if _is_of_few(pair) else "")
         )
     better, worse = (variant, reference) if found["value"] > 0 else (reference, variant)
     if kind == "hint":

@@ -116,6 +116,7 @@ def slices(dots: Sequence[Dot], space: Mapping[str, Distribution], label: str) -
                 axes.scatter([x], [dot.height], 20 if dot.is_done else 14, zorder=3 if dot.is_winner else 2, **style)
             axes.set_title(path)
             axes.grid(axis="y")
+            axes.set_xlim(_limits(distribution, 0.05))
             _scale(axes, distribution)
         for axes in panels[len(space) :]:
             axes.set_axis_off()
