@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -46,5 +47,9 @@ def _load(path: str) -> Any:
     if spec is None or spec.loader is None:
         raise MienError(f"{path}: neither a Python script nor a .json file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.path.insert(0, str(file.parent.resolve()))  # as `python script.py` does: scripts build on each other
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
     return module

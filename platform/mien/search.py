@@ -27,11 +27,10 @@ from mien.runs import Run
 from mien.sampler import Sampler
 from mien.splits import Split
 from mien.store import FeatureStore
-from mien.trials import SearchFolder, Trial
+from mien.trials import CHOSEN, DECLARED, SearchFolder, Trial
 from mien.tuning import NO_SCORE, run_trials, trial_experiment
 
 REDRAWS = 200  # draws without a new point after which a space counts as used up
-CHOSEN, DECLARED = "chosen", "as declared"
 
 
 class Progress(NamedTuple):

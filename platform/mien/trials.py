@@ -25,6 +25,7 @@ from mien.storage import Folder
 if TYPE_CHECKING:
     import pandas as pd
 
+CHOSEN, DECLARED = "chosen", "as declared"  # variants that every search tests
 State = Literal["running", "done", "pruned", "failed"]
 
 

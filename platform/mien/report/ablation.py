@@ -17,9 +17,8 @@ from mien.report.outcomes import Missing, Outcomes, read_tested, stack
 from mien.report.page import interval, p_value, score
 from mien.report.settings import text
 from mien.runs import Run
-from mien.trials import SearchFolder
+from mien.trials import CHOSEN, DECLARED, SearchFolder
 
-CHOSEN, DECLARED = "chosen", "as declared"
 ALPHA = 0.05
 
 Json = dict[str, Any]

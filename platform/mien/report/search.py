@@ -16,7 +16,7 @@ import numpy as np
 from mien.errors import MienError
 from mien.experiment.space import Distribution, read_space
 from mien.report import figures
-from mien.report.ablation import CHOSEN, ablation, read_variants, runs_of, variants_of
+from mien.report.ablation import ablation, read_variants, runs_of, variants_of
 from mien.report.caveats import Caveat, caveats_of_data, caveats_of_protocol, caveats_of_subjects, listed
 from mien.report.importance import importances
 from mien.report.leaderboard import ranked
@@ -26,7 +26,7 @@ from mien.report.search_drawings import dots_of, draw
 from mien.report.search_page import page_values
 from mien.report.summary import BOOTSTRAP_SEED, LEVEL, N_RESAMPLES, as_json, n_on_both_sides, score
 from mien.runs import Series
-from mien.trials import SearchFolder, State, Trial
+from mien.trials import CHOSEN, SearchFolder, State, Trial
 
 STATES: tuple[State, ...] = ("done", "pruned", "failed", "running")
 
