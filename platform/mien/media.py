@@ -14,6 +14,7 @@ What cannot be used raises `MediaError`, whose `reason` is one of these and beco
     no-audio-stream    a medium without sound, where sound was asked for
     no-video-stream    a medium without pictures, where pictures were asked for
     span-beyond-end    the stretch that was asked for lies (to more than a tenth) after the end of the file
+    bad-times          pictures, or the first sound, more than ten minutes after what was before: damaged time stamps
     silent             sound whose samples are all the same: a dead microphone, a file of zeros
     not-finite         float samples that are NaN or infinite
     no-spans           a stretch was asked of a table (OpenFace), which stands for its clip as a whole
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import av
 
 ENOUGH = 0.9  # share of the stated length that must be there
+LONGEST_STILL_S = 600.0  # one flipped bit in a time stamp can ask for days of one picture, or of silence
 STREAMING_BYTES = 0x7FFFF000  # sox, ffmpeg and recorders write this or more when they do not know the length
 # Containers whose header states a length, by ffmpeg's name of the format; elsewhere ffmpeg only estimates it.
 STATES_LENGTH = ("mov", "flv", "avi", "flac", "matroska", "asf")
@@ -123,6 +125,7 @@ def decode_video(
         n_out, until_s = 0, 0.0
         for frame in reader.frames():
             at_s = reader.time_s(frame) - span.start_s
+            reader.check_still(until_s, at_s + reader.duration_s(frame))
             while shown is not None and n_out / rate_hz < min(at_s - half_tick_s, length_s - 1e-6):
                 picture = _rgb(shown, max_height_px) if picture is None else picture
                 yield picture
@@ -226,6 +229,7 @@ def _read_sound(path: str, file: IO[bytes], span: Span) -> tuple[Sound, int]:
         lead = n_samples = 0
         for frame in reader.frames():
             if not parts:  # its first sample may sound after the first picture, or before (encoder delay)
+                reader.check_still(0.0, reader.time_s(frame))
                 lead = n_samples = round(reader.time_s(frame) * rate_hz)
             parts += [np.asarray(part.to_ndarray(), np.float32).T for part in to_float.resample(frame)]
             n_samples += frame.samples
@@ -271,6 +275,8 @@ class _Reader:
             raise MediaError(f"no-{medium}-stream", f"{path}: has no {medium} stream")
         self._path, self._container = path, container
         self.stream: Any = streams[0]
+        if self.stream.codec_context is None:  # a header that was damaged in the name of the codec
+            raise MediaError("not-media", f"{path}: its {medium} is in no format that is known; copy it again")
         self.stream.codec_context.thread_count = 1
         self.origin_s = (container.start_time or 0) / 1e6
         self._reached_s = 0.0  # end of the last packet of any stream
@@ -284,7 +290,7 @@ class _Reader:
         while True:
             try:
                 packet = next(packets, None)
-            except damage:
+            except (*damage, IndexError):  # PyAV 18 has no place for a stream that damage makes up on the way
                 return
             if packet is None:
                 return
@@ -306,6 +312,11 @@ class _Reader:
     def duration_s(self, frame: Any) -> float:
         """How long a picture is shown; by the average rate where the file does not say."""
         return float(frame.duration * frame.time_base) or float(1 / (self.stream.average_rate or 25))
+
+    def check_still(self, from_s: float, to_s: float) -> None:
+        """Raise MediaError where nothing new comes for longer than any recording stands still."""
+        if to_s - from_s > LONGEST_STILL_S:
+            raise MediaError("bad-times", f"{self._path}: nothing from {from_s:.0f} to {to_s:.0f} s; copy it again")
 
     def check_length(self, span: Span, decoded_s: float) -> None:
         """Raise MediaError where the file ends long before its header or the span says."""

@@ -136,6 +136,17 @@ def test_a_wav_that_is_shorter_than_it_says(tmp_path: Path, factor: float, is_re
         assert decode(path) == 32_000
 
 
+def test_a_time_stamp_far_off_does_not_ask_for_days_of_one_picture(tmp_path: Path) -> None:
+    times_s = [0.0, 0.04, 0.08]
+    assert decode(Path(write_movie(tmp_path / "a.mkv", frame_times_s=[*times_s, 20.0])), "video") >= 200
+    assert reason_of(Path(write_movie(tmp_path / "b.mkv", frame_times_s=[*times_s, 1e6])), "video") == "bad-times"
+
+
+def test_a_sound_that_begins_days_late_is_not_led_in_by_silence(tmp_path: Path) -> None:
+    late = Path(write_movie(tmp_path / "a.mkv", sound_starts_s=1e6))
+    assert reason_of(late, "audio") == "bad-times"
+
+
 @pytest.mark.parametrize("ticks", [1, 10_000_000])
 def test_an_mp4_whose_header_lies_about_its_length(tmp_path: Path, ticks: int) -> None:
     """The table of samples counts, not the sum in the header of the film."""

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.slow]
 N_FILES = 30
 N_BROKEN = 18
 HEADER_BYTES = 64  # no format says within so few what it holds and holds it too
+FOUND = (3, 7, 9, 24)  # each found a fault: errors that no decoder should show, and a film of days
 EXTRACTORS = {"audio": "tiny_extractors:loudness", "video": "tiny_extractors:brightness"}
 
 
@@ -117,7 +118,7 @@ def assert_same_rows(table: FeatureTable, other: FeatureTable, clip_ids: list[st
 
 
 @pytest.mark.parametrize("medium", ["audio", "video"])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [0, 1, 2, *FOUND])
 def test_each_broken_file_is_a_reject_or_a_row_and_all_others_are_as_without_it(tmp_path, sample, medium, seed):
     rng = random.Random(f"{medium} {seed}")
     folder = tmp_path / "media"
