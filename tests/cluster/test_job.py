@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -87,6 +88,22 @@ def test_a_job_prepares_with_the_code_of_the_working_directory(head, tmp_path):
     assert len(store.load("cremad", spec)) == len(store.clips("cremad")) > 0
     where = submit(head, "python", "-c", "import mien, os; print(os.path.abspath(mien.__file__))")
     assert "working_dir_files" in where.stdout, "a stale install was imported instead of the working directory"
+
+
+def test_a_search_is_a_job(head, tmp_path):
+    from mien.trials import SearchFolder
+    from tiny import search, write_store
+
+    write_store(str(tmp_path / "store"))
+    space = {"training.learning_rate": "0.002 | 0.001"}
+    asked = search(tmp_path, only_folds=(0,), space=space, trials=2, questions={}, pruner="none")
+    (tmp_path / "search.json").write_text(json.dumps(asked.to_json()))
+    done = submit(head, "python", "-m", "mien", "search", str(tmp_path / "search.json"))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    assert "trial 1 done" in done.stdout, "what a trial came to is not in the job's log"
+    folder = SearchFolder.open(str(tmp_path / "runs" / "tiny-search"))
+    assert [trial.state for trial in folder.trials()] == ["done", "done"]
+    assert folder.folder.exists("report.html")
 
 
 def test_who_has_no_token_is_refused(head):

@@ -14,49 +14,12 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from mien.experiment import (
-    AugmentConfig,
-    DataConfig,
-    ExecutionConfig,
-    Experiment,
-    LstmAttentionConfig,
-    ProtocolConfig,
-    TrainingConfig,
-)
 from mien.experiment.search import Search
 from mien.trials import SearchFolder, Trial
+from tiny import search as at
 from tiny import write_store
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
-
-SEARCH = Search(
-    experiment=Experiment(
-        name="tiny-search",
-        data=DataConfig(corpora=("ravdess",), audio=("voice",), video=("face",)),
-        protocol=ProtocolConfig(folds=2),
-        augment=AugmentConfig(kind="none"),
-        model=LstmAttentionConfig(step_s=0.0, lstm_units=4, row_units=3, dense_units=5, dropout=0.0),
-        training=TrainingConfig(epochs=6, patience=6, batch_size=8, average=0.0),
-    ),
-    # With the lowest rate nothing is learnt, with 0.03 the classes are told apart in a few epochs.
-    space={"training.learning_rate": "1e-6 | 0.001 | 0.01 | 0.03", "loss.gamma": "0 | 2"},
-    questions={"loss.kind": "cross-entropy | focal"},
-    method="grid",
-    trials=8,
-    grace_epochs=2,
-)
-
-
-def at(place: Path, *, only_folds: tuple[int, ...] = (), parallel: int = 2, workers: int = 0, **changes) -> Search:
-    execution = ExecutionConfig(
-        store=str(place / "store"),
-        storage=str(place / "runs"),
-        only_folds=only_folds,
-        parallel=parallel,
-        workers=workers,
-    )
-    experiment = dataclasses.replace(SEARCH.experiment, execution=execution)
-    return dataclasses.replace(SEARCH, experiment=experiment, **changes)
 
 
 def start(search: Search, place: Path) -> subprocess.Popen[str]:
