@@ -94,8 +94,9 @@ def test_store_and_runs_in_s3_are_as_on_a_disk(place, s3):
     there = Folder(json.loads(train(place, *words, "--parallel", "2", "--json").stdout)["series"])
     here = Folder(json.loads(train(place, "--json").stdout)["series"])
     assert there.uri.startswith(f"{s3}/runs/")
-    for name in ("metrics.json", "seed-0/fold-1/predictions.parquet"):
-        assert there.read_bytes(name) == here.read_bytes(name)
+    name = "seed-0/fold-1/predictions.parquet"
+    assert there.read_bytes(name) == here.read_bytes(name)
+    assert there.read_json("metrics.json")["test"] == here.read_json("metrics.json")["test"]
     assert "Synthetic data" in there.read_text("report.html")
     mien("report", there.uri)
 
