@@ -56,8 +56,10 @@ def run_trials(
     scheduler = _scheduler(search)
     if scheduler is not None:
         _replay(scheduler, folder, folder.trials(split.fold))
-    # A trial over a group of workers only waits for it: the group takes the CPUs.
-    resources = {"cpu": 1e-3} if execution.workers else {"cpu": 1, "gpu": float(execution.gpu)}
+    # A trial over a group of workers only waits for it. Were it to take a thousandth of a CPU, the last group would not
+    # fit and wait for ever; a byte of memory is a request that takes nothing.
+    one = {"CPU": 1, "GPU": float(execution.gpu)}
+    resources = tune.PlacementGroupFactory([{"memory": 1.0} if execution.workers else one])
     trainable = tune.with_parameters(
         _trainable(),
         dataset=[dataset],
