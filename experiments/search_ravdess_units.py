@@ -9,6 +9,7 @@ import dataclasses
 from mien.experiment import DataConfig, ExecutionConfig, LstmAttentionConfig, ProtocolConfig
 from mien.experiment.search import Search
 from ravdess_units import EXPERIMENT as RAVDESS_UNITS
+from search_sync_aug import SEARCH as SEARCH_SYNC_AUG
 
 SEARCH = Search(
     experiment=dataclasses.replace(
@@ -20,25 +21,17 @@ SEARCH = Search(
         model=LstmAttentionConfig(),
         execution=ExecutionConfig(seeds=(0, 1, 2)),
     ),
-    space={
-        "augment.kind": "none | audio | sync | independent",
-        "augment.probability": "0.2 .. 1",
-        "augment.factor": "1.5 | 2 | 3",
+    space=SEARCH_SYNC_AUG.space
+    | {
         "augment.stretch": "[0.95, 1.05] | [0.9, 1.1] | [0.8, 1.25]",
         "augment.noise": "[0.001, 0.01] | [0.03, 0.1] | [0.1, 0.3]",
         "loss.kind": "cross-entropy | focal",
         "loss.gamma": "0.5 .. 4",
-        "loss.alpha": "none | balanced",
-        "training.learning_rate": "3e-4 .. 1e-2 log",
         "training.epochs": "12 .. 30",
-        "training.batch_size": "16 | 32 | 64",
         "model.lstm_units": "32 | 64 | 96",
         "model.dropout": "0.2 .. 0.6",
     },
-    questions={
-        "augment.kind": "none | audio | sync | independent",
-        "loss.kind": "cross-entropy | focal",
-    },
+    questions=SEARCH_SYNC_AUG.questions,
     trials=24,
 )
 

@@ -44,7 +44,7 @@ def _dispatch(argv: list[str]) -> None:
     if argv[:1] == ["search"] and len(argv) > 1 and not argv[1].startswith("-"):
         _search(load_search(argv[1]), argv[2:], f"mien search {argv[1]}")
         return
-    if argv[:1] and argv[0] in FAMILIES and len(argv) > 1 and not argv[1].startswith("-"):
+    if argv[:1] and argv[0] in GROUPS and len(argv) > 1 and not argv[1].startswith("-"):
         argv = [" ".join(argv[:2]), *argv[2:]]
     if argv == ["--version"]:
         import mien
@@ -328,7 +328,7 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-FAMILIES = ("bench", "cluster", "runs")  # commands of two words
+GROUPS = ("bench", "cluster", "runs")  # of commands, whose names have two words
 COMMANDS: dict[str, Callable[..., None]] = {
     **{command.__name__: command for command in (corpora, sample, verify, prepare, train, search, report, compare)},
     "bench prepare": bench_prepare,

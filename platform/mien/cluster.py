@@ -127,20 +127,31 @@ def _quietly_embedded() -> Iterator[None]:
     to look for a fault, set RAY_BACKEND_LOG_LEVEL=info.
     """
     is_quiet = "RAY_BACKEND_LOG_LEVEL" not in os.environ
-    wanted = {"PYTHONPATH": search_path()}
-    wanted["RAY_USAGE_STATS_ENABLED"] = os.environ.get("RAY_USAGE_STATS_ENABLED", "0")
-    wanted["RAY_BACKEND_LOG_LEVEL"] = os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal")
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
+    inherited = {
+        "PYTHONPATH": search_path(),
+        "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
+        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
+    }
     stderr = os.dup(2)
     if is_quiet:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), 2)
     try:
-        yield
+        with environment(**inherited):
+            yield
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """Environment variables for as long as the block runs; what stood there before is put back."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
         for name, old in before.items():
             if old is None:
                 del os.environ[name]

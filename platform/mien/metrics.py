@@ -203,56 +203,6 @@ def classification_metrics(truth: ArrayLike, probabilities: ArrayLike, classes: 
     return _as_json(result)
 
 
-# ------------------------------------------------------------------ valence and arousal
-
-
-def ccc(truth: ArrayLike, prediction: ArrayLike) -> float:
-    """Concordance correlation of two series, in [-1, 1].
-
-    2 cov(t, p) / (var t + var p + (mean t - mean p)²), Lin 1989, population moments. A constant prediction of
-    a truth that varies has 0. NaN where both are constant and equal, or shorter than 2.
-
-    >>> round(ccc([0, 1, 2], [0, 1, 1]), 6)
-    0.666667
-    """
-    t, p = _series(truth, prediction)
-    if len(t) < 2:
-        return math.nan
-    return float(_ratio(2 * _covariance(t, p), t.var() + p.var() + (t.mean() - p.mean()) ** 2))
-
-
-def pearson(truth: ArrayLike, prediction: ArrayLike) -> float:
-    """Pearson's correlation, cov(t, p) / (sd t · sd p), in [-1, 1]; NaN if one is constant or shorter than 2.
-
-    >>> round(pearson([0, 1, 2], [0, 1, 1]), 6)
-    0.866025
-    """
-    t, p = _series(truth, prediction)
-    if len(t) < 2 or np.ptp(t) == 0 or np.ptp(p) == 0:
-        return math.nan
-    return float(_covariance(t, p) / (t.std() * p.std()))
-
-
-def rmse(truth: ArrayLike, prediction: ArrayLike) -> float:
-    """Root of the mean squared error, in units of the truth, 0 or more.
-
-    >>> rmse([0, 0], [3, 3])
-    3.0
-    """
-    t, p = _series(truth, prediction)
-    return float(np.sqrt(np.mean((t - p) ** 2))) if len(t) else math.nan
-
-
-def mae(truth: ArrayLike, prediction: ArrayLike) -> float:
-    """Mean absolute error, in units of the truth, 0 or more.
-
-    >>> mae([0, 0], [1, 3])
-    2.0
-    """
-    t, p = _series(truth, prediction)
-    return float(np.mean(np.abs(t - p))) if len(t) else math.nan
-
-
 # ------------------------------------------------------------------ sums over rows, and scores of sums
 
 
@@ -356,17 +306,6 @@ def checked_rows(truth: ArrayLike, prediction: ArrayLike) -> tuple[Ints, NDArray
         if abs(total[row] - 1) > 1e-3:
             raise ValueError(f"probabilities of row {row} sum to {total[row]:.4g}: are they logits?")
     return t.astype(np.int64), p
-
-
-def _series(truth: ArrayLike, prediction: ArrayLike) -> tuple[Floats, Floats]:
-    t, p = np.asarray(truth, np.float64), np.asarray(prediction, np.float64)
-    if t.ndim != 1 or t.shape != p.shape:
-        raise ValueError(f"truth {t.shape} and prediction {p.shape}: expected two series of one length")
-    return t, p
-
-
-def _covariance(t: Floats, p: Floats) -> np.float64:
-    return np.mean((t - t.mean()) * (p - p.mean()))
 
 
 def is_defined(prediction: NDArray[Any]) -> bool:

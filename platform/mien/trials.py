@@ -12,7 +12,8 @@ A trial never sees the fold's test subjects. Trials of one configuration are one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -100,8 +101,7 @@ class SearchFolder:
     def _with_history(self, trial: Trial) -> Trial:
         """An unfinished trial as far as it has got: its record is written when it begins and when it ends."""
         history = self.history(trial)
-        scored = [record for record in history if record["validation_uar"] is not None]
-        best = max(scored, key=lambda record: record["validation_uar"], default=None)
+        best = best_of(history)
         return replace(
             trial,
             score=best["validation_uar"] if best else None,
@@ -120,9 +120,8 @@ class SearchFolder:
         return changed
 
     def winner(self, fold: int) -> Trial | None:
-        """The best of those that trained to their end: pruned and failed ones never win; of equals the first."""
-        done = [trial for trial in self.trials(fold) if trial.state == "done" and trial.score is not None]
-        return max(done, key=lambda trial: (trial.score, -trial.number), default=None)
+        """The best of a fold's trials; pruned and failed ones never win."""
+        return next(iter(ranked(self.trials(fold))), None)
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -158,6 +157,23 @@ class SearchFolder:
         for number in folds:
             for signature in (self.folder / f"fold-{number}").names():
                 yield self.run(number, signature)
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that trained to their end, the best first, of equals the first begun; a score that is NaN is none."""
+    done = [trial for trial in trials if trial.state == "done" and is_score(trial.score)]
+    return sorted(done, key=lambda trial: (-(trial.score or 0.0), trial.number))
+
+
+def is_score(value: float | None) -> bool:
+    """A number; NaN is none."""
+    return value is not None and math.isfinite(value)
+
+
+def best_of(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The record of the epoch with the best validation UAR, of equals the first; None where none has one."""
+    scored = [record for record in history if record["validation_uar"] is not None]
+    return max(scored, key=lambda record: record["validation_uar"], default=None)
 
 
 # More of the same, wider or elsewhere, is the same search: what is done stands.

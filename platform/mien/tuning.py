@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+from mien.cluster import environment
 from mien.errors import ExperimentError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -19,7 +19,7 @@ from mien.launch import Job, fit_group
 from mien.runs import Run
 from mien.splits import Split
 from mien.training.loop import Place, Training
-from mien.trials import SearchFolder, Trial
+from mien.trials import SearchFolder, Trial, best_of
 
 SAVE_EVERY_S = 20.0  # between two checkpoints of a trial: no more than that is lost with its process
 FOLLOW_S = 0.5  # between two looks at a trial that a group of workers trains
@@ -192,9 +192,7 @@ def summary(history: Sequence[Record], ended: str) -> dict[str, Any]:
 
     `epoch` counts the trial's own epochs: Tune's iterations begin anew where a trial is taken up again.
     """
-    scored = [record for record in history if record["validation_uar"] is not None]
-    best = max(scored, key=lambda record: record["validation_uar"], default=None)
-    last = history[-1]
+    best, last = best_of(history), history[-1]
     has_diverged = last["train_loss"] is None
     return {
         "epoch": last["epoch"],
@@ -234,9 +232,6 @@ def _searcher(keeper: Keeper) -> Any:
 
         def __reduce__(self) -> tuple[type, tuple[()]]:
             return dict, ()  # Tune pickles what it is given, to restore it; nobody will
-
-        def restore(self, checkpoint_path: str) -> None:
-            raise NotImplementedError("a search goes on from its own folder")
 
     return Drawn()
 
@@ -291,20 +286,13 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Tune tells nothing of its own, and leaves Ctrl-C to us: what it would keep for later is in our folder."""
-    wanted = {"TUNE_DISABLE_SIGINT_HANDLER": "1", "TUNE_RESULT_BUFFER_LENGTH": "0", "RAY_AIR_NEW_OUTPUT": "0"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
     loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train", "ray.air")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield
+        with environment(TUNE_DISABLE_SIGINT_HANDLER="1", TUNE_RESULT_BUFFER_LENGTH="0", RAY_AIR_NEW_OUTPUT="0"):
+            yield
     finally:
         for logger, level in zip(loggers, levels):
             logger.setLevel(level)
-        for name, old in before.items():
-            if old is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = old

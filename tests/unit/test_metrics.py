@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mien import metrics
+from mien import metrics, valence_arousal
 from mien.errors import ExperimentError
 from mien.intervals import Scored, paired_subject_bootstrap, subject_bootstrap
 from mien.metrics import METRICS
@@ -192,23 +192,23 @@ def test_series_scores_are_audmetrics_and_scipys(seed: int, n: int) -> None:
     rng = np.random.default_rng(seed)
     t = rng.standard_normal(n)
     p = 0.5 * t + rng.standard_normal(n) + 0.3
-    assert metrics.ccc(t, p) == pytest.approx(audmetric.concordance_cc(t, p), abs=1e-12)
-    assert metrics.pearson(t, p) == pytest.approx(stats.pearsonr(t, p)[0], abs=1e-12)
-    assert metrics.mae(t, p) == pytest.approx(audmetric.mean_absolute_error(t, p), rel=1e-12)
-    assert metrics.rmse(t, p) == pytest.approx(math.sqrt(audmetric.mean_squared_error(t, p)), rel=1e-12)
+    assert valence_arousal.ccc(t, p) == pytest.approx(audmetric.concordance_cc(t, p), abs=1e-12)
+    assert valence_arousal.pearson(t, p) == pytest.approx(stats.pearsonr(t, p)[0], abs=1e-12)
+    assert valence_arousal.mae(t, p) == pytest.approx(audmetric.mean_absolute_error(t, p), rel=1e-12)
+    assert valence_arousal.rmse(t, p) == pytest.approx(math.sqrt(audmetric.mean_squared_error(t, p)), rel=1e-12)
 
 
 def test_series_scores_at_their_ends() -> None:
     t = np.arange(5.0)
-    assert metrics.ccc(t, t) == 1 and metrics.pearson(t, t) == pytest.approx(1)
-    assert metrics.ccc(t, -t + 4) == pytest.approx(-1)
-    assert metrics.ccc(t, t + 100) < 0.01, "a correlation of 1 that is far off"
-    assert metrics.ccc(t, np.full(5, 3.0)) == 0
-    assert math.isnan(metrics.pearson(t, np.full(5, 0.1)))
-    assert math.isnan(metrics.ccc([2, 2], [2, 2])) and math.isnan(metrics.ccc([1], [1]))
-    assert math.isnan(metrics.rmse([], [])) and math.isnan(metrics.mae([], []))
+    assert valence_arousal.ccc(t, t) == 1 and valence_arousal.pearson(t, t) == pytest.approx(1)
+    assert valence_arousal.ccc(t, -t + 4) == pytest.approx(-1)
+    assert valence_arousal.ccc(t, t + 100) < 0.01, "a correlation of 1 that is far off"
+    assert valence_arousal.ccc(t, np.full(5, 3.0)) == 0
+    assert math.isnan(valence_arousal.pearson(t, np.full(5, 0.1)))
+    assert math.isnan(valence_arousal.ccc([2, 2], [2, 2])) and math.isnan(valence_arousal.ccc([1], [1]))
+    assert math.isnan(valence_arousal.rmse([], [])) and math.isnan(valence_arousal.mae([], []))
     with pytest.raises(ValueError, match="one length"):
-        metrics.ccc(t, t[1:])
+        valence_arousal.ccc(t, t[1:])
 
 
 # ------------------------------------------------------------------ intervals

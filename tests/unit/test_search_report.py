@@ -23,8 +23,7 @@ from mien.report import report_search
 from mien.report import search as search_report
 from mien.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
 from mien.report.importance import FEWEST_TRIALS, importances
-from mien.report.leaderboard import ranked, winner_of
-from mien.trials import SearchFolder, Trial
+from mien.trials import SearchFolder, Trial, ranked
 
 SMALL = {"n_subjects": 12, "folds": 2, "n_trials": 6, "epochs": 4}
 ARMS = "none | audio | sync"
@@ -77,7 +76,7 @@ def trial(number: int, **changes) -> Trial:
 def test_what_did_not_train_to_its_end_never_wins(better):
     trials = [trial(0, score=0.4), trial(1, score=0.6), trial(2, **better), trial(3, score=0.6)]
     assert [t.number for t in ranked(trials)] == [1, 3, 0]
-    assert winner_of(trials) == trials[1]
+    assert ranked(trials)[0] == trials[1]
 
 
 def test_the_page_ranks_nothing_but_finished_trials(tmp_path):

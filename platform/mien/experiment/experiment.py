@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from tyro.conf import arg
 
@@ -19,6 +19,11 @@ from mien.experiment.loss import LossConfig
 from mien.experiment.model import LstmAttentionConfig, ModelConfig
 from mien.experiment.protocol import ProtocolConfig
 from mien.experiment.training import TrainingConfig
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+Declared = TypeVar("Declared")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,18 +49,12 @@ class Experiment:
             raise ValueError(f"experiment name {self.name!r}: letters, digits and dashes only, it names a folder")
 
     def to_json(self) -> dict[str, Any]:
-        return _adapter().dump_python(self, mode="json")
+        return adapter(Experiment).dump_python(self, mode="json")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Experiment:
         """The experiment of a JSON object; an unknown key or a wrong value raises ExperimentError naming it."""
-        from pydantic import ValidationError
-
-        try:
-            return _adapter().validate_python(value)
-        except ValidationError as error:
-            lines = [f"{'.'.join(map(str, e['loc'])) or 'experiment'}: {e['msg']}" for e in error.errors()]
-            raise ExperimentError("not an experiment: " + "; ".join(lines)) from None
+        return validated(cls, value, "an experiment")
 
     def signature(self, fingerprints: Mapping[str, str]) -> str:
         """Eight hex digits of everything that decides what is learnt.
@@ -71,9 +70,20 @@ class Experiment:
 NOT_LEARNT = ("name", "question", "execution")
 
 
+def validated(declared: type[Declared], value: Mapping[str, Any], what: str) -> Declared:
+    """A dataclass of a JSON object; ExperimentError names each key that is wrong. what: "an experiment"."""
+    from pydantic import ValidationError
+
+    try:
+        return adapter(declared).validate_python(value)  # type: ignore[arg-type]  # typeshed: a type is no Hashable
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()]
+        raise ExperimentError(f"not {what}: " + "; ".join(lines)) from None
+
+
 @cache
-def _adapter() -> Any:
+def adapter(declared: type[Declared]) -> TypeAdapter[Declared]:
     """Built on first use: pydantic is not needed to declare an experiment."""
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Experiment)
+    return TypeAdapter(declared)

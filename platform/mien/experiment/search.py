@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from mien.errors import ExperimentError
-from mien.experiment.experiment import Experiment
+from mien.experiment.experiment import Experiment, adapter, validated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,22 +54,9 @@ class Search:
                 raise ValueError(f"{name} is {getattr(self, name)}: 0 or more")
 
     def to_json(self) -> dict[str, Any]:
-        return _adapter().dump_python(self, mode="json")
+        return adapter(Search).dump_python(self, mode="json")
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Search:
         """The search of a JSON object; an unknown key or a wrong value raises ExperimentError naming it."""
-        from pydantic import ValidationError
-
-        try:
-            return _adapter().validate_python(value)
-        except ValidationError as error:
-            lines = [f"{'.'.join(map(str, e['loc'])) or 'search'}: {e['msg']}" for e in error.errors()]
-            raise ExperimentError("not a search: " + "; ".join(lines)) from None
-
-
-@cache
-def _adapter() -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Search)
+        return validated(cls, value, "a search")

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mien.report.page import score as digits
 from mien.report.settings import text
-from mien.trials import Trial
-
-
-def winner_of(trials: Sequence[Trial]) -> Trial | None:
-    """The best of one fold's trials that trained to their end, as SearchFolder.winner; a score that is NaN is none."""
-    return next(iter(ranked(trials)), None)
-
-
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that trained to their end, the best first, of equals the first begun."""
-    done = [trial for trial in trials if trial.state == "done" and is_score(trial.score)]
-    return sorted(done, key=lambda trial: (-(trial.score or 0.0), trial.number))
-
-
-def is_score(value: float | None) -> bool:
-    """A number; NaN is none."""
-    return value is not None and math.isfinite(value)
+from mien.trials import Trial, is_score
 
 
 def counts(n_trials: Mapping[str, int]) -> str:

@@ -19,14 +19,13 @@ from mien.report import figures
 from mien.report.ablation import ablation, read_variants, runs_of, variants_of
 from mien.report.caveats import Caveat, caveats_of_data, caveats_of_protocol, caveats_of_subjects, listed
 from mien.report.importance import importances
-from mien.report.leaderboard import ranked
 from mien.report.outcomes import Outcomes
 from mien.report.page import render
 from mien.report.search_drawings import dots_of, draw
 from mien.report.search_page import page_values
-from mien.report.summary import BOOTSTRAP_SEED, LEVEL, N_RESAMPLES, as_json, n_on_both_sides, score
+from mien.report.summary import INTERVAL, as_json, n_on_both_sides, score
 from mien.runs import Series
-from mien.trials import CHOSEN, SearchFolder, State, Trial
+from mien.trials import CHOSEN, SearchFolder, State, Trial, ranked
 
 STATES: tuple[State, ...] = ("done", "pruned", "failed", "running")
 
@@ -99,13 +98,7 @@ def analyse(
             "variants": tested,
             "selection": _selection(folder, trials, outcomes.get(CHOSEN)),
             **ablation(folder, outcomes, incomplete),
-            "interval": {
-                "level": LEVEL,
-                "over": "subjects",
-                "method": "percentile bootstrap",
-                "n_resamples": N_RESAMPLES,
-                "seed": BOOTSTRAP_SEED,
-            },
+            "interval": INTERVAL,
         }
     )
     result["caveats"] = [caveat._asdict() for caveat in _caveats(folder, result, incomplete)]
@@ -176,6 +169,9 @@ def _caveats(folder: SearchFolder, result: Json, incomplete: Mapping[str, Any]) 
     if selection:
         found += caveats_of_protocol(result["protocol"], selection["n_subjects_on_both_sides"])
         series += [folder.series(signature) for signature in variants[CHOSEN]["signatures"].values()]
+    elif result["protocol"] == "random-leaky":
+        title = "Its protocol leaks"
+        found.append(Caveat("random-leaky", True, title, "Clips are split at random: subjects stand on both sides."))
     found += {caveat.kind: caveat for one in series for caveat in caveats_of_data(one)}.values()
     found += _of_progress(result, bool(variants))
     if selection and selection["overtaken"]:

@@ -11,9 +11,8 @@ import numpy as np
 from mien.experiment.space import Choice, Distribution
 from mien.report import figures, search_figures
 from mien.report.importance import Importance
-from mien.report.leaderboard import is_score, ranked, winner_of
 from mien.report.search_figures import Curve, Dot, Progress
-from mien.trials import SearchFolder, Trial
+from mien.trials import SearchFolder, Trial, is_score, ranked
 
 Json = dict[str, Any]
 
@@ -68,7 +67,7 @@ def _curves(folder: SearchFolder, trials: Sequence[Trial], names: Mapping[int, s
     found: dict[str, list[Curve]] = {}
     for number, name in names.items():
         own = [trial for trial in trials if trial.fold == number]
-        winner = winner_of(own)
+        winner = next(iter(ranked(own)), None)
         histories = [(trial, folder.history(trial)) for trial in own]
         found[name] = [
             Curve([_number(record.get("validation_uar")) for record in history], trial.state, trial == winner)

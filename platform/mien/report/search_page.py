@@ -8,12 +8,12 @@ from typing import Any
 import mien
 from mien.report import search_figures
 from mien.report.importance import FEWEST_TRIALS
-from mien.report.leaderboard import counts, other_row, ranked, ranked_row, short
+from mien.report.leaderboard import counts, other_row, ranked_row, short
 from mien.report.page import interval
 from mien.report.page import score as digits
 from mien.report.search_drawings import height_label
 from mien.report.wording import LABELS, search_sentence, statement
-from mien.trials import SearchFolder, Trial
+from mien.trials import SearchFolder, Trial, ranked
 
 N_SHOWN = 8  # trials of a fold that stand in the open; the others unfold
 

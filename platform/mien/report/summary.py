@@ -17,6 +17,13 @@ from mien.runs import Run, Series
 LEVEL = 0.95
 N_RESAMPLES = 2000  # an interval's end then moves by about 0.001 from one bootstrap seed to another
 BOOTSTRAP_SEED = 0
+INTERVAL = {
+    "level": LEVEL,
+    "over": "subjects",
+    "method": "percentile bootstrap",
+    "n_resamples": N_RESAMPLES,
+    "seed": BOOTSTRAP_SEED,
+}
 METRICS = {metric.__name__: metric for metric in (uar, wa, macro_f1, nll, brier, ece)}
 PAIRED = ("uar", "wa", "macro_f1")
 NAMES = {
@@ -57,13 +64,7 @@ def summarise(series: Series, outcomes: Outcomes, baseline: tuple[Series, Outcom
             "n_folds": len(outcomes.folds),
             "incomplete": [missing._asdict() for missing in outcomes.missing],
             "unused": [{"seed": run.seed, "fold": run.fold} for run in outcomes.unused],
-            "interval": {
-                "level": LEVEL,
-                "over": "subjects",
-                "method": "percentile bootstrap",
-                "n_resamples": N_RESAMPLES,
-                "seed": BOOTSTRAP_SEED,
-            },
+            "interval": INTERVAL,
             "chance_uar": 1 / len(np.unique(outcomes.truth)),
             "test": _test_scores(outcomes),
             "validation_uar": float(np.mean([scores["validation_uar"] for scores in run_scores])),
