@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from mien.report.outcomes import NEEDED, read_outcomes
 from mien.report.settings import differing, settings
 from mien.report.summary import classification_report, read_baseline, summarise, with_interval
 from mien.runs import Run, Series
+from reading import Page, mean_recall
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +45,6 @@ def summary_of(series: Series) -> dict:
 def kinds(series: Series) -> dict[str, str]:
     """Caveats of a series: kind to text."""
     return {caveat["kind"]: f"{caveat['title']} {caveat['text']}" for caveat in summary_of(series)["caveats"]}
-
-
-def mean_recall(truth: np.ndarray, called: np.ndarray) -> float:
-    return float(np.mean([np.mean(called[truth == k] == k) for k in np.unique(truth)]))
 
 
 # ------------------------------------------------------------------ numbers
@@ -327,28 +323,6 @@ def test_asked_again_it_writes_the_same_and_leaves_finished_runs_alone(reported)
     report(reported)
     assert reported.folder.read_bytes("report.html") == page
     assert run_page.stat().st_mtime_ns == written_ns
-
-
-class Page(HTMLParser):
-    """What a page would fetch, and what it says of its pictures."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.fetched: list[str] = []
-        self.tags: list[str] = []
-        self.pictures: list[str] = []
-        self.ids: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        given = dict(attrs)
-        self.tags.append(tag)
-        if given.get("role") == "img":
-            self.pictures.append(given.get("aria-label", ""))
-        for name in ("src", "srcset", "data", "poster", "action"):
-            self.fetched += [given[name]] if given.get(name) else []
-        if tag in ("link", "use", "image"):
-            self.fetched += [given["href"]]
 
 
 def pages(reported: Series, tmp_path: Path) -> dict[str, str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_report import Page, mean_recall
 
 from conftest import ROOT
 from factories import QUESTIONS, search_directory
@@ -24,6 +23,7 @@ from mien.report import search as search_report
 from mien.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
 from mien.report.importance import FEWEST_TRIALS, importances
 from mien.trials import SearchFolder, Trial, ranked
+from reading import Page, mean_recall
 
 SMALL = {"n_subjects": 12, "folds": 2, "n_trials": 6, "epochs": 4}
 ARMS = "none | audio | sync"
