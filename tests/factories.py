@@ -346,6 +346,7 @@ def _history(training: TrainingConfig, n_samples: int, skill: float, rng: np.ran
                 "validation_wa": uar,
                 "n_samples": n_samples,
                 "seconds": 2.0,
+                "data_s": 0.2,
                 "samples_per_s": n_samples / 2.0,
             }
         )

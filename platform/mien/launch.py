@@ -134,7 +134,8 @@ def _train_in_parallel(jobs: Sequence[Job], dataset: Dataset, execution: Executi
         while waiting or running:
             while waiting and len(running) < execution.parallel:
                 run, experiment, split = waiting.pop(0)
-                running[remote.remote(run, experiment, shared, split)] = Follower(run, on_epoch)
+                named = remote.options(name=f"train {experiment.name}/{run.label}")
+                running[named.remote(run, experiment, shared, split)] = Follower(run, on_epoch)
             ended, _ = ray.wait(list(running), timeout=FOLLOW_S)
             for follower in running.values():
                 follower.tell()
@@ -171,7 +172,7 @@ def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable
         ),
         # A fresh name: Ray would silently take up its own state of a run of the same name, and ours is in Run.
         run_config=RunConfig(
-            name=f"attempt-{time.time_ns()}",
+            name=f"{job.experiment.name}-{run.label.replace('/', '-')}-{time.time_ns()}",
             storage_path=(run.folder / "ray").uri,
             failure_config=FailureConfig(max_failures=execution.max_failures),
         ),

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from mien import cluster, corpora
+from mien import cluster, corpora, telemetry
 from mien.errors import ExperimentError, MienError
 from mien.extraction import Outcome, PartExtractor, Task, tasks_from_table, tasks_to_table
 from mien.features import FeatureSpec
@@ -219,6 +220,7 @@ class _Run:
     """One feature on its way: streams its batches, counts what comes back, reports it."""
 
     def __init__(self, corpus: str, job: _Job, n_clips: int, n_done: int, report: Report) -> None:
+        self._corpus = corpus
         self._name = f"{corpus}-{job.parts.spec.name}"
         self._job = job
         self._n_clips = n_clips
@@ -234,8 +236,20 @@ class _Run:
         batches = list(_batches(tasks, workers, _LARGEST_PART.get(self._job.medium, _LARGEST_PART_ELSE)))
         self._n_workers = min(workers, len(batches))
         for outcomes in _stream(self._name, self._job, batches, self._n_workers):
+            self._tell([outcome for outcome in outcomes if outcome.clip_id not in self._outcomes])
             self._outcomes |= {outcome.clip_id: outcome for outcome in outcomes}
             self._report(self._progress())
+
+    def _tell(self, outcomes: Sequence[Outcome]) -> None:
+        """Count them where Prometheus sees it."""
+        labels = {"corpus": self._corpus, "feature": self._job.parts.spec.name}
+        seconds = sum(outcome.ended_s - outcome.started_s for outcome in outcomes)
+        telemetry.add("mien_clips_total", len(outcomes), **labels)
+        telemetry.add("mien_extraction_seconds_total", seconds, **labels)
+        for reason, n in Counter(outcome.reason for outcome in outcomes if outcome.reason).items():
+            telemetry.add("mien_rejects_total", n, reason=reason, **labels)
+        n_left = self._n_clips - self._n_before - len(self._outcomes) - len(outcomes)
+        telemetry.put("mien_clips_left", n_left, **labels)
 
     def summary(self, manifest: dict[str, Any]) -> PreparedFeature:
         outcomes = list(self._outcomes.values())

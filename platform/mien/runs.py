@@ -47,6 +47,12 @@ class Run:
     fold: int
 
     @property
+    def label(self) -> str:
+        """What it is called below its experiment: <signature>/seed-<n>/fold-<k>; a trial: fold-<k>/<signature>."""
+        parts = self.folder.uri.split("/")
+        return "/".join(parts[-3:] if parts[-1] == f"fold-{self.fold}" else parts[-2:])
+
+    @property
     def is_done(self) -> bool:
         return self.folder.exists(DONE)
 

@@ -78,7 +78,7 @@ def run_trials(
             trial_dirname_creator=lambda trial: str(trial.config["signature"]),
         ),
         run_config=tune.RunConfig(
-            name=f"fold-{split.fold}-{time.time_ns()}",
+            name=f"{search.experiment.name}-fold-{split.fold}-{time.time_ns()}",
             storage_path=(folder.folder / "tune").uri,
             failure_config=tune.FailureConfig(max_failures=search.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own

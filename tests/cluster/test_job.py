@@ -4,75 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from heads import running_head, submit
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.slow]
 
-BIN = Path(sys.executable).parent
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
 
 @pytest.fixture(scope="module")
-def head(tmp_path_factory):
-    """Address and environment of a head that refuses whoever has no token; ended by its own process group."""
-    folder = tmp_path_factory.mktemp("head")
-    (folder / "token").write_text("0123456789abcdef" * 4)
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        "PATH": f"{BIN}:{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    ports = free_port(), free_port()
-    command = ["ray", "start", "--head", "--block", "--num-cpus=2", f"--port={ports[0]}"]
-    command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={ports[1]}", f"--temp-dir={short(folder)}"]
-    command += ["--node-ip-address=127.0.0.1", "--dashboard-agent-listen-port=0"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        deadline_s = time.monotonic() + 120
-        while not answers(ports[1]):
-            assert process.poll() is None, (folder / "log").read_text()[-3000:]
-            assert time.monotonic() < deadline_s, (folder / "log").read_text()[-3000:]
-            time.sleep(0.5)
-        yield f"http://127.0.0.1:{ports[1]}", environment
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
-
-
-def short(folder: Path) -> Path:
-    """Ray's sockets must have paths below 108 characters."""
-    link = Path("/tmp") / f"mien-ray-{os.getpid()}"
-    link.mkdir(exist_ok=True)
-    return link
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def submit(head, *words: str) -> subprocess.CompletedProcess[str]:
-    address, environment = head
-    command = ["ray", "job", "submit", "--address", address, "--working-dir", ".", "--runtime-env"]
-    command += ["experiments/runtime_env.yaml", "--", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=400)
+def head():
+    with running_head() as head:
+        yield head
 
 
 def test_a_job_prepares_with_the_code_of_the_working_directory(head, tmp_path):
@@ -107,8 +51,7 @@ def test_a_search_is_a_job(head, tmp_path):
 
 
 def test_who_has_no_token_is_refused(head):
-    address, environment = head
-    stranger = {**environment, "RAY_AUTH_TOKEN_PATH": os.devnull, "RAY_AUTH_MODE": "disabled"}
-    command = ["ray", "job", "list", "--address", address]
+    stranger = {**head.environment, "RAY_AUTH_TOKEN_PATH": os.devnull, "RAY_AUTH_MODE": "disabled"}
+    command = ["ray", "job", "list", "--address", f"http://{head.dashboard}"]
     done = subprocess.run(command, capture_output=True, text=True, env=stranger, timeout=120)
     assert done.returncode != 0

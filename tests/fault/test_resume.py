@@ -70,7 +70,7 @@ def assert_same_run(one: Run, other: Run) -> None:
     assert weights.keys() == others.keys()
     for name, array in weights.items():
         np.testing.assert_array_equal(array, others[name])
-    clock = ("seconds", "samples_per_s")
+    clock = ("seconds", "data_s", "samples_per_s")
     histories = [
         [{k: v for k, v in record.items() if k not in clock} for record in run.history()] for run in (one, other)
     ]

@@ -22,7 +22,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import mien
-from mien import augment, losses, metrics
+from mien import augment, losses, metrics, telemetry
 from mien.batches import Batch, Example, make_batches, plain_order, training_order
 from mien.dataset import Dataset
 from mien.experiment import Experiment
@@ -112,6 +112,7 @@ class Training:
     ) -> None:
         check_split(split, dataset, experiment)
         self._run, self._config, self._dataset, self._place = run, experiment.training, dataset, place
+        self._name = experiment.name
         self._family = FAMILIES[experiment.model.family]
         # With nothing to stop early or to choose by, there is no reason to learn from fewer people.
         validates = self._family.iterative and experiment.training.keep == "best"
@@ -140,11 +141,26 @@ class Training:
             self.history = [*self.history, record]
             if self._place.rank == 0:
                 if time.monotonic() - saved_s >= save_every_s:
-                    checkpoint = Checkpoint(epoch, _saved(self.learner), {"history": self.history})
-                    self._run.save_checkpoint(checkpoint, best_epoch=policy.best_epoch(self.history))
+                    self._save(epoch)
                     saved_s = time.monotonic()
                 self._run.write_history(self.history)
+                self._tell(record)
             yield record
+
+    def _save(self, epoch: int) -> None:
+        start_s = time.monotonic()
+        checkpoint = Checkpoint(epoch, _saved(self.learner), {"history": self.history})
+        self._run.save_checkpoint(checkpoint, best_epoch=policy.best_epoch(self.history))
+        telemetry.add("mien_checkpoint_seconds_total", time.monotonic() - start_s, experiment=self._name)
+        telemetry.add("mien_checkpoints_total", 1, experiment=self._name)
+
+    def _tell(self, record: Mapping[str, Any]) -> None:
+        """Show an epoch where Prometheus sees it."""
+        for name, key in (("samples", "n_samples"), ("epoch_seconds", "seconds"), ("data_wait_seconds", "data_s")):
+            telemetry.add(f"mien_{name}_total", record[key], experiment=self._name)
+        labels = {"experiment": self._name, "run": self._run.label}
+        for name in ("epoch", "train_loss", "validation_uar"):
+            telemetry.put(f"mien_{name}", record[name], **labels)
 
     def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(len(rows), K) in the order of rows, the same on every rank."""
@@ -213,7 +229,8 @@ def _one_epoch(
 ) -> dict[str, Any]:
     """Train, validate, and the record of both."""
     start_s = time.perf_counter()
-    trained = learner.train_epoch(feed.training(epoch), epoch=epoch, learning_rate=learning_rate)
+    batches = _Awaited(feed.training(epoch))
+    trained = learner.train_epoch(batches, epoch=epoch, learning_rate=learning_rate)
     train_s = time.perf_counter() - start_s
     scores = dict.fromkeys(("validation_loss", "validation_uar", "validation_wa"))
     if len(validation):
@@ -230,8 +247,27 @@ def _one_epoch(
         "n_samples": trained["n_samples"],
         **scores,
         "seconds": round(time.perf_counter() - start_s, 4),
+        "data_s": round(batches.seconds, 4),
         "samples_per_s": round(trained["n_samples"] / train_s, 2),
     }
+
+
+class _Awaited:
+    """An iterator that knows how many seconds were spent waiting for it."""
+
+    def __init__(self, batches: Iterator[Batch]) -> None:
+        self._batches = batches
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        start_s = time.perf_counter()
+        try:
+            return next(self._batches)
+        finally:
+            self.seconds += time.perf_counter() - start_s
 
 
 def _or_none(value: float) -> float | None:
