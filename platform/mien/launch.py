@@ -189,7 +189,13 @@ def _worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     world = context.get_world_size()
     run, experiment, split = config["job"]
-    place = Place(context.get_world_rank(), world, _sum_arrays(experiment) if world > 1 else Place().sum)
+    place = Place(
+        context.get_world_rank(),
+        world,
+        _sum_arrays(experiment) if world > 1 else Place().sum,
+        # What `mien.ec2.spot` told Ray; the workers agree on the answer, so it is a barrier too.
+        leaving=lambda: ray.train.get_preemption_info() is not None,
+    )
     dataset = ray.get(config["dataset"][0])
     config["train"](run, experiment, dataset, split, place=place, report=ray.train.report)
 
