@@ -18,6 +18,7 @@ from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_tr
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
+from mien.pulling import runs_list, runs_pull
 from mien.scripts import load_experiment, load_search
 
 Positional = tyro.conf.Positional
@@ -335,4 +336,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench search": bench_search,
     "bench train": bench_train,
     "bench svc": bench_svc,
+    "runs list": runs_list,
+    "runs pull": runs_pull,
 }

@@ -165,7 +165,7 @@ def test_it_goes_on_through_errors_and_takes_a_new_token_when_the_old_one_runs_o
 
 # ---------------------------------------------------------------------- nodes that go
 
-EPOCHS = 30
+EPOCHS = 20
 EPOCH_S = 0.5
 KILLED_AFTER = 6
 EXPERIMENT = Experiment(
@@ -260,39 +260,57 @@ def alone(tmp_path_factory) -> Run:
 @pytest.mark.cluster
 @pytest.mark.slow
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unannounced"])
-def test_a_node_that_goes_costs_an_epoch_where_it_was_announced_and_all_of_them_where_not(
-    tmp_path, imds, alone, noticed
-):
-    """Two nodes with a worker each, one of them lost for good; the run goes on with the other to the same result."""
+def test_training_saves_upon_the_notice_and_goes_on_with_the_other_node(tmp_path, imds, alone):
+    """Two nodes with a worker each; one of them is announced to go, and goes for good."""
     with cluster(2) as (nodes, workers):
         lost = workers[1]
         driver = start(f"import test_spot; test_spot.train_here({str(tmp_path)!r})", nodes.address)
         with sidecar(imds.endpoint, "--address", nodes.address, "--node-id", lost.node_id) as process:
             wait_until(lambda: len(trained(tmp_path)) >= KILLED_AFTER or driver.poll() is not None, "epochs")
             assert not (tmp_path / "checkpoints").exists()
-            if noticed:
-                leaves_s = imds.give_notice(in_s=10)
-                assert process.wait(60) == 0
-                assert f"terminate this spot instance at {imds.notice['time']}" in process.stderr.read()
-                wait_until(lambda: time.time() > leaves_s, "the end of the notice")
+            leaves_s = imds.give_notice(in_s=8)
+            assert process.wait(60) == 0
+            assert f"terminate this spot instance at {imds.notice['time']}" in process.stderr.read()
+            wait_until(lambda: time.time() > leaves_s, "the end of the notice")
         n_before = len(trained(tmp_path))
         nodes.remove_node(lost, allow_graceful=False)
         ended(driver)
-    run = Run(Folder(tmp_path), 0, 0)
-    history = run.history()
-    assert [record["epoch"] for record in history] == list(range(1, EPOCHS + 1))
-    losses, whole = ([record["train_loss"] for record in r.history()] for r in (run, alone))
-    np.testing.assert_allclose(losses, whole, atol=1e-5)
-    assert run.metrics()["test"]["uar"] == pytest.approx(alone.metrics()["test"]["uar"], abs=1e-5)
+    assert_same_result(Run(Folder(tmp_path), 0, 0), alone)
     worlds = [n_workers for _, n_workers in trained(tmp_path)]
     assert worlds[0] == 2 and worlds[-1] == 1
-    n_repeated = len(trained(tmp_path)) - EPOCHS
-    print(f"noticed {noticed}: {n_repeated} epochs repeated, {n_before} trained when the node went")
-    if noticed:
-        assert n_repeated <= 1
-    else:
-        assert n_repeated >= KILLED_AFTER
+    n_repeated = len(worlds) - EPOCHS
+    print(f"{n_before} epochs when the node went, {n_repeated} of them repeated")
+    assert n_repeated <= 1 < KILLED_AFTER <= n_before
+
+
+@pytest.mark.tensorflow
+def test_without_the_notice_all_that_was_not_saved_is_trained_again(tmp_path, alone):
+    """The same settings, killed: what the notice is good for."""
+    from mien.training.loop import train_run
+
+    run, epochs = Run(Folder(tmp_path), 0, 0), []
+
+    def until(last_epoch: int):
+        def stop(record: dict) -> None:
+            epochs.append(record["epoch"])
+            if record["epoch"] == last_epoch:
+                raise KeyboardInterrupt
+
+        return stop
+
+    arguments = run, EXPERIMENT, dataset(), dataset().splits(EXPERIMENT.protocol)[0]
+    with pytest.raises(KeyboardInterrupt):
+        train_run(*arguments, report=until(KILLED_AFTER))
+    train_run(*arguments, report=until(EPOCHS + 1))
+    assert len(epochs) - EPOCHS == KILLED_AFTER
+    assert_same_result(run, alone)
+
+
+def assert_same_result(run: Run, whole: Run) -> None:
+    assert [record["epoch"] for record in run.history()] == list(range(1, EPOCHS + 1))
+    losses, expected = ([record["train_loss"] for record in r.history()] for r in (run, whole))
+    np.testing.assert_allclose(losses, expected, atol=1e-5)
+    assert run.metrics()["test"]["uar"] == pytest.approx(whole.metrics()["test"]["uar"], abs=1e-5)
 
 
 @pytest.mark.ray
