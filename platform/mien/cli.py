@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
+from mien.doctor import cluster_doctor
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -336,6 +337,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench search": bench_search,
     "bench train": bench_train,
     "bench svc": bench_svc,
+    "cluster doctor": cluster_doctor,
     "runs list": runs_list,
     "runs pull": runs_pull,
 }

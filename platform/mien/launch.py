@@ -23,8 +23,8 @@ from mien.store import FeatureStore
 from mien.training.loop import Place, train_run
 
 Record = Mapping[str, Any]
-# After the deadline of a spot notice. Ray 2.60 counts a draining node among those to be had, and looks every 20 s: a group
-# that starts again sooner is planned on the node that is gone, and waits a minute for it.
+# After the deadline of a spot notice. Ray 2.60 counts a draining node among those to be had, and looks every 20 s:
+# a group that starts again sooner is planned on the node that is gone, and waits a minute for it.
 GONE_S = 25.0
 FOLLOW_S = 1.0  # between two looks at the history of a run that is trained elsewhere
 
@@ -176,7 +176,10 @@ def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable
         run_config=RunConfig(
             name=f"attempt-{time.time_ns()}",
             storage_path=(run.folder / "ray").uri,
-            failure_config=FailureConfig(max_failures=execution.max_failures, preemption_grace_s=GONE_S),
+            failure_config=FailureConfig(
+                max_failures=execution.max_failures,
+                preemption_grace_s=GONE_S,  # type: ignore[call-arg]
+            ),
         ),
     )
     with _explained(run):

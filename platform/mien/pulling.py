@@ -161,5 +161,6 @@ def runs_pull(
         print(json_.dumps(pulled._asdict(), indent=2))
         return
     print(
-        f"{Folder(directory)}: {pulled.n_copied} files copied, {pulled.n_bytes / 1e6:.1f} MB; {pulled.n_same} here already"
+        f"{Folder(directory)}: {pulled.n_copied} files copied, {pulled.n_bytes / 1e6:.1f} MB; "
+        f"{pulled.n_same} were here already"
     )

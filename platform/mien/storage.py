@@ -189,8 +189,8 @@ _REMEDIES = (
     ),
     (
         r"ACCESS_DENIED|AccessDenied|HTTP status 403",
-        "access denied ({said}): ask for s3:ListBucket on the bucket and s3:GetObject, s3:PutObject and s3:DeleteObject "
-        "on what is in it, for {who}",
+        "access denied ({said}): ask for s3:ListBucket on the bucket, and for s3:GetObject, s3:PutObject and "
+        "s3:DeleteObject on what is in it, for {who}",
     ),
     (
         r"NETWORK_CONNECTION|HTTP status 5\d\d|SLOW_DOWN|SERVICE_UNAVAILABLE",
