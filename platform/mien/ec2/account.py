@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -22,7 +23,6 @@ from mien.ec2.declaration import Declaration
 from mien.errors import MienError
 
 TOKEN = Path("~/.ray/auth_token")
-SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 POLICY = "mien"  # name of the inline policy of each role
 ABORT_RULE = {
     "ID": "mien-abort-unfinished-uploads",
@@ -246,9 +246,10 @@ class Account:
     def _spot_role(self) -> None:
         """EC2 makes this role by itself for spot requests from the console, not for those of an API."""
         iam = self._session.client("iam")
+        held = iam.list_roles(PathPrefix="/aws-service-role/spot.amazonaws.com/")["Roles"]
         self._ensure(
-            f"role {SPOT_ROLE}",
-            found(iam.get_role, "NoSuchEntity", RoleName=SPOT_ROLE) is not None,
+            "role of the spot service",
+            bool(held),
             lambda: iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com"),
         )
 
@@ -256,45 +257,40 @@ class Account:
         """The security group, in the network that Ray will choose; Ray keeps the rules of a group that has some."""
         ec2, name = self._session.client("ec2"), self.cluster.group
         vpc = self._vpc(ec2)
-        where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
-        groups = ec2.describe_security_groups(Filters=where)["SecurityGroups"]
-        group_id = groups[0]["GroupId"] if groups else None
-        rules = groups[0]["IpPermissions"] if groups else []
 
-        def make() -> None:
-            nonlocal group_id
-            tags = [{"Key": "ray-cluster-name", "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
-            group_id = ec2.create_security_group(
+        def groups() -> list[dict[str, Any]]:
+            where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
+            return ec2.describe_security_groups(Filters=where)["SecurityGroups"]  # type: ignore[no-any-return]
+
+        tags = [{"Key": "ray-cluster-name", "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
+        self._ensure(
+            f"security group {name} in {vpc}",
+            bool(groups()),
+            lambda: ec2.create_security_group(
                 GroupName=name,
                 VpcId=vpc,
                 Description="mien: SSH from one network, and all traffic between the nodes of the cluster",
                 TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
-            )["GroupId"]
-
-        def allow(rule: dict[str, Any]) -> Callable[[], object]:
-            return lambda: ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
-
-        self._ensure(f"security group {name} in {vpc}", bool(groups), make)
-        others = list(_ssh_from_others(rules, self.cluster.ssh_from))
-        for address, rule in others:
-            self._ensure(
-                f"no SSH from {address}",
-                False,
-                lambda rule=rule: ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[rule]),
-            )
-        members = {pair["GroupId"] for rule in rules if rule["IpProtocol"] == "-1" for pair in rule["UserIdGroupPairs"]}
+            ),
+        )
+        group: dict[str, Any] = next(iter(groups()), {"GroupId": "", "IpPermissions": []})  # none after a dry run
+        rules, named = group["IpPermissions"], {"GroupId": group["GroupId"]}
+        ssh_from = self.cluster.ssh_from
+        for network, rule in _ssh_from_others(rules, ssh_from):
+            revoke = partial(ec2.revoke_security_group_ingress, IpPermissions=[rule], **named)
+            self._ensure(f"no SSH from {network}", False, revoke)
+        peers = {"IpProtocol": "-1", "UserIdGroupPairs": [named]}
+        ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": ssh_from}]}
         self._ensure(
             "all traffic between its members",
-            group_id in members,
-            lambda: allow({"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group_id}]})(),
+            any(named["GroupId"] == pair["GroupId"] for rule in rules for pair in rule["UserIdGroupPairs"]),
+            partial(ec2.authorize_security_group_ingress, IpPermissions=[peers], **named),
         )
-        ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": self.cluster.ssh_from}]}
-        there = any(
-            (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == ("tcp", 22, 22)
-            and self.cluster.ssh_from in [block["CidrIp"] for block in rule["IpRanges"]]
-            for rule in rules
+        self._ensure(
+            f"SSH from {ssh_from}",
+            any(_is_ssh(rule) and ssh_from in [block["CidrIp"] for block in rule["IpRanges"]] for rule in rules),
+            partial(ec2.authorize_security_group_ingress, IpPermissions=[ssh], **named),
         )
-        self._ensure(f"SSH from {self.cluster.ssh_from}", there, allow(ssh))
 
     def _vpc(self, ec2: Any) -> str:
         """The network whose subnet comes first for Ray: public, available, in the last availability zone."""
@@ -310,10 +306,11 @@ class Account:
     def _token(self) -> None:
         """What every node and client shows to Ray; a file of this user alone, which `ray up` copies to the nodes."""
         file = TOKEN.expanduser()
-        self._ensure(f"token {file}", file.is_file() and bool(file.read_text().strip()), _generate_token)
-        if file.is_file():
+        there = file.is_file() and bool(file.read_text().strip())
+        self._ensure(f"token {file}", there, partial(_generate_token, file))
+        if there:
             private = file.stat().st_mode & 0o077 == 0
-            self._ensure(f"{file} for you alone to read", private, lambda: file.chmod(0o600))
+            self._ensure("token for you alone to read", private, partial(file.chmod, 0o600))
 
 
 def found(call: Callable[..., Any], *absent: str, **named: Any) -> Any:
@@ -363,24 +360,28 @@ def _elsewhere(bucket: str, there: str, region: str) -> str:
     )
 
 
+def _is_ssh(rule: Mapping[str, Any]) -> bool:
+    return (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == ("tcp", 22, 22)
+
+
 def _ssh_from_others(rules: list[dict[str, Any]], ssh_from: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Networks other than this that reach port 22, each with the rule to revoke."""
     for rule in rules:
-        ports = {key: rule[key] for key in ("FromPort", "ToPort") if key in rule}
-        if rule["IpProtocol"] not in ("-1", "tcp") or not ports.get("FromPort", 0) <= 22 <= ports.get("ToPort", 65535):
+        ports = {key: value for key, value in rule.items() if key in ("IpProtocol", "FromPort", "ToPort")}
+        if rule["IpProtocol"] not in ("-1", "tcp") or not rule.get("FromPort", 0) <= 22 <= rule.get("ToPort", 65535):
             continue
-        only = (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == ("tcp", 22, 22)
         for family, key in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6")):
             for block in rule.get(family, []):
-                if not (only and block[key] == ssh_from):
-                    yield block[key], {"IpProtocol": rule["IpProtocol"], **ports, family: [{key: block[key]}]}
+                if not (_is_ssh(rule) and block[key] == ssh_from):
+                    yield block[key], {**ports, family: [{key: block[key]}]}
 
 
-def _generate_token() -> None:
-    """By Ray's own command, into the file and not from what the environment may hold."""
+def _generate_token(file: Path) -> None:
+    """By Ray's own command, which makes the file readable for all, and not from what the environment may hold."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_TOKEN")}
     command = [sys.executable, "-m", "ray.scripts.scripts", "get-auth-token", "--generate"]
     done = subprocess.run(command, env=ours, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
         raise AccountError(f"ray get-auth-token --generate: {last}")
+    file.chmod(0o600)
