@@ -16,6 +16,7 @@ import tyro
 
 from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
 from mien.doctor import cluster_doctor
+from mien.ec2.commands import cluster_leftovers, cluster_setup
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -340,4 +341,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "cluster doctor": cluster_doctor,
     "runs list": runs_list,
     "runs pull": runs_pull,
+    "cluster setup": cluster_setup,
+    "cluster leftovers": cluster_leftovers,
 }
