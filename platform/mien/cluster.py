@@ -115,7 +115,7 @@ def _knock(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise ClusterError(f"no Ray answers at {address!r}: {error}; check the address, or ray status") from error
+        raise ClusterError(f"no Ray answers at {address!r}: {error}; is the head still running? ray up cluster.yaml starts it again") from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Asking again for the same experiment trains only what is missing, and goes on in
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,9 +24,6 @@ from mien.store import FeatureStore
 from mien.training.loop import Place, train_run
 
 Record = Mapping[str, Any]
-# After the deadline of a spot notice. Ray 2.60 counts a draining node among those to be had, and looks every 20 s:
-# a group that starts again sooner is planned on the node that is gone, and waits a minute for it.
-GONE_S = 25.0
 FOLLOW_S = 1.0  # between two looks at the history of a run that is trained elsewhere
 
 
@@ -164,6 +162,10 @@ def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable
 
     run = job.run
     elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
+    if elastic:
+        # Ray 2.60 plans a group with the nodes that it saw up to 20 s ago, draining ones among them: where one of them
+        # is gone by now, it would wait a minute before it plans anew.
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
     trainer = _trainer(FAMILIES[job.experiment.model.family].framework)(
         _worker,
         # A reference in a list is handed on; one on its own Ray would replace by the dataset.
@@ -176,10 +178,7 @@ def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable
         run_config=RunConfig(
             name=f"attempt-{time.time_ns()}",
             storage_path=(run.folder / "ray").uri,
-            failure_config=FailureConfig(
-                max_failures=execution.max_failures,
-                preemption_grace_s=GONE_S,  # type: ignore[call-arg]
-            ),
+            failure_config=FailureConfig(max_failures=execution.max_failures),
         ),
     )
     with _explained(run):
