@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+import test_job
 from conftest import ROOT
 from mien import doctor, probe
 from mien.doctor import Case, Node
-from test_job import free_port, head
+
+token_head = test_job.head  # a fixture
 
 
 def mien(*words: str, code: int, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -188,17 +190,19 @@ def test_without_a_cluster_it_looks_at_this_machine(tmp_path):
 
 
 def test_a_head_that_is_gone():
-    done = mien("cluster", "doctor", "--address", f"127.0.0.1:{free_port()}", code=2)
+    done = mien("cluster", "doctor", "--address", f"127.0.0.1:{test_job.free_port()}", code=2)
     assert done.stderr.startswith("mien: no Ray answers at '127.0.0.1:")
     assert "is the head still running?" in done.stderr and done.stderr.count("\n") == 1
+    done = mien("cluster", "doctor", "--address", "http://127.0.0.1:8265", code=2)
+    assert "is the dashboard, which takes jobs" in done.stderr
 
 
 @pytest.mark.ray
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_another_token_none_and_another_version_are_told_apart(head, tmp_path):  # noqa: F811
+def test_another_token_none_and_another_version_are_told_apart(token_head, tmp_path):
     """Of a head that demands a token; with the right one there is nothing to say of authentication."""
-    _, environment = head
+    _, environment = token_head
     address = environment["MIEN_TEST_GCS"]
     words = ["cluster", "doctor", "--address", address]
     right = {name: environment[name] for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")}
@@ -212,8 +216,8 @@ def test_another_token_none_and_another_version_are_told_apart(head, tmp_path): 
     for line in (other, none, missing, version):
         assert line.startswith(f"mien: Ray at '{address}': ") and line.count("\n") == 1, line
     assert "another token" in other
-    assert "RAY_AUTH_MODE" in none and "token" in none
-    assert "token" in missing
+    assert "it demands a token: set RAY_AUTH_MODE=token" in none
+    assert "nowhere" in missing and "copy ~/.ray/auth_token" in missing
     assert "2.59.1" in version and "2.60." in version
     done = mien(*words, "--json", code=0, **right)
     assert [f["found"] for f in json.loads(done.stdout)["findings"] if f["check"] == "auth"] == ["token"]
