@@ -15,12 +15,11 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
-from mien.doctor import cluster_doctor
+from mien.commands import cluster_doctor, runs_list, runs_pull
 from mien.ec2.commands import cluster_leftovers, cluster_setup
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
-from mien.pulling import runs_list, runs_pull
 from mien.scripts import load_experiment, load_search
 
 Positional = tyro.conf.Positional

@@ -6,18 +6,14 @@ requirements.lock, and against what Ray believes of the node. Without a cluster 
 
 from __future__ import annotations
 
-import json as json_
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mien import cluster, probe
-from mien.errors import MienError
 
-TIMEOUT_S = 120.0  # for a node to start a worker and to answer; torch alone may take half a minute to be imported
 LARGEST_SKEW_S = 5.0  # AWS refuses what is signed 15 minutes off, and tokens and logs go by the clock long before
 LEAST_DISK, LEAST_DISK_SHARE = 5e9, 0.05  # Ray refuses to spill to a disk that is 95 % full
 LEAST_MEMORY, LEAST_MEMORY_SHARE = 1e9, 0.05  # Ray ends workers at 95 %
@@ -54,8 +50,12 @@ class Node:
     error: str = ""
 
 
-def examine(address: str | None = None, storage: str | None = None, timeout_s: float = TIMEOUT_S) -> list[Finding]:
-    """All findings, those of one check together. Raises ClusterError where the cluster does not answer at all."""
+def examine(address: str | None = None, storage: str | None = None, timeout_s: float = 120.0) -> list[Finding]:
+    """All findings, those of one check together. Raises ClusterError where the cluster does not answer at all.
+
+    storage: a place that each node writes to. timeout_s: for a node to start a worker and to answer; torch alone may
+    take half a minute to be imported.
+    """
     with cluster.connected(address) as ray_cluster:
         here = probe.Probe().look(None)
         nodes = _ask(storage, timeout_s)
@@ -253,41 +253,8 @@ def _gb(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB"
 
 
-# ---------------------------------------------------------------------- command
-
-
-def cluster_doctor(
-    address: str | None = None, storage: str | None = None, timeout_s: float = TIMEOUT_S, json: bool = False
-) -> None:
-    """Is every node of the cluster fit to work? Says what to mend; exits 2 where there is something.
-
-    Looks at the cluster of RAY_ADDRESS, or at this machine where none is named. On a cluster run it as a job.
-
-    Args:
-        address: Another cluster: host:6379.
-        storage: s3://bucket/prefix (or a shared folder) that each node tries to write to and to read.
-        timeout_s: Seconds for a node to answer.
-        json: Print the findings as JSON.
-    """
-    if timeout_s <= 0:
-        raise MienError(f"{timeout_s:g} seconds to answer: give more than 0")
-    findings = examine(address, storage, timeout_s)
-    n_wrong = sum(bool(finding.remedy) for finding in findings)
-    if json:
-        print(json_.dumps({"fit": not n_wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))
-    else:
-        from mien.terminal import OUT, table
-
-        table(["", "node", "found", "verdict"], list(_rows(findings)))
-        n_nodes = len({finding.node for finding in findings})
-        verdict = "fit to work" if not n_wrong else f"{n_wrong} {'thing' if n_wrong == 1 else 'things'} to mend"
-        OUT.print(f"{n_nodes} {'node' if n_nodes == 1 else 'nodes'}: {verdict}")
-    if n_wrong:
-        sys.exit(2)
-
-
-def _rows(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str, str]]:
-    """One for all nodes that are well in a respect, one for each kind of trouble."""
+def verdicts(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str, str]]:
+    """Rows of a table: one for all nodes that are well in a respect, one for each kind of trouble."""
     for check in dict.fromkeys(finding.check for finding in findings):
         of_check = [finding for finding in findings if finding.check == check]
         for remedy in sorted({finding.remedy for finding in of_check}):

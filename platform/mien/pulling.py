@@ -6,19 +6,15 @@ DONE comes after everything else, so a pull that was broken off leaves no run th
 
 from __future__ import annotations
 
-import json as json_
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Annotated, Any, NamedTuple
-
-import tyro
+from typing import Any, NamedTuple
 
 from mien.errors import MienError
 from mien.runs import DONE, Series
 from mien.storage import File, Folder
 
-Positional = tyro.conf.Positional
 N_AT_ONCE = 16  # a small file of S3 is all waiting
 CHECKPOINTS = "checkpoints"
 SCRATCH = ("ray", "tune")  # what Ray notes about a run or a search for itself
@@ -46,6 +42,7 @@ def pull(
     """
     if not directory.is_local:
         raise MienError(f"{directory}: pull copies into a folder of this machine")
+    only = only.strip("/")
     there = {name: file for name, file in _files(storage, only).items() if _is_wanted(name, checkpoints)}
     if not there:
         found = ", ".join(storage.names()) or "nothing"
@@ -110,57 +107,3 @@ def _progress(folder: Folder) -> dict[str, Any]:
     if folder.exists("metrics.json"):
         uar = folder.read_json("metrics.json")["test"]["uar"]["value"]
     return {"kind": "series", "done": f"{n_done} of {len(runs)} runs", "uar": uar}
-
-
-# ---------------------------------------------------------------------- commands
-
-
-def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) -> None:
-    """What a storage holds: series and searches, how many runs are done, and the test UAR of what was reported.
-
-    Args:
-        storage: A folder or s3://bucket/prefix, as was given to `--storage`.
-        json: Print it as JSON.
-    """
-    records = list(held(Folder(storage)))
-    if json:
-        print(json_.dumps(records, indent=2))
-        return
-    if not records:
-        raise MienError(f"{Folder(storage)}: no runs here; give what was given to --storage")
-    from mien.terminal import table
-
-    rows = [
-        [r["experiment"], r["signature"], r["kind"], r["done"], "" if r.get("uar") is None else f"{r['uar']:.4f}"]
-        for r in records
-    ]
-    table(["experiment", "signature", "", "done", "test UAR"], rows)
-
-
-def runs_pull(
-    storage: Annotated[str, Positional],
-    directory: Annotated[str, Positional] = "runs",
-    only: str = "",
-    checkpoints: bool = False,
-    json: bool = False,
-) -> None:
-    """Copy runs from a bucket, to read and report them here. Asked again, it copies only what is missing or changed.
-
-    Args:
-        storage: s3://bucket/prefix (or a folder), as was given to `--storage`.
-        directory: Where to.
-        only: EXPERIMENT or EXPERIMENT/SIGNATURE, and the baselines that it is reported beside.
-        checkpoints: Copy checkpoints too: to go on training here.
-        json: Print what was copied as JSON.
-    """
-    from mien.terminal import bar
-
-    with bar("files", enabled=not json) as advance:
-        pulled = pull(Folder(storage), Folder(directory), only=only, checkpoints=checkpoints, progress=advance)
-    if json:
-        print(json_.dumps(pulled._asdict(), indent=2))
-        return
-    print(
-        f"{Folder(directory)}: {pulled.n_copied} files copied, {pulled.n_bytes / 1e6:.1f} MB; "
-        f"{pulled.n_same} were here already"
-    )

@@ -188,6 +188,10 @@ _REMEDIES = (
         "AWS does not accept these credentials ({said}): renew them, or choose others with AWS_PROFILE",
     ),
     (
+        r"RequestTimeTooSkewed|REQUEST_TIME_TOO_SKEWED",
+        "this machine's clock is more than 15 minutes off, so S3 takes nothing from it: let chrony set it",
+    ),
+    (
         r"ACCESS_DENIED|AccessDenied|HTTP status 403",
         "access denied ({said}): ask for s3:ListBucket on the bucket, and for s3:GetObject, s3:PutObject and "
         "s3:DeleteObject on what is in it, for {who}",

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 import test_job
+
 from conftest import ROOT
 from mien import doctor, probe
 from mien.doctor import Case, Node
