@@ -143,9 +143,9 @@ def _why_not_attached(error: Exception, said: bytes) -> str:
         return f"{str(error).split('. ')[0]}; copy ~/.ray/auth_token from where the cluster was started"
     if b"InvalidAuthToken" not in said:
         return f"{_first_line(error)}; check the address and RAY_AUTH_MODE"
-    from ray._raylet import get_authentication_mode  # type: ignore[attr-defined]
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
-    if get_authentication_mode().name == "TOKEN":
+    if is_token_auth_enabled():
         return "it has another token: copy ~/.ray/auth_token from where the cluster was started, to every node alike"
     return "it demands a token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from where it was started"
 

@@ -137,9 +137,9 @@ def outside(value: float, low: float, high: float) -> float:
 
 def _auth_mode() -> str:
     """ "token" or "disabled", as the Ray of this process understands its environment."""
-    from ray._raylet import get_authentication_mode  # type: ignore[attr-defined]
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
 
-    return get_authentication_mode().name.lower()
+    return "token" if is_token_auth_enabled() else "disabled"
 
 
 def _disk() -> dict[str, int]:
