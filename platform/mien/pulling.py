@@ -106,4 +106,5 @@ def _progress(folder: Folder) -> dict[str, Any]:
     uar = None
     if folder.exists("metrics.json"):
         uar = folder.read_json("metrics.json")["test"]["uar"]["value"]
-    return {"kind": "series", "done": f"{n_done} of {len(runs)} runs", "uar": uar}
+    begun = f", {len(runs) - n_done} begun" if n_done < len(runs) else ""
+    return {"kind": "series", "done": f"{n_done} runs{begun}", "uar": uar}

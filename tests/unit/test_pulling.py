@@ -83,9 +83,9 @@ def test_list_says_what_there_is(storage, capsys):
     assert main(["runs", "list", storage.uri, "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(r["experiment"], r["done"]) for r in listed] == [
-        ("first", "2 of 2 runs"),
-        ("first-svc", "2 of 2 runs"),
-        ("second", "2 of 2 runs"),
+        ("first", "2 runs"),
+        ("first-svc", "2 runs"),
+        ("second", "2 runs"),
     ]
     assert 0 < listed[0]["uar"] <= 1 and listed[2]["uar"] is None
     assert main(["runs", "list", storage.uri]) == 0

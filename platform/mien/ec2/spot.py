@@ -10,6 +10,7 @@ Source: "Spot Instance interruption notices" and "Use the Instance Metadata Serv
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import logging
 import os
@@ -28,6 +29,7 @@ TOKEN_S = 21_600  # the longest that the service grants
 TIMEOUT_S = 2.0
 N_TRIES = 3  # at the start, before this is taken for a machine without a metadata service
 DRAIN_TIMEOUT_S = 60
+UNANSWERED = (OSError, ValueError, http.client.HTTPException)
 NOTICE, REBALANCE = "spot/instance-action", "events/recommendations/rebalance"
 
 
@@ -41,8 +43,7 @@ class Metadata:
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def json(self, path: str) -> Any:
-        """What stands at a path below meta-data; None where there is nothing. Raises OSError, and ValueError for an
-        answer that is no JSON."""
+        """What stands at a path below meta-data; None where there is nothing. Raises what UNANSWERED names."""
         try:
             try:
                 return json.loads(self._ask(path))
@@ -75,7 +76,7 @@ def watch(metadata: Metadata, node: Sequence[str], poll_s: float = POLL_S) -> No
         try:
             metadata.json(NOTICE)
             break
-        except (OSError, ValueError) as error:
+        except UNANSWERED as error:
             if not n_left:
                 LOG.info("no instance metadata service (%s): not on EC2, so no notice will come", error)
                 return
@@ -89,7 +90,7 @@ def watch(metadata: Metadata, node: Sequence[str], poll_s: float = POLL_S) -> No
             if (advice := metadata.json(REBALANCE)) and advice != advised:
                 LOG.info("EC2 expects to need this instance (%s); going on", advice.get("noticeTime"))
                 advised = advice
-        except (OSError, ValueError, KeyError) as error:
+        except (*UNANSWERED, KeyError) as error:
             LOG.warning("the metadata service did not answer (%s); asking again", error)
         time.sleep(poll_s)
 
