@@ -7,6 +7,7 @@ Ray's `AutoscalingCluster` begins and ends with `ray stop`, which would end ever
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -50,6 +51,7 @@ def node_types() -> dict[str, Any]:
             "labels": kind.get("labels", {}),
             "min_workers": kind.get("min_workers", 0),
             "max_workers": kind.get("max_workers", 0),
+            "priority": kind.get("priority", 0),
             "node_config": {},
         }
     return types
@@ -61,8 +63,12 @@ def test_each_kind_of_work_brings_up_its_kind_of_node_and_idle_ones_go(tmp_path)
     (tmp_path / "types.json").write_text(json.dumps(node_types()))
     inside = f"mount -t tmpfs none /tmp/ray && ip link set lo up && exec {sys.executable} {__file__} {tmp_path}"
     Path("/tmp/ray").mkdir(exist_ok=True)
+    # CUDA_VISIBLE_DEVICES forbids a node to claim GPUs.
+    unset = {"CUDA_VISIBLE_DEVICES", "RAY_ADDRESS"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
     with (tmp_path / "log").open("w") as log:
-        done = subprocess.run([*ALONE, "bash", "-ec", inside], stdout=log, stderr=log, timeout=280)
+        done = subprocess.run([*ALONE, "bash", "-ec", inside], stdout=log, stderr=log, timeout=280, env=environment)
     assert done.returncode == 0, (tmp_path / "log").read_text()[-5000:]
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen["at first"] == []
@@ -84,7 +90,8 @@ def main(folder: Path) -> None:
 
     class FakeNodes(AutoscalingCluster):
         def _generate_config(self, head_resources: Any, worker_node_types: Any, **_: Any) -> dict[str, Any]:
-            # Ray's own template (fake_multi_node/example.yaml) is not in its wheel.
+            # Ray's own template (fake_multi_node/example.yaml) is not in its wheel, so it is an external provider.
+            empty = ("setup_commands", "head_setup_commands", "worker_setup_commands", "cluster_synced_files")
             return {
                 "cluster_name": "fake",
                 "max_workers": 16,
@@ -93,7 +100,8 @@ def main(folder: Path) -> None:
                 "head_node_type": HEAD,
                 "available_node_types": worker_node_types,
                 "provider": {
-                    "type": "fake_multinode",
+                    "type": "external",
+                    "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
                     "launch_multiple": True,
                     "head_node_id": "fffffffffffffffffffffffffffffffffffffffffffffffffff00000",
                     "use_node_id_as_ip": True,
@@ -101,6 +109,8 @@ def main(folder: Path) -> None:
                     "disable_launch_config_check": True,
                 },
                 "auth": {},
+                "file_mounts": {},
+                **{key: [] for key in empty},
             }
 
     types = json.loads((folder / "types.json").read_text())

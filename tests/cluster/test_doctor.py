@@ -139,10 +139,11 @@ def stale(tmp_path_factory) -> Path:
 @pytest.mark.ray
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_each_node_is_asked_and_the_stale_one_is_named(s3, stale):
+def test_each_node_is_asked_and_the_stale_one_is_named(s3, stale, monkeypatch):
     """Head and one node, which imports something else and claims two GPUs; a bucket, and one that is not there."""
     from ray.cluster_utils import Cluster
 
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # it forbids a node to claim GPUs
     good = str(ROOT / "platform")
     cluster = Cluster()
     try:
