@@ -137,12 +137,20 @@ def test_access_denied(locked, capsys, number):
     assert "for the AWS identity in use" in line
 
 
-def test_prepare_into_a_bucket_that_is_not_there_or_locked(locked, capsys, tmp_path):
+@pytest.fixture
+def preparing(tmp_path) -> list[str]:
     from tiny_corpus import write_corpus
 
     write_corpus(tmp_path, 2)
-    words = ["prepare", "ravdess", str(tmp_path), "--features", "tiny_extractors:loudness", "--store"]
-    assert "access denied" in said(capsys, *words, locked)
+    return ["prepare", "ravdess", str(tmp_path), "--features", "tiny_extractors:loudness", "--store"]
+
+
+def test_prepare_into_a_bucket_that_is_not_there(s3, capsys, preparing):
+    assert "there is no bucket no-such-bucket" in said(capsys, *preparing, "s3://no-such-bucket/store")
+
+
+def test_prepare_into_a_bucket_that_is_locked(locked, capsys, preparing):
+    assert "access denied" in said(capsys, *preparing, locked)
 
 
 def test_keys_that_aws_does_not_know(storage, monkeypatch, capsys):
