@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from alone import run_alone
 from conftest import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.slow]
 
-ALONE = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child"]
 LARGEST_CPUS = 2  # a fake node starts a worker process for each CPU that it claims
+TYPE = "ray.io/node-group"  # the label that Ray gives a node: its type
 HEAD = "ray.head.default"  # the fake provider knows the head by this name alone
-
-
-def can_be_alone() -> bool:
-    if shutil.which("unshare") is None or shutil.which("ip") is None:
-        return False
-    return subprocess.run([*ALONE, "mount", "-t", "tmpfs", "none", "/tmp"], capture_output=True).returncode == 0
 
 
 def node_types() -> dict[str, Any]:
@@ -58,18 +51,8 @@ def node_types() -> dict[str, Any]:
 
 
 def test_each_kind_of_work_brings_up_its_kind_of_node_and_idle_ones_go(tmp_path):
-    if not can_be_alone():
-        pytest.skip("needs unshare with user, network, process and mount namespaces, and ip")
     (tmp_path / "types.json").write_text(json.dumps(node_types()))
-    inside = f"mount -t tmpfs none /tmp/ray && ip link set lo up && exec {sys.executable} {__file__} {tmp_path}"
-    Path("/tmp/ray").mkdir(exist_ok=True)
-    # CUDA_VISIBLE_DEVICES forbids a node to claim GPUs.
-    unset = {"CUDA_VISIBLE_DEVICES", "RAY_ADDRESS"}
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    with (tmp_path / "log").open("w") as log:
-        done = subprocess.run([*ALONE, "bash", "-ec", inside], stdout=log, stderr=log, timeout=280, env=environment)
-    assert done.returncode == 0, (tmp_path / "log").read_text()[-5000:]
+    run_alone(f"exec {sys.executable} {__file__} {tmp_path}", tmp_path / "log", timeout_s=280)
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen["at first"] == []
     assert seen["an actor asks for CPUs"] == ["cpu"]
@@ -113,32 +96,35 @@ def main(folder: Path) -> None:
                 **{key: [] for key in empty},
             }
 
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # it forbids a node to claim GPUs
     types = json.loads((folder / "types.json").read_text())
     seen: dict[str, Any] = {}
 
-    def roles() -> list[str]:
-        """Kinds of the worker nodes that live."""
-        return sorted(node["Labels"]["role"] for node in ray.nodes() if node["Alive"] and "role" in node["Labels"])
+    def types_up() -> list[str]:
+        """Types of the worker nodes that live."""
+        return sorted(
+            node["Labels"][TYPE] for node in ray.nodes() if node["Alive"] and node["Labels"].get(TYPE, HEAD) != HEAD
+        )
 
     def settled(wanted: list[str], for_s: float, within_s: float = 120) -> list[str]:
-        """The roles once they are as wanted and stay so; else what they are in the end."""
+        """The types once they are as wanted and stay so; else what they are in the end."""
         end_s, since_s = time.monotonic() + within_s, time.monotonic()
         while time.monotonic() < end_s:
-            if roles() != wanted:
+            if types_up() != wanted:
                 since_s = time.monotonic()
             elif time.monotonic() - since_s >= for_s:
                 break
             time.sleep(0.25)
-        return roles()
+        return types_up()
 
     @ray.remote(max_restarts=0)
     class Worker:
-        def role(self) -> str:
-            return own_role()
+        def place(self) -> str:
+            return own_type()
 
-    def own_role() -> str:
+    def own_type() -> str:
         own = ray.get_runtime_context().get_node_id()
-        return next(node["Labels"].get("role", "head") for node in ray.nodes() if node["NodeID"] == own)
+        return next(node["Labels"].get(TYPE, HEAD) for node in ray.nodes() if node["NodeID"] == own)
 
     cluster = FakeNodes(dict(types[HEAD]["resources"]), types, autoscaler_v2=True)
     cluster.start(override_env={"RAY_DASHBOARD_DISABLED": "1"})
@@ -147,11 +133,11 @@ def main(folder: Path) -> None:
     seen["head's CPUs"] = head["Resources"].get("CPU", 0)
     seen["at first"] = settled([], for_s=5)
     actor = Worker.options(num_cpus=1).remote()
-    seen["worked on"] = [ray.get(actor.role.remote(), timeout=90)]
+    seen["worked on"] = [ray.get(actor.place.remote(), timeout=90)]
     seen["an actor asks for CPUs"] = settled(["cpu"], for_s=4)
-    task = ray.remote(num_gpus=1, num_cpus=1)(own_role).remote()
+    task = ray.remote(num_gpus=1, num_cpus=1)(own_type).remote()
     seen["worked on"].append(ray.get(task, timeout=90))
-    seen["a task asks for a GPU"] = roles()
+    seen["a task asks for a GPU"] = types_up()
     del actor, task
     seen["nothing is asked for"] = settled([], for_s=1)
     (folder / "seen.json").write_text(json.dumps(seen))

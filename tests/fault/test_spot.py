@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alone import run_alone
 from conftest import ROOT
 from mien.ec2 import spot
 from mien.experiment import (
@@ -39,8 +40,8 @@ pytestmark = pytest.mark.fault
 class Imds(ThreadingHTTPServer):
     """The instance metadata service: nothing without a token, 404 until there is a notice."""
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Imds.Handler)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Imds.Handler)
         self.notice: dict[str, str] | None = None
         self.rebalance: dict[str, str] | None = None
         self.broken: list[tuple[int, bytes]] = []  # answers to give first, whatever is asked
@@ -161,6 +162,30 @@ def test_it_goes_on_through_errors_and_takes_a_new_token_when_the_old_one_runs_o
     assert [notice["action"] for notice in drained] == ["terminate"] * 2
     assert caplog.text.count("did not answer") == 2
     assert imds.n_tokens == 2, "a token is for six hours, not for a question"
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_it_finds_the_ray_of_its_machine_and_has_its_token(tmp_path):
+    """As cluster.yaml starts it: told neither address nor node. A drained node without work ends by itself."""
+    script = """
+        ray start --head --num-cpus=1 --include-dashboard=false
+        python -c "import test_spot; test_spot.serve_a_notice(8999)" &
+        timeout 60 python -m mien.ec2.spot --poll-s 0.5
+        for _ in $(seq 100); do pgrep -x raylet || exit 0; sleep 0.2; done
+        exit 1
+        """
+    endpoint = "http://127.0.0.1:8999"
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+    log = tmp_path / "log"
+    run_alone(script, log, timeout_s=200, AWS_EC2_METADATA_SERVICE_ENDPOINT=endpoint, **token)
+    assert "drained" in log.read_text()
+
+
+def serve_a_notice(port: int) -> None:
+    server = Imds(port)
+    server.give_notice(120)
+    server.serve_forever()
 
 
 # ---------------------------------------------------------------------- nodes that go
