@@ -20,7 +20,6 @@ from conftest import ROOT
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.slow]
 
 LARGEST_CPUS = 2  # a fake node starts a worker process for each CPU that it claims
-TYPE = "ray.io/node-group"  # the label that Ray gives a node: its type
 HEAD = "ray.head.default"  # the fake provider knows the head by this name alone
 
 
@@ -41,7 +40,7 @@ def node_types() -> dict[str, Any]:
         resources = {key: kind["resources"].get(key, 0) for key in ("CPU", "GPU")}
         types[HEAD if name == declared["head_node_type"] else name] = {
             "resources": {key: min(n, LARGEST_CPUS) for key, n in resources.items() if n or key == "CPU"},
-            "labels": kind.get("labels", {}),
+            "labels": {**kind.get("labels", {}), "type": name},
             "min_workers": kind.get("min_workers", 0),
             "max_workers": kind.get("max_workers", 0),
             "priority": kind.get("priority", 0),
@@ -102,9 +101,7 @@ def main(folder: Path) -> None:
 
     def types_up() -> list[str]:
         """Types of the worker nodes that live."""
-        return sorted(
-            node["Labels"][TYPE] for node in ray.nodes() if node["Alive"] and node["Labels"].get(TYPE, HEAD) != HEAD
-        )
+        return sorted(node["Labels"]["type"] for node in ray.nodes() if node["Alive"] and "type" in node["Labels"])
 
     def settled(wanted: list[str], for_s: float, within_s: float = 120) -> list[str]:
         """The types once they are as wanted and stay so; else what they are in the end."""
@@ -124,7 +121,7 @@ def main(folder: Path) -> None:
 
     def own_type() -> str:
         own = ray.get_runtime_context().get_node_id()
-        return next(node["Labels"].get(TYPE, HEAD) for node in ray.nodes() if node["NodeID"] == own)
+        return next(node["Labels"].get("type", HEAD) for node in ray.nodes() if node["NodeID"] == own)
 
     cluster = FakeNodes(dict(types[HEAD]["resources"]), types, autoscaler_v2=True)
     cluster.start(override_env={"RAY_DASHBOARD_DISABLED": "1"})
