@@ -31,6 +31,8 @@ def cluster_doctor(
     """
     from dataclasses import asdict
 
+    from rich.markup import escape
+
     from mien.doctor import examine, verdicts
     from mien.terminal import OUT, table
 
@@ -41,7 +43,7 @@ def cluster_doctor(
     if json:
         print(json_.dumps({"fit": not n_wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))
     else:
-        table(["", "node", "found", "verdict"], list(verdicts(findings)))
+        table(["", "node", "found", "verdict"], [[escape(cell) for cell in row] for row in verdicts(findings)])
         n_nodes = len({finding.node for finding in findings})
         verdict = "fit to work" if not n_wrong else f"{n_wrong} {'thing' if n_wrong == 1 else 'things'} to mend"
         OUT.print(f"{n_nodes} {'node' if n_nodes == 1 else 'nodes'}: {verdict}")
