@@ -190,8 +190,8 @@ class Account:
             there = error.response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
             if status == 403:
                 raise AccountError(
-                    f"bucket {name}: it is not of account {self.id}, or its policy does not let you in; bucket names "
-                    "are shared by all of AWS: fill in another one"
+                    f"bucket {name}: it is not of account {self.id}, or your user may not see it; bucket names are "
+                    "shared by all of AWS: if this one is not yours fill in another"
                 ) from error
             if status == 301:
                 raise AccountError(_elsewhere(name, str(there), region)) from error

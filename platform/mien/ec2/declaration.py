@@ -81,12 +81,10 @@ def _parsed(path: Path) -> Mapping[str, Any]:
 
 
 def _region(path: Path, name: str) -> str:
-    import boto3
+    from botocore.loaders import Loader
 
-    session = boto3.Session(region_name="us-east-1")  # any: it reads a list that botocore carries
-    known = [
-        n for partition in session.get_available_partitions() for n in session.get_available_regions("ec2", partition)
-    ]
+    partitions = Loader().load_data("endpoints")["partitions"]  # a list that botocore carries
+    known = [region for partition in partitions for region in partition["regions"]]
     if name not in known:
         import difflib
 
