@@ -6,6 +6,7 @@ import json
 import re
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -121,6 +122,38 @@ def test_setup_mends_what_was_changed(aws, capsys):
     (group,) = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"]
     blocks = {b["CidrIp"] for rule in group["IpPermissions"] for b in rule["IpRanges"]}
     assert blocks == {ADDRESS, "192.0.2.0/24"}, "a rule that has nothing to do with SSH is the user's own"
+
+
+def test_quotas_of_a_new_account_are_told_before_they_stop_a_launch(aws, capsys):
+    """AWS's defaults for a new account; moto knows no quotas of EC2, so the answers are given to botocore."""
+    defaults = {"L-1216C47A": 5.0, "L-34B43A08": 5.0, "L-DB2E81BA": 32.0}
+
+    def answer(params, **_):
+        code = json.loads(params["body"])["QuotaCode"]
+        if code not in defaults:  # a user who may not read it
+            return SimpleNamespace(status_code=400), {
+                "Error": {"Code": "AccessDeniedException", "Message": "no"},
+                "ResponseMetadata": {"HTTPStatusCode": 400},
+            }
+        return SimpleNamespace(status_code=200), {"Quota": {"Value": defaults[code]}, "ResponseMetadata": {}}
+
+    account = Account(Declaration.read(aws), dry_run=True)
+    account._session.events.register("before-call.service-quotas.GetServiceQuota", answer)
+    account.set_up()
+    on_demand, spot, gpu_on_demand, gpu_spot = [
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("quota ")
+    ]
+    assert on_demand.endswith("instances: 5 vCPUs, 4 may be asked for")  # the head
+    assert "5 vCPUs, 128 may be asked for: too few for one node" in spot
+    assert "request-service-quota-increase" in spot and "--quota-code L-34B43A08 --desired-value 128" in spot
+    assert gpu_on_demand.endswith("32 vCPUs, 32 may be asked for")  # to which `gpu` falls back
+    assert gpu_spot.endswith("not to be read; 32 vCPUs may be asked for")
+
+
+def test_an_instance_type_that_there_is_not(aws, capsys):
+    aws.write_text(aws.read_text().replace("c7i.4xlarge", "c7x.4xlarge"))
+    assert main(["cluster", "setup", str(aws)]) == MISTAKE
+    assert "InvalidInstanceType" in (line := said(capsys)) and "c7x.4xlarge" in line
 
 
 # ---------------------------------------------------------------------- policies
@@ -253,7 +286,10 @@ def test_a_user_without_rights(aws, monkeypatch, capsys):
         return main(["cluster", "setup", str(aws)])
 
     assert setup() == MISTAKE
-    assert "AWS refused GetRole: AccessDenied" in (line := said(capsys)) and "your user lacks this right" in line
+    assert (
+        "AWS refused DescribeInstanceTypes: AccessDenied" in (line := said(capsys))
+        and "your user lacks this right" in line
+    )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN000000000")
     assert setup() == MISTAKE
     assert "InvalidClientTokenId" in (line := said(capsys)) and "check the keys" in line

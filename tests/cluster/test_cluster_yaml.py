@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from botocore.client import BaseClient
 
 from aws_account import ADDRESS, REGION, account_and_home, as_list, client, filled
 from conftest import ROOT
@@ -30,6 +31,15 @@ TYPES = {
     "gpu-on-demand": "g6.2xlarge",
 }
 SPOT = ("cpu", "cpu-96", "gpu")
+ACTIONS = {  # operations of S3 whose action has another name
+    "HeadBucket": "s3:ListBucket",
+    "GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "s3:PutLifecycleConfiguration",
+}
 
 
 # ---------------------------------------------------------------------- the file
@@ -67,19 +77,18 @@ def aws_of_module(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def launched(aws_of_module):
+def launched(aws_of_module, request):
     """A head by `ray up`, and a worker of each type by the autoscaler's own provider on the head.
 
     asked: parameters of RunInstances by node type; instances: what EC2 has of them; updater: what `ray up` would do on
-    the head next, by SSH; calls: operations of AWS that the head asked for.
+    the head next, by SSH; by_user, by_head: actions of AWS that setup and `ray up`, and that the head asked for.
     """
     from ray.autoscaler._private import commands
     from ray.autoscaler._private.providers import _get_node_provider
     from ray.autoscaler.v2.instance_manager.config import FileConfigReader
     from ray.autoscaler.v2.instance_manager.node_provider import NodeProviderAdapter
 
-    Account(Declaration.read(aws_of_module), tell=lambda line: None).set_up()
-    asked, calls, updaters = {}, [], []
+    asked, actions, updaters = {}, [], []
 
     class Updater:
         """In the place of the thread that goes to the head by SSH."""
@@ -96,26 +105,23 @@ def launched(aws_of_module):
         def join(self):
             pass
 
-    def remember(params, **_):
-        tags = {tag["Key"]: tag["Value"] for tag in params["TagSpecifications"][0]["Tags"]}
-        asked[tags["ray-user-node-type"]] = {**params, "tags": tags}
+    call = BaseClient._make_api_call
 
-    def watch(provider):
-        for resource in (provider.ec2, provider.ec2_fail_fast):
-            events = resource.meta.client.meta.events
-            events.register("provide-client-params.ec2.RunInstances", remember)
-            events.register("before-call.ec2", lambda model, **_: calls.append(model.name))
+    def remembered(self, operation, params):
+        service = self.meta.service_model.service_name
+        actions.append(ACTIONS.get(operation, f"{service.replace('-', '')}:{operation}"))
+        if operation == "RunInstances":
+            tags = {tag["Key"]: tag["Value"] for tag in params["TagSpecifications"][0]["Tags"]}
+            asked[tags["ray-user-node-type"]] = {**params, "tags": tags}
+        return call(self, operation, params)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        patch.setattr(commands, "NodeUpdaterThread", Updater)
-        patch.setattr(commands, "_get_node_provider", lambda *said: watched(said))
-
-        def watched(said):
-            provider = _get_node_provider(*said)
-            watch(provider)
-            return provider
-
+    patch = pytest.MonkeyPatch()
+    request.addfinalizer(patch.undo)
+    patch.setattr(BaseClient, "_make_api_call", remembered)
+    Account(Declaration.read(aws_of_module), tell=lambda line: None).set_up()
+    with pytest.MonkeyPatch.context() as until_up:
+        until_up.chdir(ROOT)
+        until_up.setattr(commands, "NodeUpdaterThread", Updater)
         commands.create_or_update_cluster(
             config_file=str(aws_of_module),
             override_min_workers=None,
@@ -126,8 +132,9 @@ def launched(aws_of_module):
             override_cluster_name=None,
             no_config_cache=True,
         )
+    by_user = set(actions)
+    actions.clear()
     (updater,) = updaters
-    calls.clear()
     on_head = aws_of_module.with_name("ray_bootstrap_config.yaml")
     config = json.loads(updater.bootstrap)
     key = config["auth"]["ssh_private_key"] = str(aws_of_module.with_name("key.pem"))
@@ -142,8 +149,17 @@ def launched(aws_of_module):
         time.sleep(0.1)
     described = client("ec2").describe_instances(InstanceIds=list(nodes))["Reservations"]
     instances = {nodes[i["InstanceId"]].node_type: i for r in described for i in r["Instances"]}
+    provider.set_node_tags(instances["cpu"]["InstanceId"], {"ray-node-status": "up-to-date"})
+    by_head = set(actions)
+    patch.undo()
     return SimpleNamespace(
-        asked=asked, instances=instances, updater=updater, config=config, autoscaler=autoscaler, calls=calls
+        asked=asked,
+        instances=instances,
+        updater=updater,
+        config=config,
+        autoscaler=autoscaler,
+        by_user=by_user,
+        by_head=by_head,
     )
 
 
@@ -215,14 +231,17 @@ def test_the_head_gets_the_token_and_the_code_by_ssh_only(launched):
     assert launched.updater.setup_commands == ["~/mien/platform/mien/ec2/node_setup.sh"]
 
 
-def test_the_head_asks_for_nothing_that_its_policy_does_not_allow(launched, aws_of_module):
-    launched.autoscaler.v1_provider.set_node_tags(
-        launched.instances["cpu"]["InstanceId"], {"ray-node-status": "up-to-date"}
-    )
-    statements = Account(Declaration.read(aws_of_module), tell=lambda line: None).policy("head")["Statement"]
-    allowed = {action for statement in statements for action in as_list(statement["Action"])}
-    assert set(launched.calls) >= {"RunInstances", "DescribeInstances", "CreateTags"}
-    assert {f"ec2:{name}" for name in launched.calls} <= allowed
+def allowed(statements: list) -> set[str]:
+    return {action for statement in statements for action in as_list(statement["Action"])}
+
+
+def test_the_policies_allow_what_is_asked_for(launched, aws_of_module):
+    account = Account(Declaration.read(aws_of_module), tell=lambda line: None)
+    statements = account.policy("head")["Statement"]
+    assert launched.by_head == {"ec2:RunInstances", "ec2:DescribeInstances", "ec2:CreateTags"}
+    assert launched.by_head | {"ec2:TerminateInstances"} <= allowed(statements)
+    assert len(launched.by_user) > 25
+    assert launched.by_user - {"sts:GetCallerIdentity"} <= allowed(account.policy("user")["Statement"])
     # RunInstances is allowed for each thing that a launch names, and under the conditions that cluster.yaml meets
     asked = launched.asked["cpu"]
     by_sid = {statement["Sid"]: statement.get("Condition", {}) for statement in statements}

@@ -20,6 +20,7 @@ from string import Template
 from typing import Any
 
 from mien.ec2.declaration import Declaration
+from mien.ec2.quotas import quotas
 from mien.errors import MienError
 
 TOKEN = Path("~/.ray/auth_token")
@@ -74,6 +75,8 @@ class Account:
     def set_up(self) -> None:
         """Bucket, roles, the spot service's role, security group and token. Raises AccountError."""
         with said_by_aws():
+            for quota in quotas(self._session, list(self.cluster.kinds.values())):
+                self._tell(quota.line(self.cluster.region))
             self._key_pair()
             self._bucket()
             for name, document in ((self.cluster.worker, "worker"), (self.cluster.head, "head")):
@@ -115,7 +118,7 @@ class Account:
             bucket=self.cluster.bucket,
             worker=self.cluster.worker,
         )
-        return json.loads(filled)  # type: ignore[no-any-return]
+        return json.loads(filled)
 
     # ------------------------------------------------------------------ parts
 
@@ -260,7 +263,7 @@ class Account:
 
         def groups() -> list[dict[str, Any]]:
             where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
-            return ec2.describe_security_groups(Filters=where)["SecurityGroups"]  # type: ignore[no-any-return]
+            return ec2.describe_security_groups(Filters=where)["SecurityGroups"]
 
         tags = [{"Key": "ray-cluster-name", "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
         self._ensure(
