@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
+from mien.commands import cluster_doctor, runs_list, runs_pull
 from mien.ec2.commands import cluster_leftovers, cluster_setup
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -336,6 +337,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench search": bench_search,
     "bench train": bench_train,
     "bench svc": bench_svc,
+    "cluster doctor": cluster_doctor,
+    "runs list": runs_list,
+    "runs pull": runs_pull,
     "cluster setup": cluster_setup,
     "cluster leftovers": cluster_leftovers,
 }
