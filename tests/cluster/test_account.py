@@ -14,8 +14,9 @@ from botocore.exceptions import ClientError
 
 from aws_account import ADDRESS, BUCKET, REGION, account_and_home, as_list, client, filled
 from mien.cli import MISTAKE, main
-from mien.ec2.account import Account, said_by_aws
+from mien.ec2.account import Account
 from mien.ec2.declaration import Declaration
+from mien.ec2.refusals import said_by_aws
 from mien.errors import MienError
 
 pytestmark = pytest.mark.cluster
@@ -138,7 +139,7 @@ def test_quotas_of_a_new_account_are_told_before_they_stop_a_launch(aws, capsys)
         return SimpleNamespace(status_code=200), {"Quota": {"Value": defaults[code]}, "ResponseMetadata": {}}
 
     account = Account(Declaration.read(aws), dry_run=True)
-    account._session.events.register("before-call.service-quotas.GetServiceQuota", answer)
+    account.session.events.register("before-call.service-quotas.GetServiceQuota", answer)
     account.set_up()
     on_demand, spot, gpu_on_demand, gpu_spot = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("quota ")

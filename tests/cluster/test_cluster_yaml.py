@@ -328,7 +328,8 @@ def test_what_is_left_running_is_named(launched, aws_of_module, capsys):
     assert ended.value.code == 2
     out = capsys.readouterr().out
     assert all(one in out for one in (*ids, disk, "head r7i.xlarge", "cpu-96 c7i.24xlarge"))
-    assert f"terminate-instances --region {REGION} --instance-ids" in out and f"--volume-id {disk}" in out
+    assert all(f"terminate-instances --region {REGION} --instance-ids {one}" in out for one in ids)
+    assert f"delete-volume --region {REGION} --volume-id {disk}" in out
     provider.terminate_nodes(ids)
     ec2.delete_volume(VolumeId=disk)
     assert main(["cluster", "leftovers", str(aws_of_module)]) == 0
