@@ -154,7 +154,7 @@ def verify(corpus: Annotated[str, Positional], root: Annotated[Path, Positional]
 
 def prepare(
     corpus: Annotated[str, Positional],
-    root: Annotated[Path, Positional],
+    root: Annotated[str, Positional],
     store: str = "store",
     features: tuple[str, ...] = ("egemaps",),
     facenet_weights: str | None = None,
@@ -170,7 +170,7 @@ def prepare(
 
     Args:
         corpus: ravdess or cremad.
-        root: Folder of the download.
+        root: Folder of the download, or s3://bucket/prefix.
         store: The feature store: a folder or s3://bucket/prefix.
         features: egemaps, egemaps-clip, compare-clip, facenet, openface, openface-clip.
         facenet_weights: For facenet: a file, URL or s3:// of the VGGFace2 weights, or "random" for trials.

@@ -1,4 +1,4 @@
-"""What an AWS account needs before `ray up cluster.yaml`, made where it is missing, and what a cluster left in it.
+"""What an AWS account needs before `ray up cluster.yaml`, made where it is missing.
 
 Asked again it finds everything and makes nothing. Nothing is ever deleted, with one exception: a rule of the cluster's
 security group that lets others in by SSH.
@@ -11,8 +11,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -20,7 +18,8 @@ from string import Template
 from typing import Any
 
 from mien.ec2.declaration import Declaration
-from mien.errors import MienError
+from mien.ec2.quotas import quotas
+from mien.ec2.refusals import AccountError, found, said_by_aws
 
 TOKEN = Path("~/.ray/auth_token")
 POLICY = "mien"  # name of the inline policy of each role
@@ -32,21 +31,6 @@ ABORT_RULE = {
 }
 NOT_PUBLIC = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-OPEN_STATES = ["pending", "running", "shutting-down", "stopping", "stopped"]
-
-
-class AccountError(MienError):
-    """An AWS account that does not let this be done, or cannot be reached."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leftover:
-    """An instance or a disk of a cluster that still costs money. since: when it was launched or made."""
-
-    id: str
-    kind: str
-    state: str
-    since: str
 
 
 class Account:
@@ -63,8 +47,8 @@ class Account:
         self.n_made = 0
         self._tell, self._dry_run = tell, dry_run
         with said_by_aws():
-            self._session = boto3.Session(region_name=cluster.region)
-            me = self._session.client("sts").get_caller_identity()
+            self.session = boto3.Session(region_name=cluster.region)
+            me = self.session.client("sts").get_caller_identity()
         self.id: str = me["Account"]
         self._partition = me["Arn"].split(":")[1]
         tell(f"account {self.id} as {me['Arn'].rsplit(':', 1)[1]}, {cluster.region}")
@@ -74,6 +58,8 @@ class Account:
     def set_up(self) -> None:
         """Bucket, roles, the spot service's role, security group and token. Raises AccountError."""
         with said_by_aws():
+            for quota in quotas(self.session, list(self.cluster.kinds.values())):
+                self._tell(quota.line(self.cluster.region))
             self._key_pair()
             self._bucket()
             for name, document in ((self.cluster.worker, "worker"), (self.cluster.head, "head")):
@@ -81,28 +67,6 @@ class Account:
             self._spot_role()
             self._group()
         self._token()
-
-    def leftovers(self) -> list[Leftover]:
-        """Instances that are not terminated, and disks without an instance, with the cluster's tag; oldest first."""
-        tag = {"Name": "tag:ray-cluster-name", "Values": [self.cluster.cluster]}
-        found = []
-        with said_by_aws():
-            ec2 = self._session.client("ec2")
-            states = {"Name": "instance-state-name", "Values": OPEN_STATES}
-            for page in ec2.get_paginator("describe_instances").paginate(Filters=[tag, states]):
-                for instance in (i for reservation in page["Reservations"] for i in reservation["Instances"]):
-                    tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
-                    kind = f"{tags.get('ray-user-node-type', 'node')} {instance['InstanceType']}"
-                    since = f"{instance['LaunchTime']:%Y-%m-%d %H:%M} UTC"
-                    state = instance["State"]["Name"]
-                    found.append(Leftover(id=instance["InstanceId"], kind=kind, state=state, since=since))
-            loose = {"Name": "status", "Values": ["available"]}
-            for page in ec2.get_paginator("describe_volumes").paginate(Filters=[tag, loose]):
-                for volume in page["Volumes"]:
-                    since = f"{volume['CreateTime']:%Y-%m-%d %H:%M} UTC"
-                    kind = f"disk {volume['Size']} GiB"
-                    found.append(Leftover(id=volume["VolumeId"], kind=kind, state=volume["State"], since=since))
-        return sorted(found, key=lambda leftover: leftover.since)
 
     def policy(self, name: str) -> dict[str, Any]:
         """A document of policies/ with the names of this account and cluster in it."""
@@ -115,7 +79,7 @@ class Account:
             bucket=self.cluster.bucket,
             worker=self.cluster.worker,
         )
-        return json.loads(filled)  # type: ignore[no-any-return]
+        return json.loads(filled)
 
     # ------------------------------------------------------------------ parts
 
@@ -134,7 +98,7 @@ class Account:
         if (name := self.cluster.key_name) is None:
             return
         private = Path("~/.ssh").expanduser() / f"{name}.pem"
-        ec2 = self._session.client("ec2")
+        ec2 = self.session.client("ec2")
         there = found(ec2.describe_key_pairs, "InvalidKeyPair.NotFound", KeyNames=[name]) is not None
         if there and not private.exists():
             raise AccountError(
@@ -148,7 +112,7 @@ class Account:
         self._tell(f"{'found      ' if there else 'Ray makes  '} key pair {name}")
 
     def _bucket(self) -> None:
-        s3, name, region = self._session.client("s3"), self.cluster.bucket, self.cluster.region
+        s3, name, region = self.session.client("s3"), self.cluster.bucket, self.cluster.region
         self._ensure(f"bucket {name}", self._bucket_is_ours(s3), lambda: self._make_bucket(s3))
         named: dict[str, Any] = {"Bucket": name, "ExpectedBucketOwner": self.id}
 
@@ -190,8 +154,8 @@ class Account:
             there = error.response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
             if status == 403:
                 raise AccountError(
-                    f"bucket {name}: it is not of account {self.id}, or its policy does not let you in; bucket names "
-                    "are shared by all of AWS: fill in another one"
+                    f"bucket {name}: it is not of account {self.id}, or your user may not see it; bucket names are "
+                    "shared by all of AWS: if this one is not yours fill in another"
                 ) from error
             if status == 301:
                 raise AccountError(_elsewhere(name, str(there), region)) from error
@@ -209,7 +173,7 @@ class Account:
 
     def _role(self, name: str, policy: Mapping[str, Any]) -> None:
         """A role that instances of EC2 take on, its one inline policy, and the instance profile of the same name."""
-        iam = self._session.client("iam")
+        iam = self.session.client("iam")
         absent = "NoSuchEntity"
         self._ensure(
             f"role {name}",
@@ -245,7 +209,7 @@ class Account:
 
     def _spot_role(self) -> None:
         """EC2 makes this role by itself for spot requests from the console, not for those of an API."""
-        iam = self._session.client("iam")
+        iam = self.session.client("iam")
         held = iam.list_roles(PathPrefix="/aws-service-role/spot.amazonaws.com/")["Roles"]
         self._ensure(
             "role of the spot service",
@@ -255,12 +219,12 @@ class Account:
 
     def _group(self) -> None:
         """The security group, in the network that Ray will choose; Ray keeps the rules of a group that has some."""
-        ec2, name = self._session.client("ec2"), self.cluster.group
+        ec2, name = self.session.client("ec2"), self.cluster.group
         vpc = self._vpc(ec2)
 
         def groups() -> list[dict[str, Any]]:
             where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
-            return ec2.describe_security_groups(Filters=where)["SecurityGroups"]  # type: ignore[no-any-return]
+            return ec2.describe_security_groups(Filters=where)["SecurityGroups"]
 
         tags = [{"Key": "ray-cluster-name", "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
         self._ensure(
@@ -311,46 +275,6 @@ class Account:
         if there:
             private = file.stat().st_mode & 0o077 == 0
             self._ensure("token for you alone to read", private, partial(file.chmod, 0o600))
-
-
-def found(call: Callable[..., Any], *absent: str, **named: Any) -> Any:
-    """What a call of AWS answers; None where its error is one of these codes."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return call(**named)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in absent:
-            return None
-        raise
-
-
-@contextmanager
-def said_by_aws() -> Iterator[None]:
-    """Errors of boto3 as AccountError, in a line with what to do."""
-    from botocore import exceptions as boto
-
-    try:
-        yield
-    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError) as error:
-        raise AccountError(f"no AWS credentials ({error}): aws configure, or set AWS_PROFILE") from error
-    except boto.ClientError as error:
-        code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-        raise AccountError(f"AWS refused {error.operation_name}: {code}: {text}{_remedy(code)}") from error
-    except boto.EndpointConnectionError as error:
-        raise AccountError(f"no way to AWS: {error}; is this machine on the network?") from error
-    except boto.BotoCoreError as error:  # a profile that does not exist, a bucket that cannot be named so, ...
-        raise AccountError(f"AWS: {' '.join(str(error).split())}") from error
-
-
-def _remedy(code: str) -> str:
-    if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
-        return "; the credentials ran out: sign in again (aws sso login), or make new ones"
-    if code in ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"):
-        return "; check the keys (aws sts get-caller-identity), and that the account has this region switched on"
-    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
-        return "; your user lacks this right: docs/how-to/start-a-cluster.md lists what it needs"
-    return ""
 
 
 def _elsewhere(bucket: str, there: str, region: str) -> str:
