@@ -124,7 +124,7 @@ def main(folder: Path) -> None:
         return next(node["Labels"].get("type", HEAD) for node in ray.nodes() if node["NodeID"] == own)
 
     cluster = FakeNodes(dict(types[HEAD]["resources"]), types, autoscaler_v2=True)
-    cluster.start(override_env={"RAY_DASHBOARD_DISABLED": "1"})
+    cluster.start()
     ray.init(address="auto", log_to_driver=False)
     (head,) = ray.nodes()
     seen["head's CPUs"] = head["Resources"].get("CPU", 0)
