@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from conftest import ROOT
-from heads import running_head
+from heads import free_port, running_head
 from mien import doctor, probe
 from mien.doctor import Case, Node
 
@@ -189,7 +189,7 @@ def test_without_a_cluster_it_looks_at_this_machine(tmp_path):
 
 
 def test_a_head_that_is_gone():
-    done = mien("cluster", "doctor", "--address", f"127.0.0.1:{test_job.free_port()}", code=2)
+    done = mien("cluster", "doctor", "--address", f"127.0.0.1:{free_port()}", code=2)
     assert done.stderr.startswith("mien: no Ray answers at '127.0.0.1:")
     assert "is the head still running?" in done.stderr and done.stderr.count("\n") == 1
     done = mien("cluster", "doctor", "--address", "http://127.0.0.1:8265", code=2)
