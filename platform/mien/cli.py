@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
+from mien.ec2.cost_commands import cost_commands
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -335,4 +336,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench search": bench_search,
     "bench train": bench_train,
     "bench svc": bench_svc,
+    **cost_commands(),
 }

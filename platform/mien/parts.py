@@ -33,6 +33,7 @@ FORMAT = 1  # of the store's layout; raised when an older mien could misread wha
 SPEC_KEY = b"mien.feature_spec"
 MANIFEST = "MANIFEST.json"
 REJECTS = "rejects.parquet"
+WORK = ".work.json"
 
 _INDEX = ["clip_id", "content", "n_frames"]
 _READERS = 8  # parts read at a time: enough to hide the latency of S3
@@ -173,6 +174,15 @@ class Parts:
             self.attempts.remove()
             self.folder.write_json(MANIFEST, manifest)
         return manifest
+
+    def note_work(self, note: dict[str, Any]) -> None:
+        """Add what a job took to the others'; hidden from readers, and no part of what was finished."""
+        with writing(self.folder):
+            self.folder.write_json(WORK, [*self.work(), note])
+
+    def work(self) -> list[dict[str, Any]]:
+        """What each job that extracted something took, in their order."""
+        return self.folder.read_json(WORK) if self.folder.exists(WORK) else []
 
     def _keep_first(self) -> None:
         """Rewrite the parts that repeat clips of the parts before them."""

@@ -33,8 +33,8 @@ from mien.store import FeatureStore
 
 # Clips of one part: what is lost when a process is killed, and how often progress is seen. Sound takes about
 # 50 ms a clip, a face track seconds.
-_LARGEST_PART = {"video": 8}
-_LARGEST_PART_ELSE = 64
+LARGEST_PART = {"video": 8}
+LARGEST_PART_ELSE = 64
 _SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for another
 _LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal
 
@@ -146,6 +146,7 @@ def prepare(
             run = _Run(corpus, job, len(clips), len(clips) - len(tasks), report)
             if tasks and ray_cluster:
                 run.extract(tasks, ray_cluster.pool(workers))
+                job.parts.note_work(run.work())
             manifest = job.parts.manifest() or job.parts.finish(ids)
             prepared.append(run.summary(manifest))
     return Prepared(
@@ -231,26 +232,32 @@ class _Run:
     def extract(self, tasks: Sequence[Task], workers: int) -> None:
         self._asked_s = time.time()
         self._report(self._progress())
-        batches = list(_batches(tasks, workers, _LARGEST_PART.get(self._job.medium, _LARGEST_PART_ELSE)))
+        batches = list(_batches(tasks, workers, LARGEST_PART.get(self._job.medium, LARGEST_PART_ELSE)))
         self._n_workers = min(workers, len(batches))
         for outcomes in _stream(self._name, self._job, batches, self._n_workers):
             self._outcomes |= {outcome.clip_id: outcome for outcome in outcomes}
             self._report(self._progress())
 
+    def work(self) -> dict[str, Any]:
+        """What it took, for `mien cost`."""
+        first_s = min((outcome.started_s for outcome in self._outcomes.values()), default=self._asked_s)
+        last_s = max((outcome.ended_s for outcome in self._outcomes.values()), default=first_s)
+        return {
+            "n_extracted": len(self._outcomes),
+            "n_workers": self._n_workers,
+            "startup_s": first_s - self._asked_s,
+            "work_s": last_s - first_s,
+        }
+
     def summary(self, manifest: dict[str, Any]) -> PreparedFeature:
-        outcomes = list(self._outcomes.values())
-        first_s = min((outcome.started_s for outcome in outcomes), default=self._asked_s)
         return PreparedFeature(
             name=self._job.parts.spec.name,
             folder=self._job.parts.spec.folder,
             n_rows=manifest["n_rows"],
             n_rejects=manifest["n_rejects"],
             reasons=manifest["reasons"],
-            n_extracted=len(outcomes),
-            n_workers=self._n_workers,
-            startup_s=first_s - self._asked_s,
-            work_s=max((outcome.ended_s for outcome in outcomes), default=first_s) - first_s,
-            worker_peak_bytes=max((outcome.peak_bytes for outcome in outcomes), default=0),
+            **self.work(),
+            worker_peak_bytes=max((outcome.peak_bytes for outcome in self._outcomes.values()), default=0),
         )
 
     def _progress(self) -> Progress:

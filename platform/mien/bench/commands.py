@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,6 +86,7 @@ def bench_train(
     timing = training(dataclasses.replace(loaded, execution=dataclasses.replace(loaded.execution, store=store)))
     rows = {
         "clips": timing.n_clips,
+        "cores": os.cpu_count(),
         "clips/s, plain Keras": round(timing.plain_samples_per_s, 1),
         "clips/s, mien": round(timing.mien_samples_per_s, 1),
         "ratio": round(timing.ratio, 3),

@@ -1,0 +1,171 @@
+"""How time and memory grow with the corpus: a synthetic clip table through importer, store, splits and manifest.
+
+Each size runs in a process of its own, whose memory is limited and whose peak is read after each step. Nothing is
+decoded: the clips have no media, and a row of the feature is one number, so what is measured is the bookkeeping of
+the driver, which is what a bigger cluster does not make faster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from mien.cluster import search_path
+from mien.errors import MienError
+from mien.experiment import ProtocolConfig
+from mien.extraction import peak_bytes
+from mien.features import FeatureSpec, Frames
+from mien.parts import Parts, Row
+from mien.records import Clip, Label, Reject
+from mien.splits import check_leak, make_splits
+from mien.store import FeatureStore
+
+CLIPS_OF_A_SUBJECT = 100
+CORPUS = "many"
+_EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+_REJECT_EVERY = 1000  # of the clips; the others have a row
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One step at one size. peak_bytes: largest resident memory of the process while it ran. error: what stopped it,
+    "" where nothing did."""
+
+    n_clips: int
+    name: str
+    seconds: float
+    peak_bytes: int
+    error: str = ""
+
+
+def scale(sizes: Sequence[int], *, limit_gb: float, rows_of_a_part: int, folder: Path | None = None) -> Iterator[Step]:
+    """The steps at each size, as they end. Linux only."""
+    for n_clips in sizes:
+        asked = json.dumps([n_clips, limit_gb, rows_of_a_part, str(folder) if folder else None])
+        environment = os.environ | {"PYTHONPATH": search_path()}
+        command = [sys.executable, "-c", _MEASURE, asked]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            last = ""
+            for line in process.stdout:
+                step = Step(**json.loads(line))
+                last = step.name
+                yield step
+        if process.returncode:
+            raise MienError(f"{n_clips} clips: the measurement died after {last or 'nothing'}: see its traceback above")
+
+
+_MEASURE = """
+import json, sys
+from mien.bench.scale import measure_here
+measure_here(*json.loads(sys.argv[1]))
+"""
+
+
+def measure_here(n_clips: int, limit_gb: float, rows_of_a_part: int, folder: str | None) -> None:
+    """Measure one size in this process, which must be a fresh one; a Step as a line of JSON each."""
+    limit = int(limit_gb * 1e9)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    with TemporaryDirectory(dir=folder) as path:
+        store = FeatureStore(path)
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("clip table", lambda: _write_clips(store, n_clips)),
+            ("splits", lambda: _split(n_clips)),
+            ("parts", lambda: _write_parts(store, n_clips, rows_of_a_part)),
+            ("what is missing", lambda: _missing(store)),
+            ("manifest", lambda: _finish(store, n_clips)),
+        ]
+        for name, step in steps:
+            _forget_peak()
+            start_s, error = perf_counter(), ""
+            try:
+                step()
+            except MemoryError:
+                error = f"out of {limit_gb:g} GB"
+            told = Step(
+                n_clips=n_clips, name=name, seconds=perf_counter() - start_s, peak_bytes=peak_bytes(), error=error
+            )
+            print(json.dumps(asdict(told)), flush=True)
+
+
+def _forget_peak() -> None:
+    """Let the kernel begin anew with the largest resident memory of this process (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def import_clips(n_clips: int) -> Iterator[Clip]:
+    """What an importer yields: people of 100 clips each, with the fields that a clip of RAVDESS has."""
+    for number in range(n_clips):
+        subject = f"{CORPUS}/{number // CLIPS_OF_A_SUBJECT:06d}"
+        name = f"{subject}-{number % CLIPS_OF_A_SUBJECT:03d}"
+        own = _EMOTIONS[number % len(_EMOTIONS)]
+        yield Clip(
+            id=name,
+            corpus=CORPUS,
+            subject=subject,
+            media={"audio": f"s3://bucket/corpora/{name}.wav", "video": f"s3://bucket/corpora/{name}.mp4"},
+            labels=(Label(source="intended", own=own, emotion=own),),
+            attributes={"channel": "speech", "intensity": "normal", "statement": "s1", "repetition": "1", "sex": "x"},
+        )
+
+
+def _write_clips(store: FeatureStore, n_clips: int) -> None:
+    store.write_clips(CORPUS, list(import_clips(n_clips)), [])
+
+
+def _names(n_clips: int) -> list[str]:
+    return [f"{CORPUS}/{i // CLIPS_OF_A_SUBJECT:06d}-{i % CLIPS_OF_A_SUBJECT:03d}" for i in range(n_clips)]
+
+
+def _split(n_clips: int) -> None:
+    """Five folds by subject with inner validation, and the check for leaks of each; hashes of 64 digits as in a store."""
+    ids = _names(n_clips)
+    subjects = [name[:-4] for name in ids]
+    contents = [f"{number:064x}" for number in range(n_clips)]
+    columns: dict[str, Any] = {"clip_ids": ids, "subjects": subjects, "contents": contents}
+    protocol = ProtocolConfig(folds=5)
+    classes = np.arange(n_clips) % len(_EMOTIONS)
+    for split in make_splits(**columns, corpora=[CORPUS] * n_clips, classes=classes, protocol=protocol):
+        check_leak(split, **columns, protocol=protocol)
+
+
+def _parts(store: FeatureStore) -> Parts:
+    spec = FeatureSpec(name="one", version=1, dim=1, hop_s=None, offset_s=0.0, columns=("one",), settings={})
+    return store.parts(CORPUS, spec)
+
+
+def _write_parts(store: FeatureStore, n_clips: int, rows_of_a_part: int) -> None:
+    """What workers would have written, but for the last part."""
+    parts = _parts(store)
+    frames = Frames(np.zeros((1, 1), np.float32), np.ones(1, np.bool_))
+    for start in range(0, n_clips, rows_of_a_part):
+        numbers = range(start, min(start + rows_of_a_part, n_clips))
+        ids = [f"{CORPUS}/{i // CLIPS_OF_A_SUBJECT:06d}-{i % CLIPS_OF_A_SUBJECT:03d}" for i in numbers]
+        rows = [Row(ids[i - start], f"{i:064x}", frames) for i in numbers if i % _REJECT_EVERY]
+        rejects = [
+            Reject(id=ids[i - start], path="", stage="extract", reason="no-audio", detail="no sound")
+            for i in numbers
+            if not i % _REJECT_EVERY
+        ]
+        parts.write(ids, rows, rejects)
+
+
+def _missing(store: FeatureStore) -> None:
+    _parts(store).reopen()
+
+
+def _finish(store: FeatureStore, n_clips: int) -> None:
+    manifest = _parts(store).finish(set(_names(n_clips)))
+    if manifest["n_rows"] + manifest["n_rejects"] != n_clips:
+        raise RuntimeError(f"{manifest['n_rows']} rows and {manifest['n_rejects']} rejects of {n_clips} clips")

@@ -1,0 +1,1 @@
+"""What runs on Amazon EC2 only."""

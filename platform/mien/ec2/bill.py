@@ -1,0 +1,95 @@
+"""What was used: hours of machines, and dollars, from what series of runs and stores recorded of themselves.
+
+A run's history holds the seconds of its epochs, its environment.json the machine and the workers; `prepare` notes of each
+feature the seconds of its workers. Neither knows what else ran on the machine, so there are two figures: share, as if all
+its other cores had been in use by others, and alone, as if none had. Start-up, idling, the head, disks and requests are in
+neither: for those, and for the truth, see the bill of your account by the cluster's tags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mien.ec2.prices import Instance, Prices
+from mien.errors import MienError
+from mien.parts import Parts
+from mien.runs import Run, Series
+from mien.storage import Folder
+from mien.store import FeatureStore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Used:
+    """What one thing took. core_hours: of all its workers together. instance: "" where it is not known, and then there
+    are no dollars."""
+
+    name: str
+    n: int
+    core_hours: float
+    instance: str
+    share_usd: float | None
+    alone_usd: float | None
+
+
+def used(uris: Sequence[str], prices: Prices, *, spot: bool, instance_type: str | None = None) -> list[Used]:
+    """What the series and stores at these places took.
+
+    instance_type: of their machines where they do not know it. Raises MienError for a place that is neither, and for a
+    machine without a price.
+    """
+    rows: list[Used] = []
+    for uri in uris:
+        rows += _used(Folder(uri), prices, spot, instance_type)
+    return rows
+
+
+def _used(folder: Folder, prices: Prices, spot: bool, instance_type: str | None) -> Iterator[Used]:
+    if FeatureStore(folder.uri).corpora():
+        yield from _store(folder, prices, spot, instance_type)
+        return
+    try:
+        series = Series.open(folder.uri)
+    except MienError:
+        raise MienError(f"{folder}: neither a store nor a series of runs: give what prepare or train printed") from None
+    by_machine: dict[str, list[Run]] = {}
+    for run in series.runs():
+        if run.folder.exists("environment.json"):
+            recorded = run.folder.read_json("environment.json").get("instance_type")
+            by_machine.setdefault(recorded or instance_type or "", []).append(run)
+    for machine, runs in by_machine.items():
+        pairs = [_run_s(run) for run in runs]
+        yield _row(f"{series.experiment.name}, runs", len(runs), pairs, machine, prices, spot)
+
+
+def _run_s(run: Run) -> tuple[float, int]:
+    """Seconds of a run's epochs, and how many workers it had."""
+    seconds = sum(record["seconds"] for record in run.history())
+    return seconds, run.folder.read_json("environment.json")["workers"]
+
+
+def _store(folder: Folder, prices: Prices, spot: bool, instance_type: str | None) -> Iterator[Used]:
+    store = FeatureStore(folder.uri)
+    for corpus in store.corpora():
+        for spec in store.specs(corpus):
+            notes = Parts(folder / corpus / spec.folder, spec).work()
+            pairs = [(note["work_s"], note["n_workers"]) for note in notes]
+            n_clips = sum(note["n_extracted"] for note in notes)
+            yield _row(f"{corpus}, {spec.name}, clips", n_clips, pairs, instance_type or "", prices, spot)
+
+
+def _row(name: str, n: int, pairs: Sequence[tuple[float, int]], machine: str, prices: Prices, spot: bool) -> Used:
+    core_hours = sum(seconds * n_cores for seconds, n_cores in pairs) / 3600
+    found = prices.instance(machine) if machine else None
+    return Used(
+        name=name,
+        n=n,
+        core_hours=core_hours,
+        instance=machine,
+        share_usd=found and core_hours / found.vcpus * _price(found, spot),
+        alone_usd=found and sum(s * -(-c // found.vcpus) for s, c in pairs) / 3600 * _price(found, spot),
+    )
+
+
+def _price(instance: Instance, spot: bool) -> float:
+    return instance.spot if spot else instance.on_demand
