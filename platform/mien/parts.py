@@ -118,11 +118,13 @@ class Parts:
             self.folder.remove(MANIFEST)
             self.attempts.remove()
             done = set()
-            for part in self._names("part-"):
-                try:
-                    done |= {entry.clip_id for entry in self._index(part)}
-                except StoreError:
-                    self.folder.remove(part)
+            parts = self._names("part-")
+            with ThreadPoolExecutor(_READERS) as pool:
+                for part, ids in zip(parts, pool.map(self._ids_or_none, parts)):
+                    if ids is None:
+                        self.folder.remove(part)
+                    else:
+                        done |= ids
             for name in self._names("rejects"):
                 if retry_rejects:
                     self.folder.remove(name)
@@ -167,8 +169,8 @@ class Parts:
                 "fingerprint": _fingerprint(self.spec, entries),
                 "rejects_sha256": sha256(rejects_file),
                 "parts": [
-                    {"name": part, "n_rows": n_rows[part], "sha256": sha256(self.folder.read_bytes(part))}
-                    for part in parts
+                    {"name": part, "n_rows": n_rows[part], "sha256": digest}
+                    for part, digest in zip(parts, self._hashes(parts))
                 ],
             }
             self.attempts.remove()
@@ -187,13 +189,26 @@ class Parts:
     def _keep_first(self) -> None:
         """Rewrite the parts that repeat clips of the parts before them."""
         seen: set[str] = set()
-        for part in self._names("part-"):
-            ids = {entry.clip_id for entry in self._index(part)}
-            if ids & seen:
-                rows = [row for row in self._rows(part) if row.clip_id not in seen]
-                self.write([row.clip_id for row in rows], rows, [])
-                self.folder.remove(part)
-            seen |= ids
+        parts = self._names("part-")
+        with ThreadPoolExecutor(_READERS) as pool:
+            for part, entries in zip(parts, pool.map(self._index, parts)):
+                ids = {entry.clip_id for entry in entries}
+                if ids & seen:
+                    rows = [row for row in self._rows(part) if row.clip_id not in seen]
+                    self.write([row.clip_id for row in rows], rows, [])
+                    self.folder.remove(part)
+                seen |= ids
+
+    def _ids_or_none(self, part: str) -> set[str] | None:
+        """Clips of a part, None where it cannot be read."""
+        try:
+            return {entry.clip_id for entry in self._index(part)}
+        except StoreError:
+            return None
+
+    def _hashes(self, parts: Sequence[str]) -> Iterator[str]:
+        with ThreadPoolExecutor(_READERS) as pool:
+            yield from pool.map(lambda part: sha256(self.folder.read_bytes(part)), parts)
 
     # ---------------------------------------------------------------- reading
 
