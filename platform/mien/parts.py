@@ -324,8 +324,13 @@ def hash_ids(clip_ids: Iterable[str]) -> str:
 
 
 def _fingerprint(spec: FeatureSpec, entries: Iterable[Entry]) -> str:
-    rows = [[entry.clip_id, entry.content, entry.n_frames] for entry in sorted(entries)]
-    return sha256(json.dumps([spec.to_json(), rows], sort_keys=True).encode())
+    """SHA-256 of the JSON of [spec, [[clip id, content, frames], ...]], which is never whole in memory."""
+    digest = hashlib.sha256(f"[{json.dumps(spec.to_json(), sort_keys=True)}, [".encode())
+    for number, entry in enumerate(sorted(entries)):
+        row = json.dumps([entry.clip_id, entry.content, entry.n_frames])
+        digest.update(f", {row}".encode() if number else row.encode())
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def _to_table(rows: Sequence[Row], spec: FeatureSpec) -> pa.Table:

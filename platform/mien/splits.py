@@ -109,9 +109,7 @@ def make_splits(
     contents: a hash of each clip's bytes, "" where unknown. All arguments (N,), in any order of the clips.
     Raises ExperimentError where an id occurs twice, or where there are too few subjects or corpora.
     """
-    columns = {
-        "clip_ids": clip_ids, "subjects": subjects, "corpora": corpora, "contents": contents, "classes": classes
-    }
+    columns = {"clip_ids": clip_ids, "subjects": subjects, "corpora": corpora, "contents": contents, "classes": classes}
     if len({len(column) for column in columns.values()}) != 1:
         lengths = {name: len(column) for name, column in columns.items()}
         raise ValueError(f"clips: columns of different lengths, {lengths}")

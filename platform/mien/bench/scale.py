@@ -131,7 +131,7 @@ def _names(n_clips: int) -> list[str]:
 
 
 def _split(n_clips: int) -> None:
-    """Five folds by subject with inner validation, and the check for leaks of each; hashes of 64 digits as in a store."""
+    """Five folds by subject with inner validation, and the check for leaks of each; hashes as long as in a store."""
     ids = _names(n_clips)
     subjects = [name[:-4] for name in ids]
     contents = [f"{number:064x}" for number in range(n_clips)]
@@ -164,7 +164,7 @@ def _write_parts(store: FeatureStore, n_clips: int, rows_of_a_part: int) -> None
 
 
 def _missing(store: FeatureStore, n_clips: int) -> None:
-    """What is left to do when all but the last clip were done; the other columns of the clip table cost nothing here."""
+    """What is left to do when all but the last clip were done."""
     ids = _names(n_clips)
     media = pa.array([[("audio", f"s3://bucket/{name}.wav")] for name in ids], pa.map_(pa.string(), pa.string()))
     seconds = pa.nulls(n_clips, pa.float64())

@@ -1,9 +1,9 @@
 """What was used: hours of machines, and dollars, from what series of runs and stores recorded of themselves.
 
-A run's history holds the seconds of its epochs, its environment.json the machine and the workers; `prepare` notes of each
-feature the seconds of its workers. Neither knows what else ran on the machine, so there are two figures: share, as if all
-its other cores had been in use by others, and alone, as if none had. Start-up, idling, the head, disks and requests are in
-neither: for those, and for the truth, see the bill of your account by the cluster's tags.
+A run's history holds the seconds of its epochs, its environment.json the machine and the workers; `prepare` notes of
+each feature the seconds of its workers. Neither knows what else ran on the machine, so there are two figures: share, as
+if all its other cores had been in use by others, and alone, as if none had. Start-up, idling, the head, disks and
+requests are in neither: for those, and for the truth, see the bill of your account by the cluster's tags.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from mien.ec2.prices import Instance, Prices
+from mien.ec2.prices import Prices
 from mien.errors import MienError
 from mien.parts import Parts
 from mien.runs import Run, Series
@@ -80,16 +80,10 @@ def _store(folder: Folder, prices: Prices, spot: bool, instance_type: str | None
 
 def _row(name: str, n: int, pairs: Sequence[tuple[float, int]], machine: str, prices: Prices, spot: bool) -> Used:
     core_hours = sum(seconds * n_cores for seconds, n_cores in pairs) / 3600
-    found = prices.instance(machine) if machine else None
-    return Used(
-        name=name,
-        n=n,
-        core_hours=core_hours,
-        instance=machine,
-        share_usd=found and core_hours / found.vcpus * _price(found, spot),
-        alone_usd=found and sum(s * -(-c // found.vcpus) for s, c in pairs) / 3600 * _price(found, spot),
-    )
-
-
-def _price(instance: Instance, spot: bool) -> float:
-    return instance.spot if spot else instance.on_demand
+    share_usd = alone_usd = None
+    if machine:
+        found = prices.instance(machine)
+        per_h = found.spot if spot else found.on_demand
+        share_usd = core_hours / found.vcpus * per_h
+        alone_usd = sum(seconds * -(-n_cores // found.vcpus) for seconds, n_cores in pairs) / 3600 * per_h
+    return Used(name=name, n=n, core_hours=core_hours, instance=machine, share_usd=share_usd, alone_usd=alone_usd)

@@ -7,8 +7,8 @@
 Machines come up as `mien.ec2.autoscaling` says, are paid for from their start until idle_minutes after their work, and
 on spot take longer by `mien.ec2.interruptions`. The head is on demand in both columns, for as long as all of it takes.
 
-Cores are taken as equal to the core that the rates were measured on, which is the estimate's largest error: low and high
-are a factor of `Rates.uncertainty` away from it, in the work, not in the start-up.
+Cores are taken as equal to the core that the rates were measured on, which is the estimate's largest error: low and
+high are a factor of `Rates.uncertainty` away from it, in the work, not in the start-up.
 """
 
 from __future__ import annotations
@@ -127,13 +127,13 @@ def _prepare(job: Job, rates: Rates) -> Iterator[Stage]:
             )
         rate = rates.prepare[feature]
         clip_s = corpus.clip_s / rate.clip_s / rate.clips_per_s if rate.clip_s else 1 / rate.clips_per_s
-        core_s = corpus.n_clips * clip_s + rates.actors_startup_s * fleet.instance.vcpus * fleet.n_nodes
         part_h = _part_size(feature) * clip_s / 3600
         yield _working(
             f"prepare {feature}",
             fleet,
-            core_s / fleet.instance.vcpus,
+            corpus.n_clips * clip_s / fleet.instance.vcpus,
             rates.uncertainty,
+            delay_s=rates.actors_startup_s,
             checkpoint_h=part_h,
             is_first=number == 0,
             is_last=number == len(job.features) - 1,
@@ -203,16 +203,18 @@ def _working(
     node_s: float,
     uncertainty: float,
     *,
+    delay_s: float = 0.0,
     checkpoint_h: float,
     is_first: bool,
     is_last: bool,
 ) -> Stage:
-    """A stage of node_s seconds of one machine's work."""
+    """A stage of node_s seconds of one machine's work, which each begins delay_s after it is there."""
     machine = fleet.instance
-    up_s = nodes_up(fleet.n_nodes, start_s=60 * fleet.start_minutes, upscaling_speed=fleet.upscaling_speed)
-    if not is_first:
-        up_s = np.zeros(fleet.n_nodes)
-    launched_s = up_s - 60 * fleet.start_minutes if is_first else up_s
+    start_s = 60 * fleet.start_minutes if is_first else 0.0
+    launched_s = np.zeros(fleet.n_nodes)
+    if is_first:
+        launched_s = nodes_up(fleet.n_nodes, start_s=start_s, upscaling_speed=fleet.upscaling_speed) - start_s
+    up_s = launched_s + start_s + delay_s
 
     def paid(work_s: float) -> tuple[float, float]:
         """Hours of the clock and of machines."""
@@ -302,10 +304,16 @@ def _notes(job: Job, prices: Prices, rates: Rates) -> Iterator[str]:
         f"{rates.uncertainty:g} times less and more work"
     )
     for fleet in {id(f): f for f in (job.prepare, job.train)}.values():
-        if fleet.instance.gpus and (fleet is job.prepare and job.features or fleet is job.train and job.search):
+        if fleet.instance.gpus and ((fleet is job.prepare and job.features) or (fleet is job.train and job.search)):
             yield f"{fleet.instance.name}: only its {fleet.instance.vcpus} cores are counted, no GPU was measured"
     if any(rate.clip_s is None for name, rate in rates.prepare.items() if name in job.features):
         yield "rates without a length of clips are taken as measured on clips of yours"
+    n_gb = sum(rates.prepare[name].bytes_per_clip for name in job.features) * job.corpus.n_clips / 1e9
+    if job.search and n_gb > job.train.instance.memory_gib * 1.07:
+        yield (
+            f"training will not work on {job.train.instance.name}: each machine holds all features in its memory, "
+            f"{n_gb:,.0f} GB of these clips, and has {job.train.instance.memory_gib:g} GiB"
+        )
     if job.search and job.search.experiment.execution.baseline:
         yield "the SVC baseline beside an experiment is not counted: its time grows with the square of the clips"
     if job.search and job.search.experiment.execution.workers:

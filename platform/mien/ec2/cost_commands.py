@@ -133,23 +133,26 @@ def _not_negative(option: str, value: float) -> float:
 def _print_estimate(found: Estimate) -> None:
     from mien.terminal import OUT, table
 
-    def row(stage: Any) -> list[str]:
-        return [
+    total = found.total
+    rows = [
+        [
             stage.name,
             stage.nodes,
             _hours(stage.hours),
             f"{stage.on_demand_usd:,.2f}",
-            f"{stage.low_usd:,.2f}-{stage.high_usd:,.2f}",
             _hours(stage.spot_hours),
             f"{stage.spot_usd:,.2f}",
-            f"{stage.lost_usd:,.2f}" if stage.spot_hours else "",
-            f"{stage.interruptions:,.2g}" if stage.spot_hours else "",
         ]
-
-    columns = ["stage", "machines", "hours", "$", "low-high", "spot: hours", "$", "of it lost", "losses"]
-    table(columns, [row(stage) for stage in (*found.stages, found.total)])
-    for note in found.notes:
-        OUT.print(f"- {note}", markup=False, soft_wrap=True)
+        for stage in (*found.stages, total)
+    ]
+    table(["stage", "machines", "hours", "on demand, $", "hours", "spot, $"], rows)
+    lines = [
+        f"on demand between ${total.low_usd:,.2f} and ${total.high_usd:,.2f}, as fast or slow as machines may be",
+        f"on spot ${total.lost_usd:,.2f} of it are lost to {total.interruptions:,.2g} expected interruptions",
+        *found.notes,
+    ]
+    for line in lines:
+        OUT.print(f"- {line}", markup=False, soft_wrap=True)
 
 
 def _hours(hours: float) -> str:

@@ -23,20 +23,23 @@ class Kind(NamedTuple):
     disk_gb: float
 
 
+_HEAD, _WORKER = Kind("r7i.xlarge", 1, 100.0), Kind("c7i.4xlarge", 8, 150.0)  # as in mien's cluster.yaml
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Nodes:
     """region: None where it is still to be filled in. workers: by name."""
 
     region: str | None = None
-    head: Kind = Kind("r7i.xlarge", 1, 100.0)
-    workers: Mapping[str, Kind] = field(default_factory=lambda: {"cpu": Kind("c7i.4xlarge", 8, 150.0)})
+    head: Kind = _HEAD
+    workers: Mapping[str, Kind] = field(default_factory=lambda: {"cpu": _WORKER})
     idle_minutes: float = 10.0
     upscaling_speed: float = 1.0
 
     def fleet(self, name: str | None, n_nodes: int | None, prices: Prices, start_minutes: float, option: str) -> Fleet:
         """Machines of a kind of this cluster, or of an instance type; by default the first kind that may have any."""
         allowed = [worker for worker, kind in self.workers.items() if kind.most]
-        name = name or (allowed or [Nodes().workers["cpu"].instance_type])[0]
+        name = name or (allowed or [_WORKER.instance_type])[0]
         kind = self.workers.get(name, Kind(name, 1, self.head.disk_gb))
         n_nodes = max(1, kind.most) if n_nodes is None else n_nodes
         if n_nodes < 1:
