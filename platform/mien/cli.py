@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
+from mien.bench.commands import bench_prepare, bench_scale, bench_search, bench_svc, bench_train
 from mien.ec2.cost_commands import cost_commands
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -335,6 +335,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench prepare": bench_prepare,
     "bench search": bench_search,
     "bench train": bench_train,
+    "bench scale": bench_scale,
     "bench svc": bench_svc,
     **cost_commands(),
 }
