@@ -17,6 +17,9 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 
+_SMALL_AT_ONCE = "?allow_delayed_open=true"  # a small object by one request; else by the three of a multipart upload
+
+
 class Folder:
     """A directory by path or URI. Nothing is created until something is written."""
 
@@ -29,7 +32,7 @@ class Folder:
             self._root = self.uri
         else:
             self.uri = text.rstrip("/")
-            self._fs, self._root = pafs.FileSystem.from_uri(self.uri)
+            self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _SMALL_AT_ONCE)
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(f"{self.uri}/{name}")
