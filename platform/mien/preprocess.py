@@ -35,8 +35,11 @@ from mien.store import FeatureStore
 
 # Clips of one part: what is lost when a process is killed, and how often progress is seen. Sound takes about
 # 50 ms a clip, a face track seconds.
-LARGEST_PART = {"video": 8}
-LARGEST_PART_ELSE = 64
+_LARGEST_PART = {"video": 8}
+_LARGEST_PART_ELSE = 64
+# More of a corpus that would have more parts than this, up to 16 times: the driver hands out each of them, and reads it
+# again at the end; a killed process loses a minute or two.
+_MANY_PARTS, _LARGER_AT_MOST = 10_000, 16
 _SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for another
 _LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal
 
@@ -250,7 +253,7 @@ class _Run:
     def extract(self, tasks: pa.Table, workers: int) -> None:
         self._asked_s = time.time()
         self._report(self._progress())
-        batches = list(_batches(tasks, workers, LARGEST_PART.get(self._job.medium, LARGEST_PART_ELSE)))
+        batches = list(_batches(tasks, workers, largest_part(self._job.medium, len(tasks))))
         self._n_workers = min(workers, len(batches))
         for outcomes in _stream(self._name, self._job, batches, self._n_workers):
             self._count(outcomes)
@@ -301,6 +304,12 @@ class _Run:
             clips_per_s=clips_per_s,
             left_s=left_s,
         )
+
+
+def largest_part(medium: str, n_clips: int) -> int:
+    """Clips of one part of a feature that reads this medium, when so many are to be extracted."""
+    usual = _LARGEST_PART.get(medium, _LARGEST_PART_ELSE)
+    return min(_LARGER_AT_MOST * usual, max(usual, -(-n_clips // _MANY_PARTS)))
 
 
 def _batches(tasks: Any, workers: int, largest: int) -> Iterator[Any]:

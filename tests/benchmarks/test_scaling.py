@@ -12,7 +12,7 @@ GB_OF_A_MILLION = 2.0  # of any step; a third of that was measured (docs/explana
 
 
 def test_a_million_clips_fit_into_a_small_driver():
-    steps = list(scale([100_000, 1_000_000], limit_gb=12, rows_of_a_part=64))
+    steps = list(scale([100_000, 1_000_000], limit_gb=12))
     few, many = steps[: len(steps) // 2], steps[len(steps) // 2 :]
     for step in steps:
         print(f"{step.n_clips} clips, {step.name}: {step.seconds:.1f} s, {step.peak_bytes / 1e9:.2f} GB {step.error}")
@@ -23,5 +23,5 @@ def test_a_million_clips_fit_into_a_small_driver():
 
 
 def test_a_step_without_memory_says_so():
-    first, *_ = scale([1_000_000], limit_gb=0.9, rows_of_a_part=1000)
+    first, *_ = scale([1_000_000], limit_gb=0.9)
     assert first.name == "clip table" and first.error == "out of 0.9 GB"

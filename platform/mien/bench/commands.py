@@ -168,7 +168,6 @@ def bench_search(
 
 def bench_scale(
     clips: tuple[int, ...] = (10_000, 100_000, 1_000_000),
-    rows_of_a_part: int = 64,
     limit_gb: float = 12.0,
     batches: int = 2000,
     folder: Path | None = None,
@@ -178,7 +177,6 @@ def bench_scale(
 
     Args:
         clips: Sizes of the synthetic corpus; ten million take half an hour and 12 GB.
-        rows_of_a_part: Clips of a part of the store.
         limit_gb: A step that wants more memory than this fails, and says so.
         batches: Also how many batches a second a driver hands to idle workers, measured on so many; 0 leaves it out.
         folder: Where the synthetic store is written and removed again; by default the place for temporary files.
@@ -187,7 +185,7 @@ def bench_scale(
     from mien.bench.scale import batches_per_s, scale
 
     rows: dict[str, Any] = {}
-    for step in scale(clips, limit_gb=limit_gb, rows_of_a_part=rows_of_a_part, folder=folder):
+    for step in scale(clips, limit_gb=limit_gb, folder=folder):
         told = step.error or f"{step.seconds:.2f} s, {step.peak_bytes / 1e9:.2f} GB"
         rows[f"{step.n_clips} clips, {step.name}"] = told
     if batches:

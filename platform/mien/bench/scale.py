@@ -28,7 +28,7 @@ from mien.experiment import ProtocolConfig
 from mien.extraction import peak_bytes
 from mien.features import FeatureSpec, Frames
 from mien.parts import Parts, Row
-from mien.preprocess import tasks_left
+from mien.preprocess import largest_part, tasks_left
 from mien.records import Clip, Label, Reject, clips_to_table
 from mien.splits import check_leak, make_splits
 from mien.store import FeatureStore
@@ -51,10 +51,10 @@ class Step:
     error: str = ""
 
 
-def scale(sizes: Sequence[int], *, limit_gb: float, rows_of_a_part: int, folder: Path | None = None) -> Iterator[Step]:
+def scale(sizes: Sequence[int], *, limit_gb: float, folder: Path | None = None) -> Iterator[Step]:
     """The steps at each size, as they end. Linux only."""
     for n_clips in sizes:
-        asked = json.dumps([n_clips, limit_gb, rows_of_a_part, str(folder) if folder else None])
+        asked = json.dumps([n_clips, limit_gb, str(folder) if folder else None])
         environment = os.environ | {"PYTHONPATH": search_path()}
         command = [sys.executable, "-c", _MEASURE, asked]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -75,7 +75,7 @@ measure_here(*json.loads(sys.argv[1]))
 """
 
 
-def measure_here(n_clips: int, limit_gb: float, rows_of_a_part: int, folder: str | None) -> None:
+def measure_here(n_clips: int, limit_gb: float, folder: str | None) -> None:
     """Measure one size in this process, which must be a fresh one; a Step as a line of JSON each."""
     limit = int(limit_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -84,7 +84,7 @@ def measure_here(n_clips: int, limit_gb: float, rows_of_a_part: int, folder: str
         steps: list[tuple[str, Callable[[], None]]] = [
             ("clip table", lambda: _write_clips(store, n_clips)),
             ("splits", lambda: _split(n_clips)),
-            ("parts", lambda: _write_parts(store, n_clips, rows_of_a_part)),
+            ("parts", lambda: _write_parts(store, n_clips)),
             ("what is missing", lambda: _missing(store, n_clips)),
             ("manifest", lambda: _finish(store, n_clips)),
         ]
@@ -184,12 +184,13 @@ def _parts(store: FeatureStore) -> Parts:
     return store.parts(CORPUS, spec)
 
 
-def _write_parts(store: FeatureStore, n_clips: int, rows_of_a_part: int) -> None:
-    """What workers would have written, but for the last part."""
+def _write_parts(store: FeatureStore, n_clips: int) -> None:
+    """What workers would have written, in parts as large as theirs."""
     parts = _parts(store)
     frames = Frames(np.zeros((1, 1), np.float32), np.ones(1, np.bool_))
-    for start in range(0, n_clips, rows_of_a_part):
-        numbers = range(start, min(start + rows_of_a_part, n_clips))
+    n_of_a_part = largest_part("audio", n_clips)
+    for start in range(0, n_clips, n_of_a_part):
+        numbers = range(start, min(start + n_of_a_part, n_clips))
         ids = [f"{CORPUS}/{i // CLIPS_OF_A_SUBJECT:06d}-{i % CLIPS_OF_A_SUBJECT:03d}" for i in numbers]
         rows = [Row(ids[i - start], f"{i:064x}", frames) for i in numbers if i % _REJECT_EVERY]
         rejects = [

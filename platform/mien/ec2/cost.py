@@ -25,10 +25,11 @@ from mien.ec2.rates import Rates
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
-from mien.preprocess import LARGEST_PART, LARGEST_PART_ELSE
+from mien.preprocess import largest_part
 
-GETS_OF_A_CLIP = 4  # to decode it and to hash it: assumed, not counted
-MEDIUM = {"facenet": "video"}  # of a feature; of all others the parts are equally large
+GETS_OF_A_CLIP = 4  # two to decode it, two to hash it; up to 16 MiB (counted at a moto server)
+PUTS_OF_A_PART = 3  # the note that it was begun, the part, and Arrow's mark of the emptied folder (the same)
+MEDIUM = {"facenet": "video"}  # of a feature; the others' parts are as large as those of sound
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +128,7 @@ def _prepare(job: Job, rates: Rates) -> Iterator[Stage]:
             )
         rate = rates.prepare[feature]
         clip_s = corpus.clip_s / rate.clip_s / rate.clips_per_s if rate.clip_s else 1 / rate.clips_per_s
-        part_h = _part_size(feature) * clip_s / 3600
+        part_h = _part_size(feature, corpus.n_clips) * clip_s / 3600
         yield _working(
             f"prepare {feature}",
             fleet,
@@ -246,8 +247,8 @@ def _working(
     )
 
 
-def _part_size(feature: str) -> int:
-    return LARGEST_PART.get(MEDIUM.get(feature, ""), LARGEST_PART_ELSE)
+def _part_size(feature: str, n_clips: int) -> int:
+    return largest_part(MEDIUM.get(feature, "audio"), n_clips)
 
 
 def _storage(job: Job, prices: Prices, rates: Rates) -> Stage:
@@ -255,7 +256,9 @@ def _storage(job: Job, prices: Prices, rates: Rates) -> Stage:
     corpus = job.corpus
     found = [rates.prepare[feature] for feature in job.features if feature in rates.prepare]
     n_gb = corpus.n_gb + sum(rate.bytes_per_clip for rate in found) * corpus.n_clips / 1e9
-    n_puts = corpus.n_files + sum(2 * -(-corpus.n_clips // _part_size(feature)) for feature in job.features)
+    n_puts = corpus.n_files + sum(
+        PUTS_OF_A_PART * -(-corpus.n_clips // _part_size(feature, corpus.n_clips)) for feature in job.features
+    )
     n_gets = GETS_OF_A_CLIP * corpus.n_clips * len(job.features)
     usd = n_gb * prices.storage_gb_month * job.months
     usd += n_puts / 1000 * prices.put_per_1000 + n_gets / 1000 * prices.get_per_1000
