@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mien.bench.commands import bench_prepare, bench_scale, bench_search, bench_svc, bench_train
+from mien.bench.commands import bench_envelope, bench_prepare, bench_scale, bench_search, bench_svc, bench_train
 from mien.ec2.cost_commands import cost_commands
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -332,6 +332,7 @@ def _print_json(value: Any) -> None:
 FAMILIES = ("bench", "cluster", "runs")  # commands of two words
 COMMANDS: dict[str, Callable[..., None]] = {
     **{command.__name__: command for command in (corpora, sample, verify, prepare, train, search, report, compare)},
+    "bench envelope": bench_envelope,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
     "bench train": bench_train,

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-
 _SMALL_AT_ONCE = "?allow_delayed_open=true"  # a small object by one request; else by the three of a multipart upload
 
 

@@ -193,6 +193,38 @@ def bench_scale(
     _print_rows(rows, as_json)
 
 
+def bench_envelope(
+    clips: int = 10_000_000,
+    nodes: tuple[int, ...] = (1, 10, 30, 100, 300, 1000),
+    partitions: tuple[int, ...] = (1, 16),
+    figure: Path | None = None,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """What bounds extraction on many nodes, by a model: nothing is run. See docs/explanation/scaling.md.
+
+    Args:
+        clips: Of the corpus, each as long as those of the rates.
+        nodes: c7i.4xlarge, 16 cores each.
+        partitions: Of S3 that hold the media: 5,500 requests a second each.
+        figure: Draw it into this PNG as well.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.envelope import ceilings, draw, hours, node_clips_per_s
+
+    rows: dict[str, Any] = {}
+    for feature, medium in (("egemaps", "audio"), ("facenet", "video")):
+        rows[f"{feature}, clips/s of a node"] = round(node_clips_per_s(feature), 1)
+        for ceiling in ceilings(feature, medium, clips):
+            told = f"{ceiling.clips_per_s:,.0f} clips/s, {ceiling.nodes:,.0f} nodes ({ceiling.source})"
+            rows[f"{feature}, {ceiling.what}"] = told
+        for n_prefixes in partitions:
+            name = f"{feature}, hours on {' '.join(map(str, nodes))} nodes, S3 partitions: {n_prefixes}"
+            rows[name] = " ".join(f"{hours(feature, medium, clips, n, n_prefixes):.2f}" for n in nodes)
+    if figure:
+        draw(figure, clips)
+    _print_rows(rows, as_json)
+
+
 def _print_rows(rows: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(rows, indent=2))

@@ -75,7 +75,8 @@ def _store(folder: Folder, prices: Prices, spot: bool, instance_type: str | None
             notes = Parts(folder / corpus / spec.folder, spec).work()
             pairs = [(note["work_s"], note["n_workers"]) for note in notes]
             n_clips = sum(note["n_extracted"] for note in notes)
-            yield _row(f"{corpus}, {spec.name}, clips", n_clips, pairs, instance_type or "", prices, spot)
+            name = f"{corpus}, {spec.name}, {'clips' if notes else 'prepared before this was recorded'}"
+            yield _row(name, n_clips, pairs, instance_type or "", prices, spot)
 
 
 def _row(name: str, n: int, pairs: Sequence[tuple[float, int]], machine: str, prices: Prices, spot: bool) -> Used:
