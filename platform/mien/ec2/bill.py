@@ -17,6 +17,7 @@ from mien.parts import Parts
 from mien.runs import Run, Series
 from mien.storage import Folder
 from mien.store import FeatureStore
+from mien.trials import SearchFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,18 +49,32 @@ def _used(folder: Folder, prices: Prices, spot: bool, instance_type: str | None)
     if FeatureStore(folder.uri).corpora():
         yield from _store(folder, prices, spot, instance_type)
         return
+    for name, runs in _runs(folder):
+        by_machine: dict[str, list[Run]] = {}
+        for run in runs:
+            if run.folder.exists("environment.json"):
+                recorded = run.folder.read_json("environment.json").get("instance_type")
+                by_machine.setdefault(recorded or instance_type or "", []).append(run)
+        for machine, some in by_machine.items():
+            yield _row(name, len(some), [_run_s(run) for run in some], machine, prices, spot)
+
+
+def _runs(folder: Folder) -> Iterator[tuple[str, list[Run]]]:
+    """What was trained here: the runs of a series; or the trials of a search, and the runs of its winners."""
+    if folder.exists("search.json"):
+        search = SearchFolder.open(folder.uri)
+        trials = [search.run(trial.fold, trial.signature) for trial in search.trials()]
+        yield f"{search.search.experiment.name}, trials", trials
+        tested = [Series.open((folder / name).uri) for name in folder.names() if (folder / name).exists("data.json")]
+        yield f"{search.search.experiment.name}, runs", [run for series in tested for run in series.runs()]
+        return
     try:
         series = Series.open(folder.uri)
     except MienError:
-        raise MienError(f"{folder}: neither a store nor a series of runs: give what prepare or train printed") from None
-    by_machine: dict[str, list[Run]] = {}
-    for run in series.runs():
-        if run.folder.exists("environment.json"):
-            recorded = run.folder.read_json("environment.json").get("instance_type")
-            by_machine.setdefault(recorded or instance_type or "", []).append(run)
-    for machine, runs in by_machine.items():
-        pairs = [_run_s(run) for run in runs]
-        yield _row(f"{series.experiment.name}, runs", len(runs), pairs, machine, prices, spot)
+        raise MienError(
+            f"{folder}: neither a store nor runs nor a search: give what prepare, train or search printed"
+        ) from None
+    yield f"{series.experiment.name}, runs", list(series.runs())
 
 
 def _run_s(run: Run) -> tuple[float, int]:

@@ -29,6 +29,7 @@ from mien.preprocess import largest_part
 
 GETS_OF_A_CLIP = 4  # two to decode it, two to hash it; up to 16 MiB (counted at a moto server)
 PUTS_OF_A_PART = 3  # the note that it was begun, the part, and Arrow's mark of the emptied folder (the same)
+OBJECT_STORE_SHARE = 0.3  # of a machine's memory, by Ray's default
 MEDIUM = {"facenet": "video"}  # of a feature; the others' parts are as large as those of sound
 
 
@@ -153,7 +154,7 @@ def _train(job: Job, rates: Rates) -> Iterator[Stage]:
             "--experiment out to estimate extraction alone"
         )
     n_folds = _n_folds(experiment)
-    run_s = _run_s(experiment, job.corpus.n_clips, n_folds, rates)
+    run_s = _run_s(experiment, job.corpus.n_clips, rates)
     epoch_h = run_s / experiment.training.epochs / 3600
     stages: list[tuple[str, int, float]] = []
     n_runs = n_folds * len(experiment.execution.seeds)
@@ -187,7 +188,7 @@ def _n_folds(experiment: Experiment) -> int:
     return len(execution.only_folds) or protocol.folds
 
 
-def _run_s(experiment: Experiment, n_clips: int, n_folds: int, rates: Rates) -> float:
+def _run_s(experiment: Experiment, n_clips: int, rates: Rates) -> float:
     protocol, training = experiment.protocol, experiment.training
     share = 1 - 1 / protocol.folds
     if training.keep == "best":
@@ -312,10 +313,11 @@ def _notes(job: Job, prices: Prices, rates: Rates) -> Iterator[str]:
     if any(rate.clip_s is None for name, rate in rates.prepare.items() if name in job.features):
         yield "rates without a length of clips are taken as measured on clips of yours"
     n_gb = sum(rates.prepare[name].bytes_per_clip for name in job.features) * job.corpus.n_clips / 1e9
-    if job.search and n_gb > job.train.instance.memory_gib * 1.07:
+    shared_gb = OBJECT_STORE_SHARE * job.train.instance.memory_gib * 1.074
+    if job.search and n_gb > shared_gb:
         yield (
-            f"training will not work on {job.train.instance.name}: each machine holds all features in its memory, "
-            f"{n_gb:,.0f} GB of these clips, and has {job.train.instance.memory_gib:g} GiB"
+            f"training will not work on {job.train.instance.name}: all features lie in each machine's object store, "
+            f"{n_gb:,.0f} GB of these clips, and it has {shared_gb:,.0f} GB"
         )
     if job.search and job.search.experiment.execution.baseline:
         yield "the SVC baseline beside an experiment is not counted: its time grows with the square of the clips"
