@@ -51,7 +51,7 @@ class Split:
 class _Codes(NamedTuple):
     """A column of texts as numbers. names: each text once, sorted. code: (N,) its place among them.
 
-    Texts of numpy would be as wide as the widest, 256 bytes for a hash: the splits of ten million clips took 25 GB.
+    Texts of numpy would be as wide as the widest, 256 bytes for a hash: 2.7 GB for the splits of a million clips.
     """
 
     names: pa.Array
