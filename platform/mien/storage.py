@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-_SMALL_AT_ONCE = "?allow_delayed_open=true"  # a small object by one request; else by the three of a multipart upload
+_OPTIONS = {"s3": "?allow_delayed_open=true"}  # a small object by one request, not the three of a multipart upload
 
 
 class Folder:
@@ -31,7 +31,7 @@ class Folder:
             self._root = self.uri
         else:
             self.uri = text.rstrip("/")
-            self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _SMALL_AT_ONCE)
+            self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _OPTIONS.get(text.split("://")[0], ""))
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(f"{self.uri}/{name}")
