@@ -49,28 +49,34 @@ class Split:
 
 
 class _Codes(NamedTuple):
-    """A column of texts as numbers. names: each text once, sorted. code: (N,) its place among them.
+    """A column of texts as numbers. code: (N,) the place of each among the texts that there are. found, by_name: these,
+    and their order.
 
     Texts of numpy would be as wide as the widest, 256 bytes for a hash: 2.7 GB for the splits of a million clips.
     """
 
-    names: pa.Array
     code: Ints
+    found: pa.Array
+    by_name: NDArray[np.uint64]
 
     @property
     def is_known(self) -> NDArray[np.bool_]:
         """(N,) False for the empty text, which is the first by order where there is one."""
-        has_empty = len(self.names) > 0 and not self.names[0].as_py()
+        has_empty = len(self.found) > 0 and not self.found[int(self.by_name[0])].as_py()
         return self.code >= int(has_empty)
+
+    def names(self, code: Ints | slice = slice(None)) -> list[str]:
+        """The texts, sorted, or some of them by their code."""
+        return self.found.take(pa.array(self.by_name[code])).to_pylist()
 
 
 def _coded(texts: Texts, order: Ints | slice = slice(None)) -> _Codes:
     """A column, or its rows in another order."""
-    found = pa.array(texts, pa.large_string()).dictionary_encode()
-    by_name = pc.sort_indices(found.dictionary).to_numpy()
+    encoded = pa.array(texts, pa.large_string()).dictionary_encode()
+    by_name = pc.sort_indices(encoded.dictionary).to_numpy()
     rank = np.empty(len(by_name), np.int64)
     rank[by_name] = np.arange(len(by_name))
-    return _Codes(found.dictionary.take(pa.array(by_name)), rank[found.indices.to_numpy()][order])
+    return _Codes(rank[encoded.indices.to_numpy()[order]], encoded.dictionary, by_name)
 
 
 class _Units(NamedTuple):
@@ -122,7 +128,7 @@ def make_splits(
     twice = np.flatnonzero(np.bincount(ids.code) > 1)
     if twice.size:
         raise ExperimentError(
-            f"clip id {_listed(ids.names.take(twice).to_pylist())} occurs twice: the store is damaged; prepare it again"
+            f"clip id {_listed(ids.names(twice))} occurs twice: the store is damaged; prepare it again"
         )
     subject, corpus, content = (_coded(column, order) for column in (subjects, corpora, contents))
     class_ = np.asarray(classes)[order]
@@ -188,11 +194,11 @@ def check_leak(split: Split, *, clip_ids: Texts, subjects: Texts, contents: Text
 
 def _subject_units(subject: _Codes, corpus: _Codes, content: _Codes, protocol: ProtocolConfig) -> _Units:
     """Whole subjects; those who share a recording are one unit, named "ravdess/07+ravdess/08"."""
-    unit_of_person = _merged(subject.code, content.code, content.is_known, len(subject.names))
+    people, places = subject.names(), corpus.names()
+    unit_of_person = _merged(subject.code, content.code, content.is_known, len(people))
     unit = unit_of_person[subject.code]
-    names = _joined(subject.names, unit_of_person)
+    names = _joined(people, unit_of_person)
 
-    places = corpus.names.to_pylist()
     stratum = corpus.code[np.unique(unit, return_index=True)[1]]
     draw = np.array([_number(f"{protocol.seed}:{name}") for name in names], dtype=np.uint64)
 
@@ -201,7 +207,7 @@ def _subject_units(subject: _Codes, corpus: _Codes, content: _Codes, protocol: P
 
     if protocol.kind == "leave-one-corpus-out":
         fold_of_place = _merged(corpus.code, unit, np.ones(len(unit), bool), len(places))
-        fold_names = _joined(corpus.names, fold_of_place)
+        fold_names = _joined(places, fold_of_place)
         if len(fold_names) < 2:
             raise ExperimentError(
                 f"leave-one-corpus-out needs two corpora that share no subject and no recording, and has "
@@ -241,10 +247,10 @@ def _numbered(protocol: ProtocolConfig) -> list[str]:
     return [f"fold {fold}" for fold in range(protocol.folds)]
 
 
-def _joined(names: pa.Array, set_of: Ints) -> list[str]:
+def _joined(names: Sequence[str], set_of: Ints) -> list[str]:
     """Name of each set: those of its members, in order, with a plus."""
     members: list[list[str]] = [[] for _ in range(set_of.max() + 1)]
-    for name, number in zip(names.to_pylist(), set_of.tolist()):
+    for name, number in zip(names, set_of.tolist()):
         members[number].append(name)
     return ["+".join(name) for name in members]
 

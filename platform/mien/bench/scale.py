@@ -1,6 +1,6 @@
 """How time and memory grow with the corpus: a synthetic clip table through importer, store, splits and manifest.
 
-Each size runs in a process of its own, whose memory is limited and whose peak is read after each step. Nothing is
+Steps run in processes of their own, whose memory is limited and whose peak is read after each. Nothing is
 decoded: the clips have no media, and a row of the feature is one number, so what is measured is the bookkeeping of
 the driver, which is what a bigger cluster does not make faster.
 """
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -39,7 +40,10 @@ _EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
 _REJECT_EVERY = 1000  # of the clips; the others have a row
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+STEPS = (("clip table",), ("splits",), ("parts", "what is missing", "manifest"))  # those of one process
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step at one size. peak_bytes: largest resident memory of the process while it ran. error: what stopped it,
     "" where nothing did."""
@@ -53,19 +57,16 @@ class Step:
 
 def scale(sizes: Sequence[int], *, limit_gb: float, folder: Path | None = None) -> Iterator[Step]:
     """The steps at each size, as they end. Linux only."""
-    for n_clips in sizes:
-        asked = json.dumps([n_clips, limit_gb, str(folder) if folder else None])
+    for n_clips, steps in product(sizes, STEPS):
+        asked = json.dumps([n_clips, steps, limit_gb, str(folder) if folder else None])
         environment = os.environ | {"PYTHONPATH": search_path()}
         command = [sys.executable, "-c", _MEASURE, asked]
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
-            last = ""
             for line in process.stdout:
-                step = Step(**json.loads(line))
-                last = step.name
-                yield step
+                yield Step(**json.loads(line))
         if process.returncode:
-            raise MienError(f"{n_clips} clips: the measurement died after {last or 'nothing'}: see its traceback above")
+            raise MienError(f"{n_clips} clips, {' or '.join(steps)}: the measurement died: see its traceback above")
 
 
 _MEASURE = """
@@ -75,30 +76,28 @@ measure_here(*json.loads(sys.argv[1]))
 """
 
 
-def measure_here(n_clips: int, limit_gb: float, folder: str | None) -> None:
-    """Measure one size in this process, which must be a fresh one; a Step as a line of JSON each."""
+def measure_here(n_clips: int, names: Sequence[str], limit_gb: float, folder: str | None) -> None:
+    """Measure some steps in this process, which must be a fresh one; a Step as a line of JSON each."""
     limit = int(limit_gb * 1e9)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     with TemporaryDirectory(dir=folder) as path:
         store = FeatureStore(path)
-        steps: list[tuple[str, Callable[[], None]]] = [
-            ("clip table", lambda: _write_clips(store, n_clips)),
-            ("splits", lambda: _split(n_clips)),
-            ("parts", lambda: _write_parts(store, n_clips)),
-            ("what is missing", lambda: _missing(store, n_clips)),
-            ("manifest", lambda: _finish(store, n_clips)),
-        ]
-        for name, step in steps:
+        steps: dict[str, Callable[[], None]] = {
+            "clip table": lambda: _write_clips(store, n_clips),
+            "splits": lambda: _split(n_clips),
+            "parts": lambda: _write_parts(store, n_clips),
+            "what is missing": lambda: _missing(store, n_clips),
+            "manifest": lambda: _finish(store, n_clips),
+        }
+        for name in names:
             _forget_peak()
             start_s, error = perf_counter(), ""
             try:
-                step()
+                steps[name]()
             except MemoryError:
                 error = f"out of {limit_gb:g} GB"
-            told = Step(
-                n_clips=n_clips, name=name, seconds=perf_counter() - start_s, peak_bytes=peak_bytes(), error=error
-            )
-            print(json.dumps(asdict(told)), flush=True)
+            seconds = perf_counter() - start_s
+            print(json.dumps(asdict(Step(n_clips, name, seconds, peak_bytes(), error))), flush=True)
 
 
 def _forget_peak() -> None:
