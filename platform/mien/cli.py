@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
+from mien.bench.commands import bench_envelope, bench_prepare, bench_scale, bench_search, bench_svc, bench_train
 from mien.commands import cluster_doctor, runs_list, runs_pull
 from mien.ec2.commands import cluster_leftovers, cluster_setup
+from mien.ec2.cost_commands import cost_commands
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -333,13 +334,16 @@ def _print_json(value: Any) -> None:
 GROUPS = ("bench", "cluster", "runs")  # of commands, whose names have two words
 COMMANDS: dict[str, Callable[..., None]] = {
     **{command.__name__: command for command in (corpora, sample, verify, prepare, train, search, report, compare)},
+    "bench envelope": bench_envelope,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
     "bench train": bench_train,
+    "bench scale": bench_scale,
     "bench svc": bench_svc,
     "cluster doctor": cluster_doctor,
     "runs list": runs_list,
     "runs pull": runs_pull,
     "cluster setup": cluster_setup,
     "cluster leftovers": cluster_leftovers,
+    **cost_commands(),
 }

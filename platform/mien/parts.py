@@ -33,6 +33,7 @@ FORMAT = 1  # of the store's layout; raised when an older mien could misread wha
 SPEC_KEY = b"mien.feature_spec"
 MANIFEST = "MANIFEST.json"
 REJECTS = "rejects.parquet"
+WORK = ".work.json"
 
 _INDEX = ["clip_id", "content", "n_frames"]
 _READERS = 8  # parts read at a time: enough to hide the latency of S3
@@ -117,11 +118,13 @@ class Parts:
             self.folder.remove(MANIFEST)
             self.attempts.remove()
             done = set()
-            for part in self._names("part-"):
-                try:
-                    done |= {entry.clip_id for entry in self._index(part)}
-                except StoreError:
-                    self.folder.remove(part)
+            parts = self._names("part-")
+            with ThreadPoolExecutor(_READERS) as pool:
+                for part, ids in zip(parts, pool.map(self._ids_or_none, parts)):
+                    if ids is None:
+                        self.folder.remove(part)
+                    else:
+                        done |= ids
             for name in self._names("rejects"):
                 if retry_rejects:
                     self.folder.remove(name)
@@ -166,24 +169,46 @@ class Parts:
                 "fingerprint": _fingerprint(self.spec, entries),
                 "rejects_sha256": sha256(rejects_file),
                 "parts": [
-                    {"name": part, "n_rows": n_rows[part], "sha256": sha256(self.folder.read_bytes(part))}
-                    for part in parts
+                    {"name": part, "n_rows": n_rows[part], "sha256": digest}
+                    for part, digest in zip(parts, self._hashes(parts))
                 ],
             }
             self.attempts.remove()
             self.folder.write_json(MANIFEST, manifest)
         return manifest
 
+    def note_work(self, note: dict[str, Any]) -> None:
+        """Add what a job took to the others'; hidden from readers, and no part of what was finished."""
+        with writing(self.folder):
+            self.folder.write_json(WORK, [*self.work(), note])
+
+    def work(self) -> list[dict[str, Any]]:
+        """What each job that extracted something took, in their order."""
+        return self.folder.read_json(WORK) if self.folder.exists(WORK) else []
+
     def _keep_first(self) -> None:
         """Rewrite the parts that repeat clips of the parts before them."""
         seen: set[str] = set()
-        for part in self._names("part-"):
-            ids = {entry.clip_id for entry in self._index(part)}
-            if ids & seen:
-                rows = [row for row in self._rows(part) if row.clip_id not in seen]
-                self.write([row.clip_id for row in rows], rows, [])
-                self.folder.remove(part)
-            seen |= ids
+        parts = self._names("part-")
+        with ThreadPoolExecutor(_READERS) as pool:
+            for part, entries in zip(parts, pool.map(self._index, parts)):
+                ids = {entry.clip_id for entry in entries}
+                if ids & seen:
+                    rows = [row for row in self._rows(part) if row.clip_id not in seen]
+                    self.write([row.clip_id for row in rows], rows, [])
+                    self.folder.remove(part)
+                seen |= ids
+
+    def _ids_or_none(self, part: str) -> set[str] | None:
+        """Clips of a part, None where it cannot be read."""
+        try:
+            return {entry.clip_id for entry in self._index(part)}
+        except StoreError:
+            return None
+
+    def _hashes(self, parts: Sequence[str]) -> Iterator[str]:
+        with ThreadPoolExecutor(_READERS) as pool:
+            yield from pool.map(lambda part: sha256(self.folder.read_bytes(part)), parts)
 
     # ---------------------------------------------------------------- reading
 
@@ -299,8 +324,13 @@ def hash_ids(clip_ids: Iterable[str]) -> str:
 
 
 def _fingerprint(spec: FeatureSpec, entries: Iterable[Entry]) -> str:
-    rows = [[entry.clip_id, entry.content, entry.n_frames] for entry in sorted(entries)]
-    return sha256(json.dumps([spec.to_json(), rows], sort_keys=True).encode())
+    """SHA-256 of the JSON of [spec, [[clip id, content, frames], ...]], which is never whole in memory."""
+    digest = hashlib.sha256(f"[{json.dumps(spec.to_json(), sort_keys=True)}, [".encode())
+    for number, entry in enumerate(sorted(entries)):
+        row = json.dumps([entry.clip_id, entry.content, entry.n_frames])
+        digest.update(f", {row}".encode() if number else row.encode())
+    digest.update(b"]]")
+    return digest.hexdigest()
 
 
 def _to_table(rows: Sequence[Row], spec: FeatureSpec) -> pa.Table:

@@ -10,32 +10,37 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from mien import cluster, telemetry
 from mien.corpora.remote import import_clips
 from mien.errors import ExperimentError, MienError
-from mien.extraction import Outcome, PartExtractor, Task, tasks_from_table, tasks_to_table
+from mien.extraction import Outcome, PartExtractor, tasks_from_table
 from mien.features import FeatureSpec
 from mien.parts import Parts
-from mien.records import Clip, Reject
+from mien.records import Clip, Reject, clips_to_table
 from mien.store import FeatureStore
 
 # Clips of one part: what is lost when a process is killed, and how often progress is seen. Sound takes about
 # 50 ms a clip, a face track seconds.
 _LARGEST_PART = {"video": 8}
 _LARGEST_PART_ELSE = 64
+# More of a corpus that would have more parts than this, up to 16 times: the driver hands out each of them, and reads it
+# again at the end; a killed process loses a minute or two.
+_MANY_PARTS, _LARGER_AT_MOST = 10_000, 16
 _SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for another
 _LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal
 
@@ -132,22 +137,22 @@ def prepare(
         _Job(target.parts(corpus, spec), medium, name, settings)
         for (name, settings), (spec, medium) in zip(recipes, described)
     ]
-    todo: list[list[Task]] = []
+    todo: list[pa.Table] = []
     for job in jobs:
         is_done = target.is_finished(corpus, job.parts.spec) and not (retry_rejects or fresh)
         done = None if is_done else job.parts.reopen(retry_rejects=retry_rejects, fresh=fresh)
-        todo.append([] if done is None else [_task(clip, job.medium) for clip in clips if clip.id not in done])
-    ids = {clip.id for clip in clips}
+        todo.append(tasks_left(clips if done is not None else clips[:0], job.medium, done or ()))
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # Ray tells of dead workers on stdout, which is the caller's
-        ray_cluster = stack.enter_context(cluster.connected(workers=workers)) if any(todo) else None
+        ray_cluster = stack.enter_context(cluster.connected(workers=workers)) if any(map(len, todo)) else None
         report = progress or stack.enter_context(_drawn())
         prepared = []
         for job, tasks in zip(jobs, todo):
             run = _Run(corpus, job, len(clips), len(clips) - len(tasks), report)
-            if tasks and ray_cluster:
+            if len(tasks) and ray_cluster:
                 run.extract(tasks, ray_cluster.pool(workers))
-            manifest = job.parts.manifest() or job.parts.finish(ids)
+                job.parts.note_work(run.work())
+            manifest = job.parts.manifest() or job.parts.finish(set(clips["id"].to_pylist()))
             prepared.append(run.summary(manifest))
     return Prepared(
         corpus=corpus,
@@ -161,26 +166,40 @@ def prepare(
 
 def _import(
     corpus: str, root: str | os.PathLike[str], openface: str | None, limit: int | None
-) -> tuple[list[Clip], list[Reject]]:
-    """Clips and rejects of a corpus, with the OpenFace files that belong to them."""
+) -> tuple[pa.Table, list[Reject]]:
+    """Clip table and rejects of a corpus, with the OpenFace files that belong to them.
+
+    The clips go into the table as they come: as Python objects, ten million of them would take 15 GB.
+    """
     tracks: dict[str, str] = {}
     if openface:
         from mien.extractors.openface import find_openface
 
         tracks = find_openface(openface, corpus)
-    clips: list[Clip] = []
     rejects: list[Reject] = []
-    for found in import_clips(corpus, root):
-        if isinstance(found, Reject):
-            rejects.append(found)
-        elif limit is None or len(clips) < limit:
-            track = {"openface": tracks[found.id]} if found.id in tracks else {}
-            clips.append(replace(found, media={**found.media, **track}))
-    return clips, rejects
+
+    def clips() -> Iterator[Clip]:
+        for found in import_clips(corpus, root):
+            if isinstance(found, Reject):
+                rejects.append(found)
+            else:
+                track = {"openface": tracks[found.id]} if found.id in tracks else {}
+                yield replace(found, media={**found.media, **track}) if track else found
+
+    return clips_to_table(clips())[:limit], rejects
 
 
-def _task(clip: Clip, medium: str) -> Task:
-    return Task(clip.id, clip.media.get(medium), clip.span)
+def tasks_left(clips: pa.Table, medium: str, done: Collection[str]) -> pa.Table:
+    """What workers must know of each clip that is not done, as `mien.extraction.tasks_to_table` makes it."""
+    left = clips.filter(pc.invert(pc.is_in(clips["id"], pa.array(list(done), pa.string()))))
+    return pa.table(
+        {
+            "clip_id": left["id"],
+            "path": pc.map_lookup(left["media"], pa.scalar(medium), "first"),
+            "start_s": left["start_s"],
+            "end_s": left["end_s"],
+        }
+    )
 
 
 _DESCRIBE = "import json, sys; from mien.extraction import describe; print(json.dumps(describe(*json.load(sys.stdin))))"
@@ -228,67 +247,83 @@ class _Run:
         self._n_clips = n_clips
         self._n_before = n_done
         self._report = report
-        self._outcomes: dict[str, Outcome] = {}  # by clip: a repeated batch is not counted twice
+        self._clip_ids: set[str] = set()  # a repeated batch is not counted twice
+        self._n_rejects = 0
         self._n_workers = 0
         self._asked_s = 0.0
+        self._first_s, self._last_s = math.inf, -math.inf
+        self._peak_bytes = 0
 
-    def extract(self, tasks: Sequence[Task], workers: int) -> None:
+    def extract(self, tasks: pa.Table, workers: int) -> None:
         self._asked_s = time.time()
         self._report(self._progress())
-        batches = list(_batches(tasks, workers, _LARGEST_PART.get(self._job.medium, _LARGEST_PART_ELSE)))
+        batches = list(_batches(tasks, workers, largest_part(self._job.medium, len(tasks))))
         self._n_workers = min(workers, len(batches))
         for outcomes in _stream(self._name, self._job, batches, self._n_workers):
-            self._tell([outcome for outcome in outcomes if outcome.clip_id not in self._outcomes])
-            self._outcomes |= {outcome.clip_id: outcome for outcome in outcomes}
+            self._count([outcome for outcome in outcomes if outcome.clip_id not in self._clip_ids])
             self._report(self._progress())
 
-    def _tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Count them where Prometheus sees it."""
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        """outcomes: of clips that were not counted yet."""
+        self._clip_ids |= {outcome.clip_id for outcome in outcomes}
+        reasons = Counter(outcome.reason for outcome in outcomes if outcome.reason)
+        self._n_rejects += reasons.total()
+        self._first_s = min([self._first_s, *(outcome.started_s for outcome in outcomes)])
+        self._last_s = max([self._last_s, *(outcome.ended_s for outcome in outcomes)])
+        self._peak_bytes = max([self._peak_bytes, *(outcome.peak_bytes for outcome in outcomes)])
         labels = {"corpus": self._corpus, "feature": self._job.parts.spec.name}
-        seconds = sum(outcome.ended_s - outcome.started_s for outcome in outcomes)
         telemetry.add("mien_clips_total", len(outcomes), **labels)
-        telemetry.add("mien_extraction_seconds_total", seconds, **labels)
-        for reason, n in Counter(outcome.reason for outcome in outcomes if outcome.reason).items():
+        telemetry.add("mien_extraction_seconds_total", sum(o.ended_s - o.started_s for o in outcomes), **labels)
+        for reason, n in reasons.items():
             telemetry.add("mien_rejects_total", n, reason=reason, **labels)
-        n_left = self._n_clips - self._n_before - len(self._outcomes) - len(outcomes)
-        telemetry.put("mien_clips_left", n_left, **labels)
+        telemetry.put("mien_clips_left", self._n_clips - self._n_before - len(self._clip_ids), **labels)
+
+    def work(self) -> dict[str, Any]:
+        """What it took, for `mien cost`."""
+        is_any = bool(self._clip_ids)
+        return {
+            "n_extracted": len(self._clip_ids),
+            "n_workers": self._n_workers,
+            "startup_s": self._first_s - self._asked_s if is_any else 0.0,
+            "work_s": self._last_s - self._first_s if is_any else 0.0,
+        }
 
     def summary(self, manifest: dict[str, Any]) -> PreparedFeature:
-        outcomes = list(self._outcomes.values())
-        first_s = min((outcome.started_s for outcome in outcomes), default=self._asked_s)
         return PreparedFeature(
             name=self._job.parts.spec.name,
             folder=self._job.parts.spec.folder,
             n_rows=manifest["n_rows"],
             n_rejects=manifest["n_rejects"],
             reasons=manifest["reasons"],
-            n_extracted=len(outcomes),
-            n_workers=self._n_workers,
-            startup_s=first_s - self._asked_s,
-            work_s=max((outcome.ended_s for outcome in outcomes), default=first_s) - first_s,
-            worker_peak_bytes=max((outcome.peak_bytes for outcome in outcomes), default=0),
+            **self.work(),
+            worker_peak_bytes=self._peak_bytes,
         )
 
     def _progress(self) -> Progress:
-        outcomes = self._outcomes.values()
         clips_per_s, left_s = 0.0, None
-        n_done = self._n_before + len(outcomes)
-        if outcomes:
-            seconds = max(o.ended_s for o in outcomes) - min(o.started_s for o in outcomes)
-            clips_per_s = len(outcomes) / max(seconds, 1e-3)
+        n_extracted = len(self._clip_ids)
+        n_done = self._n_before + n_extracted
+        if n_extracted:
+            clips_per_s = n_extracted / max(self._last_s - self._first_s, 1e-3)
             left_s = (self._n_clips - n_done) / clips_per_s
         return Progress(
             feature=self._name,
             n_done=n_done,
             n_clips=self._n_clips,
-            n_rejects=sum(bool(outcome.reason) for outcome in outcomes),
+            n_rejects=self._n_rejects,
             clips_per_s=clips_per_s,
             left_s=left_s,
         )
 
 
-def _batches(tasks: Sequence[Task], workers: int, largest: int) -> Iterator[Sequence[Task]]:
-    """Cut tasks into batches that shrink towards the end, so that all workers end at about the same time."""
+def largest_part(medium: str, n_clips: int) -> int:
+    """Clips of one part of a feature that reads this medium, when so many are to be extracted."""
+    usual = _LARGEST_PART.get(medium, _LARGEST_PART_ELSE)
+    return min(_LARGER_AT_MOST * usual, max(usual, -(-n_clips // _MANY_PARTS)))
+
+
+def _batches(tasks: Any, workers: int, largest: int) -> Iterator[Any]:
+    """Cut a table of tasks into batches that shrink towards the end, so that all workers end at about the same time."""
     start = 0
     while start < len(tasks):
         fair = -(-(len(tasks) - start) // (4 * workers))
@@ -297,14 +332,14 @@ def _batches(tasks: Sequence[Task], workers: int, largest: int) -> Iterator[Sequ
         start += size
 
 
-def _stream(name: str, job: _Job, batches: Sequence[Sequence[Task]], workers: int) -> Iterator[list[Outcome]]:
+def _stream(name: str, job: _Job, batches: Sequence[pa.Table], workers: int) -> Iterator[list[Outcome]]:
     """What became of each batch, in the order in which they end. Raises the MienError that stopped a worker."""
     import ray.data
 
     for handler in logging.getLogger("ray.data").handlers:
         if handler.name == "console":  # its own files have all of it
             handler.setLevel(logging.CRITICAL)
-    dataset = ray.data.from_arrow([tasks_to_table(batch) for batch in batches])
+    dataset = ray.data.from_arrow(list(batches))
     dataset.context.enable_progress_bars = False
     dataset.context.raise_original_map_exception = True
     dataset.set_name(name)

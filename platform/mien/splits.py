@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mien.errors import ExperimentError, LeakError
@@ -44,6 +46,37 @@ class Split:
     train: Ints
     validation: Ints
     test: Ints
+
+
+class _Codes(NamedTuple):
+    """A column of texts as numbers. code: (N,) the place of each among the texts that there are. found, by_name: these,
+    and their order.
+
+    Texts of numpy would be as wide as the widest, 256 bytes for a hash: 2.7 GB for the splits of a million clips.
+    """
+
+    code: Ints
+    found: pa.Array
+    by_name: NDArray[np.uint64]
+
+    @property
+    def is_known(self) -> NDArray[np.bool_]:
+        """(N,) False for the empty text, which is the first by order where there is one."""
+        has_empty = len(self.found) > 0 and not self.found[int(self.by_name[0])].as_py()
+        return self.code >= int(has_empty)
+
+    def names(self, code: Ints | slice = slice(None)) -> list[str]:
+        """The texts, sorted, or some of them by their code."""
+        return self.found.take(pa.array(self.by_name[code])).to_pylist()
+
+
+def _coded(texts: Texts, order: Ints | slice = slice(None)) -> _Codes:
+    """A column, or its rows in another order."""
+    encoded = pa.array(texts, pa.large_string()).dictionary_encode()
+    by_name = pc.sort_indices(encoded.dictionary).to_numpy()
+    rank = np.empty(len(by_name), np.int64)
+    rank[by_name] = np.arange(len(by_name))
+    return _Codes(rank[encoded.indices.to_numpy()[order]], encoded.dictionary, by_name)
 
 
 class _Units(NamedTuple):
@@ -82,20 +115,23 @@ def make_splits(
     contents: a hash of each clip's bytes, "" where unknown. All arguments (N,), in any order of the clips.
     Raises ExperimentError where an id occurs twice, or where there are too few subjects or corpora.
     """
-    columns = [np.asarray(column) for column in (clip_ids, subjects, corpora, contents, classes)]
-    if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
-        raise ValueError(f"clips: columns of different lengths, {[column.shape for column in columns]}")
-    if not columns[0].size:
+    columns = {"clip_ids": clip_ids, "subjects": subjects, "corpora": corpora, "contents": contents, "classes": classes}
+    if len({len(column) for column in columns.values()}) != 1:
+        lengths = {name: len(column) for name, column in columns.items()}
+        raise ValueError(f"clips: columns of different lengths, {lengths}")
+    if not len(clip_ids):
         raise ExperimentError("no clips to split: no clip of these corpora has the label and the features asked for")
 
     # From here on the clips stand in the order of their ids, so the order in which they came changes nothing.
-    order = np.argsort(columns[0], kind="stable")
-    ids, subject, corpus, content, class_ = (column[order] for column in columns)
-    twice = np.flatnonzero(ids[1:] == ids[:-1])
+    ids = _coded(clip_ids)
+    order = np.argsort(ids.code, kind="stable")
+    twice = np.flatnonzero(np.bincount(ids.code) > 1)
     if twice.size:
         raise ExperimentError(
-            f"clip id {_listed(np.unique(ids[twice]))} occurs twice: the store is damaged; prepare it again"
+            f"clip id {_listed(ids.names(twice))} occurs twice: the store is damaged; prepare it again"
         )
+    subject, corpus, content = (_coded(column, order) for column in (subjects, corpora, contents))
+    class_ = np.asarray(classes)[order]
     if protocol.kind == "random-leaky":
         units = _clip_units(content, class_, protocol)
     else:
@@ -130,19 +166,22 @@ def check_leak(split: Split, *, clip_ids: Texts, subjects: Texts, contents: Text
     sides = (split.train, split.validation, split.test)
     rows = np.concatenate(sides)
     side = np.repeat(np.arange(3), [len(s) for s in sides])
-    ids = np.asarray(clip_ids)[rows]
-    content = np.asarray(contents)[rows]
+    content = _coded(contents, rows)
 
     def where(found: Ints) -> str:
         return " and ".join(SIDES[s] for s in side[found])
 
-    leaks = [f"clip {ids[found[0]]} stands on {where(found)}" for found in _on_two_sides(ids, side)]
+    def which(texts: Texts, found: Ints) -> str:
+        return " and ".join(str(texts[row]) for row in rows[found])
+
+    clips = _on_two_sides(_coded(clip_ids, rows).code, side)
+    leaks = [f"clip {which(clip_ids, found[:1])} stands on {where(found)}" for found in clips]
     if not leaks:  # a clip that stands on two sides brings its content and its subject with it
-        for found in _on_two_sides(content, side, content != ""):
-            leaks.append(f"{' and '.join(ids[found])}, the same byte for byte, stand on {where(found)}")
+        for found in _on_two_sides(content.code, side, content.is_known):
+            leaks.append(f"{which(clip_ids, found)}, the same byte for byte, stand on {where(found)}")
         if protocol.kind != "random-leaky":
-            people = np.asarray(subjects)[rows]
-            leaks += [f"subject {people[found[0]]} stands on {where(found)}" for found in _on_two_sides(people, side)]
+            people = _on_two_sides(_coded(subjects, rows).code, side)
+            leaks += [f"subject {which(subjects, found[:1])} stands on {where(found)}" for found in people]
     if leaks:
         raise LeakError(
             f"{protocol.kind}, {split.name} leaks: {_listed(leaks, '; ')}. "
@@ -153,22 +192,21 @@ def check_leak(split: Split, *, clip_ids: Texts, subjects: Texts, contents: Text
 # ------------------------------------------------------------------ units
 
 
-def _subject_units(subject: NDArray, corpus: NDArray, content: NDArray, protocol: ProtocolConfig) -> _Units:
+def _subject_units(subject: _Codes, corpus: _Codes, content: _Codes, protocol: ProtocolConfig) -> _Units:
     """Whole subjects; those who share a recording are one unit, named "ravdess/07+ravdess/08"."""
-    people, person = np.unique(subject, return_inverse=True)
-    unit_of_person = _merged(person, content, content != "", len(people))
-    unit = unit_of_person[person]
+    people, places = subject.names(), corpus.names()
+    unit_of_person = _merged(subject.code, content.code, content.is_known, len(people))
+    unit = unit_of_person[subject.code]
     names = _joined(people, unit_of_person)
 
-    places, place = np.unique(corpus, return_inverse=True)
-    stratum = place[np.unique(unit, return_index=True)[1]]
+    stratum = corpus.code[np.unique(unit, return_index=True)[1]]
     draw = np.array([_number(f"{protocol.seed}:{name}") for name in names], dtype=np.uint64)
 
     if protocol.kind == "loso":
         return _Units(unit, stratum, draw, np.arange(len(names)), names, "subject")
 
     if protocol.kind == "leave-one-corpus-out":
-        fold_of_place = _merged(place, unit, np.ones(len(unit), bool), len(places))
+        fold_of_place = _merged(corpus.code, unit, np.ones(len(unit), bool), len(places))
         fold_names = _joined(places, fold_of_place)
         if len(fold_names) < 2:
             raise ExperimentError(
@@ -186,10 +224,10 @@ def _subject_units(subject: NDArray, corpus: NDArray, content: NDArray, protocol
     return _Units(unit, stratum, draw, fold, _numbered(protocol), "subject", " or raise protocol.folds")
 
 
-def _clip_units(content: NDArray, class_: NDArray, protocol: ProtocolConfig) -> _Units:
+def _clip_units(content: _Codes, class_: NDArray, protocol: ProtocolConfig) -> _Units:
     """Single clips; byte-identical ones are one unit, of the class of the first."""
-    _, first, inverse = np.unique(content, return_index=True, return_inverse=True)
-    stands_for = np.where(content != "", first[inverse], np.arange(len(content)))
+    _, first, inverse = np.unique(content.code, return_index=True, return_inverse=True)
+    stands_for = np.where(content.is_known, first[inverse], np.arange(len(inverse)))
     representative, unit = np.unique(stands_for, return_inverse=True)
     n_units = len(representative)
     if n_units < protocol.folds:
@@ -209,10 +247,10 @@ def _numbered(protocol: ProtocolConfig) -> list[str]:
     return [f"fold {fold}" for fold in range(protocol.folds)]
 
 
-def _joined(names: NDArray[Any], set_of: Ints) -> list[str]:
+def _joined(names: Sequence[str], set_of: Ints) -> list[str]:
     """Name of each set: those of its members, in order, with a plus."""
     members: list[list[str]] = [[] for _ in range(set_of.max() + 1)]
-    for name, number in zip(names.tolist(), set_of.tolist()):
+    for name, number in zip(names, set_of.tolist()):
         members[number].append(name)
     return ["+".join(name) for name in members]
 

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from mien.errors import BucketError, MienError
 
+_OPTIONS = {"s3": "?allow_delayed_open=true"}  # a small object by one request, not the three of a multipart upload
 _FOUND: set[str] = set()  # buckets that were there
 
 
@@ -46,7 +47,7 @@ class Folder:
             self.uri = text.rstrip("/")
             try:
                 with explained(self.uri):  # the bucket's region is asked for
-                    self._fs, self._root = pafs.FileSystem.from_uri(self.uri)
+                    self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _OPTIONS.get(text.split("://")[0], ""))
             except pa.ArrowInvalid as error:
                 raise MienError(f"{text}: {error}; give a folder, or s3://bucket/prefix") from error
 

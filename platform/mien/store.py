@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mien import __version__
@@ -57,38 +58,47 @@ class FeatureStore:
 
     def clips(self, corpus: str) -> list[Clip]:
         """The clip table. Raises StoreError where the store has no such corpus or its table is damaged."""
+        return list(clips_from_table(self._clip_table(corpus)))
+
+    def _clip_table(self, corpus: str, columns: list[str] | None = None) -> pa.Table:
         manifest = self._manifest(corpus)
         data = (self.folder / corpus).read_bytes(_CLIPS)
         if sha256(data) != manifest["sha256"][_CLIPS]:
             raise StoreError(
                 f"{self.folder.path(corpus)}/{_CLIPS} is not what its {MANIFEST} says: {self._remedy(corpus)}"
             )
-        return list(clips_from_table(pq.read_table(pa.BufferReader(data))))
+        return pq.read_table(pa.BufferReader(data), columns=columns)
+
+    def _clip_ids(self, corpus: str) -> set[str]:
+        return set(self._clip_table(corpus, ["id"])["id"].to_pylist())
 
     def import_rejects(self, corpus: str) -> list[Reject]:
         """Files of the corpus that became no clip, and why."""
         self._manifest(corpus)
         return read_rejects(self.folder / corpus, REJECTS)
 
-    def write_clips(self, corpus: str, clips: Sequence[Clip], rejects: Sequence[Reject]) -> None:
-        """Replace the clip table of a corpus. A table that says the same is left as it is.
+    def write_clips(self, corpus: str, clips: pa.Table | Iterable[Clip], rejects: Sequence[Reject]) -> None:
+        """Replace the clip table of a corpus, given as one or as clips. A table that says the same is left as it is.
 
         Raises StoreError for an id that comes twice, and where another format of the store is in the way.
         """
         folder = self.folder / corpus
-        clip_id, n_times = max(Counter(clip.id for clip in clips).items(), key=lambda item: item[1], default=("", 0))
-        if n_times > 1:
+        table = clips if isinstance(clips, pa.Table) else clips_to_table(clips)
+        found = pc.value_counts(table["id"])
+        n_times = pc.max(found.field("counts")).as_py()
+        if n_times and n_times > 1:
+            clip_id = found.field("values")[pc.index(found.field("counts"), n_times).as_py()]
             raise StoreError(f"{corpus}: {n_times} clips have the id {clip_id}; ids must be unique")
-        files = {_CLIPS: to_parquet(clips_to_table(clips)), REJECTS: to_parquet(rejects_to_table(rejects))}
+        files = {_CLIPS: to_parquet(table), REJECTS: to_parquet(rejects_to_table(rejects))}
         manifest = {
             "format": FORMAT,
             "mien": __version__,
             "corpus": corpus,
-            "synthetic": any(clip.synthetic for clip in clips),
-            "n_clips": len(clips),
-            "n_subjects": len({clip.subject for clip in clips}),
+            "synthetic": bool(pc.any(table["synthetic"]).as_py()),
+            "n_clips": len(table),
+            "n_subjects": pc.count_distinct(table["subject"]).as_py(),
             "n_rejects": len(rejects),
-            "clip_ids_sha256": hash_ids(clip.id for clip in clips),
+            "clip_ids_sha256": hash_ids(table["id"].to_pylist()),
             "sha256": {name: sha256(data) for name, data in files.items()},
         }
         if folder.exists(MANIFEST) and read_manifest(folder)["sha256"] == manifest["sha256"]:
@@ -141,7 +151,7 @@ class FeatureStore:
         """
         manifest = self._finished(corpus, spec)
         parts = [part["name"] for part in manifest["parts"]]  # nobody else: a late worker may have left another
-        table = self.parts(corpus, spec).load(parts, {clip.id for clip in self.clips(corpus)})
+        table = self.parts(corpus, spec).load(parts, self._clip_ids(corpus))
         if (len(table), len(table.values)) != (manifest["n_rows"], manifest["n_frames"]):
             raise StoreError(
                 f"{self.parts(corpus, spec).folder} has {len(table)} rows, {manifest['n_rows']} were written: "
@@ -164,7 +174,7 @@ class FeatureStore:
     def verify(self, corpus: str) -> list[Finding]:
         """What is wrong with a corpus and its features; empty where rows + rejects == clips, each id once,
         and all files are as they were written."""
-        clip_ids = {clip.id for clip in self.clips(corpus)}
+        clip_ids = self._clip_ids(corpus)
         return [f for folder in self._feature_folders(corpus) for f in self._findings(corpus, folder, clip_ids)]
 
     def _findings(self, corpus: str, folder: Folder, clip_ids: set[str]) -> Iterator[Finding]:

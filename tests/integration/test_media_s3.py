@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +25,14 @@ def bucket(s3: str) -> Folder:
     return Folder(f"{s3}/raw")
 
 
+@pytest.mark.parametrize("fetched_whole", [True, False])
 @pytest.mark.parametrize("name", ["a.wav", "a.mp4"])
-def test_media_decode_as_from_a_disk(bucket: Folder, tmp_path: Path, name: str) -> None:
+def test_media_decode_as_from_a_disk(
+    bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fetched_whole: bool
+) -> None:
+    if not fetched_whole:
+        monkeypatch.setattr(media, "_FETCHED_WHOLE_BYTES", 0)
+        monkeypatch.setattr(media, "_BLOCK_BYTES", 1009)
     path = tmp_path / name
     if name == "a.wav":
         write_wav(path, tone(1.0, 44_100), 44_100)
@@ -39,6 +46,29 @@ def test_media_decode_as_from_a_disk(bucket: Folder, tmp_path: Path, name: str) 
     if name == "a.mp4":
         both = zip(media.decode_video(uri, 10.0), media.decode_video(str(path), 10.0), strict=True)
         assert all(np.array_equal(one, other) for one, other in both)
+
+
+def test_a_small_file_is_one_request(bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A decoder's reads of 8 kB would each be one."""
+    write_wav(tmp_path / "b.wav", tone(4.0, 48_000), 48_000)
+    bucket.write_bytes("b.wav", (tmp_path / "b.wav").read_bytes())
+    reads: list[int] = []
+
+    class Counted:
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def size(self) -> int:
+            return self._file.size()
+
+        def read(self) -> bytes:
+            reads.append(self.size())
+            return self._file.read()
+
+    fetched = media._few_requests
+    monkeypatch.setattr(media, "_few_requests", lambda file: fetched(Counted(file)))
+    assert len(media.decode_audio(bucket.path("b.wav"), 48_000)) == 4 * 48_000
+    assert reads == [(tmp_path / "b.wav").stat().st_size]
 
 
 def test_what_is_not_there_is_missing(bucket: Folder) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mien.extraction import Task
-from mien.preprocess import _batches
+from mien.preprocess import _batches, largest_part
 from mien.records import Span
 
 
@@ -30,3 +30,8 @@ def test_all_workers_have_work_until_shortly_before_the_end():
     assert sizes(1440, 2, 64)[-4:] == [4, 4, 4, 2]
     assert sizes(0, 2, 64) == []
     assert sizes(5, 8, 64) == [4, 1]
+
+
+def test_parts_of_a_large_corpus_are_larger():
+    assert [largest_part("audio", n) for n in (10, 640_000, 1_280_000, 10_000_000, 10**9)] == [64, 64, 128, 1000, 1024]
+    assert [largest_part("video", n) for n in (10, 80_000, 160_000, 10**7)] == [8, 8, 16, 128]

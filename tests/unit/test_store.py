@@ -17,10 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT
+from mien import records
 from mien.errors import StoreError
+from mien.extraction import Task, tasks_from_table, tasks_to_table
 from mien.features import FeatureSpec, Frames
 from mien.parts import MANIFEST, Row
-from mien.records import Clip, Label, Reject, Span
+from mien.preprocess import tasks_left
+from mien.records import Clip, Label, Reject, Span, clips_to_table
 from mien.store import FeatureStore
 
 SPEC = FeatureSpec(name="tiny", version=3, dim=5, hop_s=0.1, columns=tuple("abcde"), settings={"window_s": 1.0})
@@ -399,3 +402,23 @@ def test_pandas_reads_it_without_ray_and_without_mien(tmp_path):
     assert n_frames == [len(row(number).frames.valid) for number in range(5)]
     assert clip_ids == [clip(number).id for number in range(6)]
     assert reasons == ["empty"]
+
+
+def test_clips_written_in_pieces_are_the_clips(tmp_path, monkeypatch):
+    clips = [clip(number, span=Span(), media={} if number == 4 else {"audio": "a"}) for number in range(7)]
+    whole = clips_to_table(clips)
+    monkeypatch.setattr(records, "_ROWS_AT_A_TIME", 3)
+    table = clips_to_table(iter(clips))
+    assert table["id"].num_chunks == 3 and table.equals(whole)
+    FeatureStore(tmp_path).write_clips("ravdess", table, [])
+    assert FeatureStore(tmp_path).clips("ravdess") == clips
+    assert not len(clips_to_table([])) and clips_to_table([]).schema == whole.schema
+
+
+def test_what_is_left_to_do_is_what_workers_must_know():
+    clips = [clip(0), clip(1, media={"video": "1.mp4"}), clip(2), clip(3, span=Span())]
+    left = tasks_left(clips_to_table(clips), "audio", {"ravdess/002", "gone/1"})
+    tasks = [Task(one.id, one.media.get("audio"), one.span) for one in (clips[0], clips[1], clips[3])]
+    assert tasks_from_table(left) == tasks
+    assert left.schema == tasks_to_table(tasks).schema
+    assert not len(tasks_left(clips_to_table([]), "audio", ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -85,6 +86,7 @@ def bench_train(
     timing = training(dataclasses.replace(loaded, execution=dataclasses.replace(loaded.execution, store=store)))
     rows = {
         "clips": timing.n_clips,
+        "cores": os.cpu_count(),
         "clips/s, plain Keras": round(timing.plain_samples_per_s, 1),
         "clips/s, mien": round(timing.mien_samples_per_s, 1),
         "ratio": round(timing.ratio, 3),
@@ -161,6 +163,65 @@ def bench_search(
         "training with asha and without, s": " ".join(f"{seconds:.0f}" for seconds in stopped.seconds),
         "best validation UAR with asha and without": " ".join(f"{score:.3f}" for score in stopped.best),
     }
+    _print_rows(rows, as_json)
+
+
+def bench_scale(
+    clips: tuple[int, ...] = (10_000, 100_000, 1_000_000),
+    limit_gb: float = 12.0,
+    batches: int = 2000,
+    folder: Path | None = None,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Time and memory of the driver as the corpus grows: clip table, splits, what is missing, manifest; no media.
+
+    Args:
+        clips: Sizes of the synthetic corpus; ten million take half an hour and 12 GB.
+        limit_gb: A step that wants more memory than this fails, and says so.
+        batches: Also how many batches a second a driver hands to idle workers, measured on so many; 0 leaves it out.
+        folder: Where the synthetic store is written and removed again; by default the place for temporary files.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.scale import batches_per_s, scale
+
+    rows: dict[str, Any] = {}
+    for step in scale(clips, limit_gb=limit_gb, folder=folder):
+        told = step.error or f"{step.seconds:.2f} s, {step.peak_bytes / 1e9:.2f} GB"
+        rows[f"{step.n_clips} clips, {step.name}"] = told
+    if batches:
+        rows["batches a second"] = round(batches_per_s(batches))
+    _print_rows(rows, as_json)
+
+
+def bench_envelope(
+    clips: int = 10_000_000,
+    nodes: tuple[int, ...] = (1, 10, 30, 100, 300, 1000),
+    partitions: tuple[int, ...] = (1, 16),
+    figure: Path | None = None,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """What bounds extraction on many nodes, by a model: nothing is run. See docs/explanation/scaling.md.
+
+    Args:
+        clips: Of the corpus, each as long as those of the rates.
+        nodes: c7i.4xlarge, 16 cores each.
+        partitions: Of S3 that hold the media: 5,500 requests a second each.
+        figure: Draw it into this PNG as well.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.envelope import ceilings, draw, hours, node_clips_per_s
+
+    rows: dict[str, Any] = {}
+    for feature, medium in (("egemaps", "audio"), ("facenet", "video")):
+        rows[f"{feature}, clips/s of a node"] = round(node_clips_per_s(feature), 1)
+        for ceiling in ceilings(feature, medium, clips):
+            told = f"{ceiling.clips_per_s:,.0f} clips/s, {ceiling.nodes:,.0f} nodes ({ceiling.source})"
+            rows[f"{feature}, {ceiling.what}"] = told
+        for n_prefixes in partitions:
+            name = f"{feature}, hours on {' '.join(map(str, nodes))} nodes, S3 partitions: {n_prefixes}"
+            rows[name] = " ".join(f"{hours(feature, medium, clips, n, n_prefixes):.2f}" for n in nodes)
+    if figure:
+        draw(figure, clips)
     _print_rows(rows, as_json)
 
 

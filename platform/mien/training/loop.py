@@ -28,6 +28,7 @@ from mien.dataset import Dataset
 from mien.experiment import Experiment
 from mien.families import FAMILIES, Learner, Task
 from mien.features import Frames
+from mien.machine import instance_type
 from mien.normalise import fit_normaliser
 from mien.runs import Checkpoint, Run
 from mien.splits import Split, check_leak
@@ -340,6 +341,7 @@ def _write_setup(run: Run, experiment: Experiment, dataset: Dataset, split: Spli
             "ray": importlib.metadata.version("ray"),
             framework: importlib.metadata.version(package),
             "machine": platform.machine(),
+            "instance_type": instance_type(),
             "cpus": os.cpu_count(),
             "workers": place.world,
         },

@@ -1,0 +1,231 @@
+"""How time and memory grow with the corpus: a synthetic clip table through importer, store, splits and manifest.
+
+Steps run in processes of their own, whose memory is limited and whose peak is read after each. Nothing is
+decoded: the clips have no media, and a row of the feature is one number, so what is measured is the bookkeeping of
+the driver, which is what a bigger cluster does not make faster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Lock, Thread
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mien.cluster import search_path
+from mien.errors import MienError
+from mien.experiment import ProtocolConfig
+from mien.extraction import peak_bytes
+from mien.features import FeatureSpec, Frames
+from mien.parts import Parts, Row
+from mien.preprocess import largest_part, tasks_left
+from mien.records import Clip, Label, Reject, clips_to_table
+from mien.splits import check_leak, make_splits
+from mien.store import FeatureStore
+
+CLIPS_OF_A_SUBJECT = 100
+CORPUS = "many"
+_EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+_LOOK_S = 0.1  # between two looks at the memory
+_REJECT_EVERY = 1000  # of the clips; the others have a row
+
+
+STEPS = (("clip table",), ("splits",), ("parts", "what is missing", "manifest"))  # those of one process
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step at one size. peak_bytes: largest resident memory of the process while it ran. error: what stopped it,
+    "" where nothing did."""
+
+    n_clips: int
+    name: str
+    seconds: float
+    peak_bytes: int
+    error: str = ""
+
+
+def scale(sizes: Sequence[int], *, limit_gb: float, folder: Path | None = None) -> Iterator[Step]:
+    """The steps at each size, as they end. Linux only."""
+    for n_clips, steps in product(sizes, STEPS):
+        with TemporaryDirectory(dir=folder) as store:
+            command = [sys.executable, "-c", _MEASURE, json.dumps([n_clips, steps, limit_gb, store])]
+            environment = os.environ | {"PYTHONPATH": search_path()}
+            with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+                assert process.stdout
+                for line in process.stdout:
+                    yield Step(**json.loads(line))
+        if process.returncode:
+            raise MienError(f"{n_clips} clips, {' or '.join(steps)}: the measurement died: see its traceback above")
+
+
+_MEASURE = """
+import json, sys
+from mien.bench.scale import measure_here
+measure_here(*json.loads(sys.argv[1]))
+"""
+
+
+def measure_here(n_clips: int, names: Sequence[str], limit_gb: float, folder: str) -> None:
+    """Measure some steps in this process, which must be a fresh one; a Step as a line of JSON each.
+
+    It ends when it holds more than limit_gb. (The kernel's own limits count what allocators only reserve.)
+    """
+    told = Lock()
+
+    def tell(name: str, start_s: float, error: str = "") -> None:
+        with told:
+            print(json.dumps(asdict(Step(n_clips, name, perf_counter() - start_s, peak_bytes(), error))), flush=True)
+            if error:
+                os._exit(0)
+
+    def watch(name: str, start_s: float, ended: Event) -> None:
+        while not ended.wait(_LOOK_S):
+            if peak_bytes() > limit_gb * 1e9:
+                tell(name, start_s, f"out of {limit_gb:g} GB")
+
+    store = FeatureStore(folder)
+    steps: dict[str, Callable[[], None]] = {
+        "clip table": lambda: _write_clips(store, n_clips),
+        "splits": lambda: _split(n_clips),
+        "parts": lambda: _write_parts(store, n_clips),
+        "what is missing": lambda: _missing(store, n_clips),
+        "manifest": lambda: _finish(store, n_clips),
+    }
+    for name in names:
+        _forget_peak()
+        start_s, ended = perf_counter(), Event()
+        watcher = Thread(target=watch, args=(name, start_s, ended), daemon=True)
+        watcher.start()
+        steps[name]()
+        ended.set()
+        watcher.join()
+        tell(name, start_s)
+
+
+def _forget_peak() -> None:
+    """Let the kernel begin anew with the largest resident memory of this process (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+class _Idle:
+    """Stands for `ExtractFeatures`: it takes a batch of tasks and tells at once that all is done."""
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        return pa.table({"clip_id": batch["clip_id"]})
+
+
+def batches_per_s(n_batches: int, *, workers: int = 2, clips_of_a_batch: int = 64) -> float:
+    """Batches a second that one driver hands to workers who do nothing with them, and takes back.
+
+    As `mien.preprocess` does it, from the first that comes back to the last; with the workers on the same cores, so a
+    driver on a machine of its own is faster.
+    """
+    import ray.data
+
+    from mien import cluster
+
+    names = _names(n_batches * clips_of_a_batch)
+    clips = pa.table({"clip_id": names, "path": names, "start_s": np.zeros(len(names)), "end_s": np.ones(len(names))})
+    with cluster.connected(workers=workers):
+        batches = [clips[start : start + clips_of_a_batch] for start in range(0, len(names), clips_of_a_batch)]
+        dataset = ray.data.from_arrow(batches)
+        dataset.context.enable_progress_bars = False
+        told = dataset.map_batches(
+            _Idle,
+            batch_size=None,
+            batch_format="pyarrow",
+            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+        )
+        tables = iter(told.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+        next(tables)
+        start_s = perf_counter()
+        n_told = sum(1 for _ in tables)
+        return n_told / (perf_counter() - start_s)
+
+
+def import_clips(n_clips: int) -> Iterator[Clip]:
+    """What an importer yields: people of 100 clips each, with the fields that a clip of RAVDESS has."""
+    for number in range(n_clips):
+        subject = f"{CORPUS}/{number // CLIPS_OF_A_SUBJECT:06d}"
+        name = f"{subject}-{number % CLIPS_OF_A_SUBJECT:03d}"
+        own = _EMOTIONS[number % len(_EMOTIONS)]
+        yield Clip(
+            id=name,
+            corpus=CORPUS,
+            subject=subject,
+            media={"audio": f"s3://bucket/corpora/{name}.wav", "video": f"s3://bucket/corpora/{name}.mp4"},
+            labels=(Label(source="intended", own=own, emotion=own),),
+            attributes={"channel": "speech", "intensity": "normal", "statement": "s1", "repetition": "1", "sex": "x"},
+        )
+
+
+def _write_clips(store: FeatureStore, n_clips: int) -> None:
+    store.write_clips(CORPUS, clips_to_table(import_clips(n_clips)), [])
+
+
+def _names(n_clips: int) -> list[str]:
+    return [f"{CORPUS}/{i // CLIPS_OF_A_SUBJECT:06d}-{i % CLIPS_OF_A_SUBJECT:03d}" for i in range(n_clips)]
+
+
+def _split(n_clips: int) -> None:
+    """Five folds by subject with inner validation, and the check for leaks of each; hashes as long as in a store."""
+    ids = _names(n_clips)
+    subjects = [name[:-4] for name in ids]
+    contents = [f"{number:064x}" for number in range(n_clips)]
+    columns: dict[str, Any] = {"clip_ids": ids, "subjects": subjects, "contents": contents}
+    protocol = ProtocolConfig(folds=5)
+    classes = np.arange(n_clips) % len(_EMOTIONS)
+    for split in make_splits(**columns, corpora=[CORPUS] * n_clips, classes=classes, protocol=protocol):
+        check_leak(split, **columns, protocol=protocol)
+
+
+def _parts(store: FeatureStore) -> Parts:
+    spec = FeatureSpec(name="one", version=1, dim=1, hop_s=None, offset_s=0.0, columns=("one",), settings={})
+    return store.parts(CORPUS, spec)
+
+
+def _write_parts(store: FeatureStore, n_clips: int) -> None:
+    """What workers would have written, in parts as large as theirs."""
+    parts = _parts(store)
+    frames = Frames(np.zeros((1, 1), np.float32), np.ones(1, np.bool_))
+    n_of_a_part = largest_part("audio", n_clips)
+    for start in range(0, n_clips, n_of_a_part):
+        numbers = range(start, min(start + n_of_a_part, n_clips))
+        ids = [f"{CORPUS}/{i // CLIPS_OF_A_SUBJECT:06d}-{i % CLIPS_OF_A_SUBJECT:03d}" for i in numbers]
+        rows = [Row(ids[i - start], f"{i:064x}", frames) for i in numbers if i % _REJECT_EVERY]
+        rejects = [
+            Reject(id=ids[i - start], path="", stage="extract", reason="no-audio", detail="no sound")
+            for i in numbers
+            if not i % _REJECT_EVERY
+        ]
+        parts.write(ids, rows, rejects)
+
+
+def _missing(store: FeatureStore, n_clips: int) -> None:
+    """What is left to do when all but the last clip were done."""
+    ids = _names(n_clips)
+    media = pa.array([[("audio", f"s3://bucket/{name}.wav")] for name in ids], pa.map_(pa.string(), pa.string()))
+    seconds = pa.nulls(n_clips, pa.float64())
+    clips = pa.table({"id": ids, "media": media, "start_s": seconds, "end_s": seconds})
+    left = tasks_left(clips, "audio", _parts(store).reopen() - {ids[-1]})
+    if left["clip_id"].to_pylist() != [ids[-1]]:
+        raise RuntimeError(f"{len(left)} clips are left to do, not one")
+
+
+def _finish(store: FeatureStore, n_clips: int) -> None:
+    manifest = _parts(store).finish(set(_names(n_clips)))
+    if manifest["n_rows"] + manifest["n_rejects"] != n_clips:
+        raise RuntimeError(f"{manifest['n_rows']} rows and {manifest['n_rejects']} rejects of {n_clips} clips")

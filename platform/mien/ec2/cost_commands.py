@@ -1,0 +1,190 @@
+"""mien cost: what a job will cost on EC2, and what was used. Imports inside: help must load nothing heavy."""
+
+from __future__ import annotations
+
+import json as json_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from tyro.conf import Positional
+
+from mien.errors import MienError
+
+if TYPE_CHECKING:
+    from mien.ec2.cost import Corpus, Estimate
+
+# Mean length of a clip and gigabytes of all media: RAVDESS' speech was measured and its size is the published one;
+# CREMA-D's length is about what is published, its size is the sum of the published ones.
+_CORPORA = {"ravdess": (3.70, 7356, 24.8), "cremad": (2.54, 3 * 7442, 3.7)}
+
+
+def cost(
+    runs: Annotated[tuple[str, ...], Positional] = (),
+    corpus: str | None = None,
+    clips: int | None = None,
+    mean_seconds: float | None = None,
+    corpus_gb: float | None = None,
+    features: tuple[str, ...] = ("egemaps",),
+    experiment: str | None = None,
+    cluster: Path | None = None,
+    region: str | None = None,
+    prepare_node: str | None = None,
+    prepare_nodes: int | None = None,
+    train_node: str | None = None,
+    train_nodes: int | None = None,
+    start_minutes: float = 8.0,
+    interruptions: float | None = None,
+    months: float = 1.0,
+    rates: tuple[Path, ...] = (),
+    prices: Path | None = None,
+    spot: bool = False,
+    node_type: str | None = None,
+    json: bool = False,
+) -> None:
+    """What a job will cost on EC2; of RUNS or stores: what they took. Prices are a dated table, nothing is fetched.
+
+    Args:
+        runs: Folders that `mien train` printed, or stores: what they took, instead of an estimate.
+        corpus: ravdess or cremad: its published clips. Else --clips and --mean-seconds.
+        clips: Clips.
+        mean_seconds: Their mean length.
+        corpus_gb: All media together, for the price of keeping them in S3.
+        features: To be extracted.
+        experiment: A script of experiments/, or an experiment.json or search.json: its folds, seeds, epochs, trials.
+        cluster: Kinds of nodes, limits and idle time from this file; by default cluster.yaml where there is one.
+        region: us-east-1 or eu-central-1; by default the cluster file's, else us-east-1.
+        prepare_node: Kind of node of the cluster file, or an instance type, that extracts.
+        prepare_nodes: How many; by default as many as the cluster file allows.
+        train_node: The same for training; by default the one that extracts.
+        train_nodes: How many.
+        start_minutes: From asking for a node until it works: boot and set-up.
+        interruptions: Of a spot machine, an hour; by default by Amazon's band for its type, which is of calm months.
+        months: How long media and features are kept in S3.
+        rates: Measured by you: what `mien prepare --json` or `mien bench train --json` printed.
+        prices: Another table of prices.
+        spot: For what was used: price the machines as spot ones.
+        node_type: For what was used: the instance type where a run or store does not know it.
+        json: Print it as JSON.
+    """
+    from dataclasses import asdict
+
+    from mien.ec2.nodes import read_nodes
+    from mien.ec2.prices import load_prices
+
+    nodes = read_nodes(cluster)
+    table = load_prices(region or nodes.region or "us-east-1", prices, interruptions)
+    if runs:
+        from mien.ec2.bill import used
+
+        found = used(runs, table, spot=spot, instance_type=node_type)
+        if json:
+            print(json_.dumps([asdict(row) for row in found], indent=2))
+        else:
+            _print_used(found, f"prices of {table.date} in {table.region}, {'spot' if spot else 'on demand'}")
+        return
+
+    from mien.ec2.cost import Job, estimate
+    from mien.ec2.rates import load_rates
+    from mien.scripts import load_search
+
+    prepare = nodes.fleet(prepare_node, prepare_nodes, table, start_minutes, "--prepare-nodes")
+    train = nodes.fleet(train_node or prepare_node, train_nodes, table, start_minutes, "--train-nodes")
+    job = Job(
+        corpus=_corpus(corpus, clips, mean_seconds, corpus_gb),
+        features=features,
+        search=load_search(experiment) if experiment else None,
+        prepare=prepare,
+        train=train,
+        head=table.instance(nodes.head.instance_type),
+        head_disk_gb=nodes.head.disk_gb,
+        months=_not_negative("--months", months),
+    )
+    found_cost = estimate(job, table, load_rates(rates))
+    if json:
+        print(json_.dumps({**asdict(found_cost), "total": asdict(found_cost.total)}, indent=2))
+    else:
+        _print_estimate(found_cost)
+
+
+def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: float | None) -> Corpus:
+    from mien.corpora import load
+    from mien.ec2.cost import Corpus
+
+    n_files = None
+    if name is not None:
+        card = load(name).CARD
+        known_s, n_files, known_gb = _CORPORA[card.name]
+        clips, mean_s, n_gb = clips or card.n_clips, mean_s or known_s, known_gb if n_gb is None else n_gb
+    if clips is None or mean_s is None:
+        raise MienError("say what there is to extract: --corpus ravdess, or --clips 100000 --mean-seconds 3.7")
+    if clips < 1 or not mean_s > 0:
+        raise MienError(f"--clips {clips} --mean-seconds {mean_s}: both above 0")
+    return Corpus(
+        n_clips=clips, clip_s=mean_s, n_files=n_files or clips, n_gb=_not_negative("--corpus-gb", n_gb or 0.0)
+    )
+
+
+def _not_negative(option: str, value: float) -> float:
+    if not value >= 0:
+        raise MienError(f"{option} {value}: 0 or more")
+    return value
+
+
+def _print_estimate(found: Estimate) -> None:
+    from mien.terminal import OUT, table
+
+    total = found.total
+    rows = [
+        [
+            stage.name,
+            stage.nodes,
+            _hours(stage.hours),
+            f"{stage.on_demand_usd:,.2f}",
+            _hours(stage.spot_hours),
+            f"{stage.spot_usd:,.2f}",
+        ]
+        for stage in (*found.stages, total)
+    ]
+    table(["stage", "machines", "hours", "on demand, $", "hours", "spot, $"], rows)
+    lines = [
+        f"on demand between ${total.low_usd:,.2f} and ${total.high_usd:,.2f}, as fast or slow as machines may be",
+        f"on spot ${total.lost_usd:,.2f} of it are lost to {total.interruptions:,.2g} expected interruptions",
+        *found.notes,
+    ]
+    for line in lines:
+        OUT.print(f"- {line}", markup=False, soft_wrap=True)
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.2f}" if hours else ""
+
+
+def _print_used(found: Any, priced: str) -> None:
+    from mien.terminal import OUT, table
+
+    def dollars(value: float | None) -> str:
+        return "unknown" if value is None else f"{value:,.4f}"
+
+    rows = [
+        [
+            row.name,
+            row.n,
+            f"{row.core_hours:.3f}",
+            row.instance or "not recorded",
+            dollars(row.share_usd),
+            dollars(row.alone_usd),
+        ]
+        for row in found
+    ]
+    table(["", "n", "core hours", "machine", "its share, $", "alone, $"], rows)
+    OUT.print(f"- {priced}, as a table says: nothing was fetched", markup=False, soft_wrap=True)
+    OUT.print(
+        "- without start-up, idling, head, disks and requests, and without what a killed job had done", markup=False
+    )
+    if any(row.share_usd is None for row in found):
+        OUT.print("- machines that are not recorded have no price: give --node-type c7i.4xlarge", markup=False)
+
+
+def cost_commands() -> dict[str, Any]:
+    """The command, for the registry of the command line."""
+    return {"cost": cost}
