@@ -42,9 +42,9 @@ mount --rbind "$folder/tmp" /tmp
 cd "$HOME"
 echo ready
 exec >/run/log 2>&1
-if [ -f /run/ssh/sshd_config ]; then exec "$(command -v sshd)" -D -e -f /run/ssh/sshd_config; fi
-sleep infinity &
-wait  # a shell, because the first process has to bury the others
+if [ -f /run/ssh/sshd_config ]; then "$(command -v sshd)" -D -e -f /run/ssh/sshd_config & else sleep infinity & fi
+echo $! >/run/own
+wait  # the first process has to bury the orphans: a shell does, this sshd leaves some
 """
 
 SSHD_CONFIG = """
@@ -73,33 +73,34 @@ def missing() -> str | None:
 
 @dataclass(frozen=True)
 class Host:
-    """A host that runs. environment: what a command on it finds set. key: opens the servers of its network. folder: its
-    disk, as `home` and `tmp`, seen from the machine."""
+    """A host that runs. environment: what `run` sets. home: seen from the machine."""
 
     name: str
     address: str
     environment: Mapping[str, str]
-    key: Path
-    folder: Path
+    home: Path
     _process: subprocess.Popen[str]
     _switch: subprocess.Popen[str]
 
     def command(self, *words: str, cwd: str | Path | None = None, **environment: str) -> list[str]:
-        """What the machine has to execute, so that this host executes `words`; it ends with the host at the latest."""
-        enter = ["nsenter", f"--target={_first(self._process)}", "--net", "--mount", "--pid", "--ipc", "--uts"]
+        """What the machine has to execute for this host to execute `words`: they end with it."""
         found = {**self.environment, **environment}
+        enter = ["nsenter", f"--target={_first(self._process)}", "--net", "--mount", "--pid", "--ipc", "--uts"]
+        enter += ["setpriv", "--pdeathsig", "TERM"]  # nsenter forks, and does not end its child
         enter += ["env", "--ignore-environment", f"--chdir={cwd or found['HOME']}"]
         return [*enter, *(f"{name}={value}" for name, value in found.items()), *words]
 
     def run(self, *words: str, timeout_s: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:
         """A command on this host, and what it said."""
-        return subprocess.run(self.command(*words, **options), capture_output=True, text=True, timeout=timeout_s)
+        try:
+            return subprocess.run(self.command(*words, **options), capture_output=True, text=True, timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            said = b"".join(part for part in (error.stdout, error.stderr) if part).decode()
+            raise AssertionError(f"{self.name}: {words} took over {timeout_s} s\n{said[-6000:]}") from None
 
     def processes(self) -> list[str]:
-        """Command lines of all that runs on it, but for its first process."""
-        lines = self.run("ps", "-eo", "pid=,args=").stdout.splitlines()
-        listed = [line.split(maxsplit=1) for line in lines]
-        return [words for pid, words in listed if pid != "1" and words != "ps -eo pid=,args="]
+        """Command lines of all that runs on it but the two by which it is a host."""
+        return self.run("sh", "-c", "exec ps -N -p 1,$(cat /run/own),$$ -o args=").stdout.splitlines()
 
     def cut_off(self) -> None:
         """The host is gone from one moment to the next: first nothing reaches it, then none of its processes lives."""
@@ -118,7 +119,7 @@ def network(
     """Hosts that reach each other and nothing else, by name.
 
     folder: theirs on disk. servers: those with an sshd, each with what it sets for who comes in. clients: those
-    without. folders: what all of them see of the machine's /tmp and home, which are not theirs; this Python is always
+    without, but with the key to the others in ~/.ssh/hosts.pem. folders: what all of them see of the machine's /tmp and home, which are not theirs; this Python is always
     among it. environment: what `Host.run` sets.
     """
     addresses = {name: f"{NETWORK}.{number}" for number, name in enumerate([*servers, *clients], start=1)}
@@ -142,7 +143,7 @@ def network(
             _ip(process, "address", "add", f"{address}/24", "dev", "eth0")
             _ip(process, "link", "set", "eth0", "up")
             typed = {"HOME": home, "PATH": os.environ["PATH"], "LANG": "C.UTF-8"} | dict(environment or {})
-            hosts[name] = Host(name, address, typed, key, own, process, switch)
+            hosts[name] = Host(name, address, typed, own / "home", process, switch)
         yield hosts
 
 
@@ -153,7 +154,10 @@ def _furnish(own: Path, addresses: Mapping[str, str], key: Path, served: Mapping
     (own / "home" / ".bashrc").touch()
     known = {"localhost": "127.0.0.1", **addresses}
     (own / "hosts").write_text("".join(f"{address} {name}\n" for name, address in known.items()))
-    if served is not None:
+    if served is None:
+        (own / "home" / ".ssh").mkdir(mode=0o700)
+        shutil.copy(key, own / "home" / ".ssh" / "hosts.pem")
+    else:
         _key(own / "ssh" / "host_key")
         shutil.copy(f"{key}.pub", own / "ssh")
         quoted = [f"{name}={value}".replace('"', '\\"') for name, value in served.items()]
