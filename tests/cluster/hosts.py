@@ -44,7 +44,7 @@ echo ready
 exec >/run/log 2>&1
 if [ -f /run/ssh/sshd_config ]; then "$(command -v sshd)" -D -e -f /run/ssh/sshd_config & else sleep infinity & fi
 echo $! >/run/own
-wait  # the first process has to bury the orphans: a shell does, this sshd leaves some
+wait  # the first process has to bury the orphans, and a shell does
 """
 
 SSHD_CONFIG = """

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hosts
 import pytest
 import yaml
 
-import hosts
 from conftest import ROOT
 
 pytestmark = [
