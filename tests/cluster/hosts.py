@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 NETWORK = "10.77.0"
-PROGRAMS = ("ip", "nsenter", "rsync", "setpriv", "ssh", "ssh-keygen", "sshd", "unshare")
+PROGRAMS = ("curl", "ip", "nsenter", "ps", "rsync", "setpriv", "ssh", "ssh-keygen", "sshd", "unshare")
 SEPARATE = ("--net", "--mount", "--pid", "--ipc", "--uts", "--mount-proc")
 
 # The first process of a host. What is mounted over is bound elsewhere first: the folder of this host may lie in /tmp.

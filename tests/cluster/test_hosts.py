@@ -23,11 +23,12 @@ import yaml
 
 from conftest import ROOT
 
+MISSING = hosts.missing()
 pytestmark = [
     pytest.mark.ray,
     pytest.mark.cluster,
     pytest.mark.slow,
-    pytest.mark.skipif(hosts.missing() is not None, reason=str(hosts.missing())),
+    pytest.mark.skipif(bool(MISSING), reason=str(MISSING)),
 ]
 
 CLUSTER = yaml.safe_load((ROOT / "cluster.yaml").read_text())
