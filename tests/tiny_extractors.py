@@ -111,10 +111,11 @@ def other_elsewhere() -> Loudness:
     return extractor
 
 
-def counted(log: str) -> Loudness:
+def counted(log: str, seconds: float = 0.0) -> Loudness:
     """Appends a line to a file for each clip, so that a test sees what was extracted again."""
 
     def note(signal: NDArray[np.float32]) -> None:
+        time.sleep(seconds)
         with Path(log).open("a") as file:
             file.write(f"{len(signal)}\n")
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from mien.bench.commands import bench_prepare, bench_search, bench_svc, bench_train
+from mien.commands import cluster_doctor, runs_list, runs_pull
 from mien.ec2.commands import cluster_leftovers, cluster_setup
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -153,7 +154,7 @@ def verify(corpus: Annotated[str, Positional], root: Annotated[Path, Positional]
 
 def prepare(
     corpus: Annotated[str, Positional],
-    root: Annotated[Path, Positional],
+    root: Annotated[str, Positional],
     store: str = "store",
     features: tuple[str, ...] = ("egemaps",),
     facenet_weights: str | None = None,
@@ -169,7 +170,7 @@ def prepare(
 
     Args:
         corpus: ravdess or cremad.
-        root: Folder of the download.
+        root: Folder of the download, or s3://bucket/prefix.
         store: The feature store: a folder or s3://bucket/prefix.
         features: egemaps, egemaps-clip, compare-clip, facenet, openface, openface-clip.
         facenet_weights: For facenet: a file, URL or s3:// of the VGGFace2 weights, or "random" for trials.
@@ -336,6 +337,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "bench search": bench_search,
     "bench train": bench_train,
     "bench svc": bench_svc,
+    "cluster doctor": cluster_doctor,
+    "runs list": runs_list,
+    "runs pull": runs_pull,
     "cluster setup": cluster_setup,
     "cluster leftovers": cluster_leftovers,
 }

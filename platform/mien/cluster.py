@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from mien.errors import MienError
@@ -74,13 +76,15 @@ def connected(address: str | None = None, workers: int | None = None) -> Iterato
         options["runtime_env"] = {"env_vars": {"PYTHONPATH": search_path()}}  # a job brings its own
     if not embedded:
         _knock(address)
-    try:
-        with _quietly_embedded() if embedded else nullcontext():
-            ray.init(address=address, **options)
-    except Exception as error:  # plain ones among them: "The current node timed out during startup"
-        ray.shutdown()
-        remedy = "is the machine overloaded or its disk full?" if embedded else "check the address and RAY_AUTH_MODE"
-        raise ClusterError(f"Ray at {address!r}: {_first_line(error)}; {remedy}") from error
+    with TemporaryFile() as said:
+        try:
+            with _quietly_embedded() if embedded else _overheard(said.fileno()):
+                ray.init(address=address, **options)
+        except Exception as error:  # plain ones among them: "The current node timed out during startup"
+            ray.shutdown()
+            said.seek(0)
+            reason = _why_not_embedded(error) if embedded else _why_not_attached(error, said.read())
+            raise ClusterError(f"Ray at {address!r}: {reason}") from error
     try:
         yield _describe(startup_s=time.monotonic() - started_s, embedded=embedded)
     finally:
@@ -109,13 +113,53 @@ def _describe(*, startup_s: float, embedded: bool) -> Cluster:
 
 def _knock(address: str) -> None:
     """Raises ClusterError where nobody listens: `ray.init` would try for minutes."""
+    if address.startswith(("http://", "https://")):
+        raise ClusterError(
+            f"{address!r} is the dashboard, which takes jobs: ray job submit ... -- python -m mien ..., or set "
+            "RAY_ADDRESS to host:6379"
+        )
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return  # "auto": Ray knows where
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:
-        raise ClusterError(f"no Ray answers at {address!r}: {error}; check the address, or ray status") from error
+        remedy = "is the head still running? ray up cluster.yaml starts it again"
+        raise ClusterError(f"no Ray answers at {address!r}: {error}; {remedy}") from error
+
+
+def _why_not_embedded(error: Exception) -> str:
+    return f"{_first_line(error)}; is the machine overloaded or its disk full?"
+
+
+def _why_not_attached(error: Exception, said: bytes) -> str:
+    """What keeps this process out of a cluster that answers, and what to do. said: what Ray wrote to stderr meanwhile,
+    for its error is the same for every refusal."""
+    if versions := re.findall(r"(Ray|Python): (\S+)", str(error)) if "Version mismatch" in str(error) else []:
+        (_, ray_there), (_, python_there), (_, ray_here), (_, python_here) = versions
+        there, here = f"Ray {ray_there} on Python {python_there}", f"Ray {ray_here} on Python {python_here}"
+        return f"it is {there}, here is {here}: install its versions here, or submit a job, which runs with its own"
+    if type(error).__name__ == "AuthenticationError":
+        return f"{str(error).split('. ')[0]}; copy ~/.ray/auth_token from where the cluster was started"
+    if b"InvalidAuthToken" not in said:
+        return f"{_first_line(error)}; check the address and RAY_AUTH_MODE"
+    from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+    if is_token_auth_enabled():
+        return "it has another token: copy ~/.ray/auth_token from where the cluster was started, to every node alike"
+    return "it demands a token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from where it was started"
+
+
+@contextmanager
+def _overheard(file: int) -> Iterator[None]:
+    """What this process writes to stderr goes to a file; Ray repeats each refusal every second."""
+    stderr = os.dup(2)
+    os.dup2(file, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextmanager

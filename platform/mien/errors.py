@@ -23,6 +23,10 @@ class StoreError(MienError):
     """A feature store that lacks what was asked, or that another version wrote."""
 
 
+class BucketError(MienError):
+    """An S3 bucket that is not there, does not answer, or does not let this user in."""
+
+
 class LeakError(MienError):
     """A split that would put one subject, or one byte-identical clip, on two sides."""
 

@@ -6,6 +6,7 @@ Asking again for the same experiment trains only what is missing, and goes on in
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -161,6 +162,10 @@ def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable
 
     run = job.run
     elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
+    if elastic:
+        # Ray 2.60 plans a group with the nodes that it saw up to 20 s ago, draining ones among them: where one of them
+        # is gone by now, it would wait a minute before it plans anew.
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
     trainer = _trainer(FAMILIES[job.experiment.model.family].framework)(
         _worker,
         # A reference in a list is handed on; one on its own Ray would replace by the dataset.
@@ -189,7 +194,13 @@ def _worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     world = context.get_world_size()
     run, experiment, split = config["job"]
-    place = Place(context.get_world_rank(), world, _sum_arrays(experiment) if world > 1 else Place().sum)
+    place = Place(
+        context.get_world_rank(),
+        world,
+        _sum_arrays(experiment) if world > 1 else Place().sum,
+        # What `mien.ec2.spot` told Ray; the workers agree on the answer, so it is a barrier too.
+        leaving=lambda: ray.train.get_preemption_info() is not None,
+    )
     dataset = ray.get(config["dataset"][0])
     config["train"](run, experiment, dataset, split, place=place, report=ray.train.report)
 

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from mien import cluster, corpora
+from mien import cluster
+from mien.corpora.remote import import_clips
 from mien.errors import ExperimentError, MienError
 from mien.extraction import Outcome, PartExtractor, Task, tasks_from_table, tasks_to_table
 from mien.features import FeatureSpec
@@ -111,17 +111,17 @@ def prepare(
 ) -> Prepared:
     """Import a corpus and extract features of its clips into a store: only what is missing.
 
-    features: names of `mien.extractors`, or "module:factory" of an extractor of your own; with settings, if
-    any. openface: folder or table of OpenFace CSV, attached to the clips as the medium "openface". workers:
-    processes, by default one a core. limit: the corpus is its first clips only. retry_rejects: try rejected
-    clips again. fresh: extract all anew, for media whose bytes have changed under the same name, which is not
-    looked for otherwise. progress: called as parts are done; by default a bar on stderr, or a line every ten
-    seconds in a log.
+    root: a folder, or s3://bucket/prefix that every node can read. features: names of `mien.extractors`, or
+    "module:factory" of an extractor of your own; with settings, if any. openface: folder or table of OpenFace CSV,
+    attached to the clips as the medium "openface". workers: processes, by default one a core. limit: the corpus is
+    its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew, for media whose bytes
+    have changed under the same name, which is not looked for otherwise. progress: called as parts are done; by
+    default a bar on stderr, or a line every ten seconds in a log.
 
     Raises CorpusError for a root that is none, ExperimentError for a feature that cannot be built, StoreError
     for a store that cannot be written or is of another format, ClusterError where Ray does not answer.
     """
-    clips, rejects = _import(corpus, Path(root), openface, limit)
+    clips, rejects = _import(corpus, root, openface, limit)
     recipes = [(feature, {}) if isinstance(feature, str) else feature for feature in features]
     with ThreadPoolExecutor(max(1, len(recipes))) as pool:
         described = list(pool.map(_describe, recipes))
@@ -158,7 +158,9 @@ def prepare(
     )
 
 
-def _import(corpus: str, root: Path, openface: str | None, limit: int | None) -> tuple[list[Clip], list[Reject]]:
+def _import(
+    corpus: str, root: str | os.PathLike[str], openface: str | None, limit: int | None
+) -> tuple[list[Clip], list[Reject]]:
     """Clips and rejects of a corpus, with the OpenFace files that belong to them."""
     tracks: dict[str, str] = {}
     if openface:
@@ -167,7 +169,7 @@ def _import(corpus: str, root: Path, openface: str | None, limit: int | None) ->
         tracks = find_openface(openface, corpus)
     clips: list[Clip] = []
     rejects: list[Reject] = []
-    for found in corpora.load(corpus).import_clips(root):
+    for found in import_clips(corpus, root):
         if isinstance(found, Reject):
             rejects.append(found)
         elif limit is None or len(clips) < limit:

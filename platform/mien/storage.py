@@ -1,20 +1,35 @@
 """Folder: one directory on a local disk or in S3, with writes that are whole or absent.
 
 A path without a scheme is local; `s3://bucket/prefix` goes through `pyarrow.fs`, which reads the usual AWS_*
-environment variables (AWS_ENDPOINT_URL included, so a moto server serves tests).
+environment variables (AWS_ENDPOINT_URL included, so a moto server serves tests). What S3 refuses becomes a
+BucketError that says what to do.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
+
+from mien.errors import BucketError, MienError
+
+_FOUND: set[str] = set()  # buckets that were there
+
+
+class File(NamedTuple):
+    """Size in bytes, and when it was written: nanoseconds since 1970."""
+
+    size: int
+    mtime_ns: int
 
 
 class Folder:
@@ -29,7 +44,11 @@ class Folder:
             self._root = self.uri
         else:
             self.uri = text.rstrip("/")
-            self._fs, self._root = pafs.FileSystem.from_uri(self.uri)
+            try:
+                with explained(self.uri):  # the bucket's region is asked for
+                    self._fs, self._root = pafs.FileSystem.from_uri(self.uri)
+            except pa.ArrowInvalid as error:
+                raise MienError(f"{text}: {error}; give a folder, or s3://bucket/prefix") from error
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(f"{self.uri}/{name}")
@@ -54,7 +73,11 @@ class Folder:
         return f"{self.uri}/{name}" if name else self.uri
 
     def exists(self, name: str = "") -> bool:
-        return self._fs.get_file_info(self._full(name)).type != pafs.FileType.NotFound
+        with explained(self.uri):
+            found = self._fs.get_file_info(self._full(name)).type != pafs.FileType.NotFound
+        if not found:
+            self._check_bucket()
+        return found
 
     def names(self) -> list[str]:
         """Names of the files and folders directly in it, sorted; empty if it does not exist.
@@ -62,10 +85,24 @@ class Folder:
         Files still being written (their names start with a dot) are left out.
         """
         selector = pafs.FileSelector(self._root, allow_not_found=True)
-        return sorted(i.base_name for i in self._fs.get_file_info(selector) if not i.base_name.startswith("."))
+        with explained(self.uri):
+            found = sorted(i.base_name for i in self._fs.get_file_info(selector) if not i.base_name.startswith("."))
+        if not found:
+            self._check_bucket()
+        return found
+
+    def files(self) -> dict[str, File]:
+        """Those in it and below, by name ("a/b.json"), sorted; empty if it does not exist."""
+        selector = pafs.FileSelector(self._root, allow_not_found=True, recursive=True)
+        with explained(self.uri):
+            found = [i for i in self._fs.get_file_info(selector) if i.is_file and not i.base_name.startswith(".")]
+        if not found:
+            self._check_bucket()
+        below = len(self._root) + 1
+        return {i.path[below:]: File(i.size, i.mtime_ns) for i in sorted(found, key=lambda i: i.path)}
 
     def read_bytes(self, name: str) -> bytes:
-        with self._fs.open_input_stream(self._full(name)) as stream:
+        with explained(self.uri), self._fs.open_input_stream(self._full(name)) as stream:
             return bytes(stream.read())
 
     def write_bytes(self, name: str, data: bytes) -> None:
@@ -74,7 +111,7 @@ class Folder:
         Local: a temporary name, flushed to the disk, then renamed. S3: an object appears when it is complete.
         """
         if not self.is_local:
-            with self._fs.open_output_stream(self._full(name)) as stream:
+            with explained(self.uri), self._fs.open_output_stream(self._full(name)) as stream:
                 stream.write(data)
             return
         target = Path(self._full(name))
@@ -104,21 +141,88 @@ class Folder:
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        return pq.read_table(self._full(name), columns=columns, filesystem=self._fs)
+        with explained(self.uri):
+            return pq.read_table(self._full(name), columns=columns, filesystem=self._fs)
 
     def write_table(self, name: str, table: pa.Table) -> None:
         self.write_bytes(name, to_parquet(table))
 
     def remove(self, name: str = "") -> None:
         """Delete a file, or a folder with all that is in it; no complaint if it is not there."""
-        info = self._fs.get_file_info(self._full(name))
-        if info.type == pafs.FileType.Directory:
-            self._fs.delete_dir(self._full(name))
-        elif info.type == pafs.FileType.File:
-            self._fs.delete_file(self._full(name))
+        with explained(self.uri):
+            info = self._fs.get_file_info(self._full(name))
+            if info.type == pafs.FileType.Directory:
+                self._fs.delete_dir(self._full(name))
+            elif info.type == pafs.FileType.File:
+                self._fs.delete_file(self._full(name))
 
     def _full(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
+
+    def _check_bucket(self) -> None:
+        """Raises BucketError where there is no such bucket: to S3 that is an empty folder."""
+        bucket = self._root.split("/")[0]
+        if self.is_local or bucket in _FOUND:
+            return
+        with explained(self.uri):
+            if self._fs.get_file_info(bucket).type == pafs.FileType.NotFound:
+                raise OSError(f"Bucket '{bucket}' not found")
+        _FOUND.add(bucket)
+
+
+# What Arrow says ("AWS Error NO_SUCH_BUCKET during CreateMultipartUpload operation: ...", or "UNKNOWN (HTTP status
+# 301)"), and what to do; {bucket} and {said} are filled in.
+_REMEDIES = (
+    (
+        r"NO_SUCH_BUCKET|Bucket '.*' not found",
+        "there is no bucket {bucket}: check its name, or make it (aws s3 mb s3://{bucket})",
+    ),
+    (
+        r"HTTP status 301|PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint",
+        "the bucket is in another region: set AWS_DEFAULT_REGION to the one that "
+        "`aws s3api get-bucket-location --bucket {bucket}` names",
+    ),
+    (
+        r"INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch|EXPIRED_TOKEN|ExpiredToken|InvalidToken"
+        r"|INVALID_CLIENT_TOKEN_ID|UNRECOGNIZED_CLIENT",
+        "AWS does not accept these credentials ({said}): renew them, or choose others with AWS_PROFILE",
+    ),
+    (
+        r"RequestTimeTooSkewed|REQUEST_TIME_TOO_SKEWED",
+        "this machine's clock is more than 15 minutes off, so S3 takes nothing from it: let chrony set it",
+    ),
+    (
+        r"ACCESS_DENIED|AccessDenied|HTTP status 403",
+        "access denied ({said}): ask for s3:ListBucket on the bucket, and for s3:GetObject, s3:PutObject and "
+        "s3:DeleteObject on what is in it, for {who}",
+    ),
+    (
+        r"NETWORK_CONNECTION|HTTP status 5\d\d|SLOW_DOWN|SERVICE_UNAVAILABLE",
+        "S3 does not answer ({said}): check the network, the region and AWS_ENDPOINT_URL, and run the same again",
+    ),
+)
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """What S3 refuses as one BucketError. Other errors, a file that is not there among them, stay as they are."""
+    try:
+        yield
+    except OSError as error:
+        text = str(error)
+        remedy = next((remedy for pattern, remedy in _REMEDIES if re.search(pattern, text)), "")
+        if "://" not in uri or not (remedy or "AWS Error" in text):
+            raise
+        said = text.splitlines()[0].split("AWS Error ")[-1].split(" (Request ID")[0].rstrip(".")
+        who = "the AWS identity in use" if _has_credentials() else "you: no AWS credentials were found, log in first"
+        bucket = uri.split("://")[1].split("/")[0]
+        raise BucketError(f"{uri}: {(remedy or '{said}').format(bucket=bucket, said=said, who=who)}") from error
+
+
+def _has_credentials() -> bool:
+    import boto3
+
+    return boto3.Session().get_credentials() is not None
 
 
 def to_parquet(table: pa.Table) -> bytes:

@@ -39,6 +39,7 @@ def head(tmp_path_factory):
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     ports = free_port(), free_port()
+    environment["MIEN_TEST_GCS"] = f"127.0.0.1:{ports[0]}"
     command = ["ray", "start", "--head", "--block", "--num-cpus=2", f"--port={ports[0]}"]
     command += ["--dashboard-host=127.0.0.1", f"--dashboard-port={ports[1]}", f"--temp-dir={short(folder)}"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-agent-listen-port=0"]

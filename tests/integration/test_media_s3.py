@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mien import media
-from mien.errors import MediaError
+from mien.corpora.remote import import_clips
+from mien.corpora.sample import write_sample
+from mien.errors import CorpusError, MediaError
 from mien.extractors.openface import ACTION_UNITS, find_openface, read_openface
 from mien.extractors.weights import read_weights
-from mien.records import Span
+from mien.records import Clip, Reject, Span
 from mien.storage import Folder
 from tiny_media import tone, write_movie, write_wav
 
@@ -52,3 +55,32 @@ def test_tables_and_weights(bucket: Folder) -> None:
     assert read_openface(found["ravdess/01-03-01-01-01-02"]).frames.values.tolist() == [[1.0] * 35]
     bucket.write_bytes("net.pt", b"weights")
     assert read_weights(bucket.path("net.pt"))[0] == b"weights"
+
+
+@pytest.mark.parametrize("corpus", ["ravdess", "cremad"])
+def test_a_corpus_is_imported_as_from_a_disk(bucket: Folder, tmp_path: Path, corpus: str) -> None:
+    root = write_sample(tmp_path, corpora=(corpus,), n_subjects=1, n_per_emotion=1)[corpus]
+    (root / "empty.wav").touch()
+    for file in root.rglob("*"):
+        if file.is_file():
+            (bucket / corpus).write_bytes(str(file.relative_to(root)), file.read_bytes())
+    uri = f"{bucket.uri}/{corpus}"
+    found = list(import_clips(corpus, uri))
+    as_from_disk = [
+        replace(one, path=one.path.replace(str(root), uri))
+        if isinstance(one, Reject)
+        else replace(one, media={kind: path.replace(str(root), uri) for kind, path in one.media.items()})
+        for one in import_clips(corpus, root)
+    ]
+    assert found == as_from_disk and any(isinstance(one, Reject) for one in found)
+    clips = [one for one in found if isinstance(one, Clip)]
+    assert clips and all(clip.synthetic for clip in clips), "a synthetic corpus would pass for a real one"
+    assert all(path.startswith(f"{uri}/") for clip in clips for path in clip.media.values())
+    assert len(media.decode_audio(clips[0].media["audio"], 16_000)) > 0
+    if corpus == "cremad":
+        assert clips[0].attributes["age"], "the tables were not read"
+
+
+def test_a_corpus_that_is_not_there(bucket: Folder) -> None:
+    with pytest.raises(CorpusError, match=f"^{bucket.uri}/nowhere: no media files below it"):
+        list(import_clips("ravdess", f"{bucket.uri}/nowhere"))

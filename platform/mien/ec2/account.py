@@ -1,4 +1,4 @@
-"""What an AWS account needs before `ray up cluster.yaml`, made where it is missing, and what a cluster left in it.
+"""What an AWS account needs before `ray up cluster.yaml`, made where it is missing.
 
 Asked again it finds everything and makes nothing. Nothing is ever deleted, with one exception: a rule of the cluster's
 security group that lets others in by SSH.
@@ -11,18 +11,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
 
 from mien.ec2.declaration import Declaration
-from mien.errors import MienError
+from mien.ec2.quotas import quotas
+from mien.ec2.refusals import AccountError, found, said_by_aws
 
 TOKEN = Path("~/.ray/auth_token")
-SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 POLICY = "mien"  # name of the inline policy of each role
 ABORT_RULE = {
     "ID": "mien-abort-unfinished-uploads",
@@ -32,21 +31,6 @@ ABORT_RULE = {
 }
 NOT_PUBLIC = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
-OPEN_STATES = ["pending", "running", "shutting-down", "stopping", "stopped"]
-
-
-class AccountError(MienError):
-    """An AWS account that does not let this be done, or cannot be reached."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Leftover:
-    """An instance or a disk of a cluster that still costs money. since: when it was launched or made."""
-
-    id: str
-    kind: str
-    state: str
-    since: str
 
 
 class Account:
@@ -63,8 +47,8 @@ class Account:
         self.n_made = 0
         self._tell, self._dry_run = tell, dry_run
         with said_by_aws():
-            self._session = boto3.Session(region_name=cluster.region)
-            me = self._session.client("sts").get_caller_identity()
+            self.session = boto3.Session(region_name=cluster.region)
+            me = self.session.client("sts").get_caller_identity()
         self.id: str = me["Account"]
         self._partition = me["Arn"].split(":")[1]
         tell(f"account {self.id} as {me['Arn'].rsplit(':', 1)[1]}, {cluster.region}")
@@ -74,6 +58,8 @@ class Account:
     def set_up(self) -> None:
         """Bucket, roles, the spot service's role, security group and token. Raises AccountError."""
         with said_by_aws():
+            for quota in quotas(self.session, list(self.cluster.kinds.values())):
+                self._tell(quota.line(self.cluster.region))
             self._key_pair()
             self._bucket()
             for name, document in ((self.cluster.worker, "worker"), (self.cluster.head, "head")):
@@ -81,28 +67,6 @@ class Account:
             self._spot_role()
             self._group()
         self._token()
-
-    def leftovers(self) -> list[Leftover]:
-        """Instances that are not terminated, and disks without an instance, with the cluster's tag; oldest first."""
-        tag = {"Name": "tag:ray-cluster-name", "Values": [self.cluster.cluster]}
-        found = []
-        with said_by_aws():
-            ec2 = self._session.client("ec2")
-            states = {"Name": "instance-state-name", "Values": OPEN_STATES}
-            for page in ec2.get_paginator("describe_instances").paginate(Filters=[tag, states]):
-                for instance in (i for reservation in page["Reservations"] for i in reservation["Instances"]):
-                    tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
-                    kind = f"{tags.get('ray-user-node-type', 'node')} {instance['InstanceType']}"
-                    since = f"{instance['LaunchTime']:%Y-%m-%d %H:%M} UTC"
-                    state = instance["State"]["Name"]
-                    found.append(Leftover(id=instance["InstanceId"], kind=kind, state=state, since=since))
-            loose = {"Name": "status", "Values": ["available"]}
-            for page in ec2.get_paginator("describe_volumes").paginate(Filters=[tag, loose]):
-                for volume in page["Volumes"]:
-                    since = f"{volume['CreateTime']:%Y-%m-%d %H:%M} UTC"
-                    kind = f"disk {volume['Size']} GiB"
-                    found.append(Leftover(id=volume["VolumeId"], kind=kind, state=volume["State"], since=since))
-        return sorted(found, key=lambda leftover: leftover.since)
 
     def policy(self, name: str) -> dict[str, Any]:
         """A document of policies/ with the names of this account and cluster in it."""
@@ -115,7 +79,7 @@ class Account:
             bucket=self.cluster.bucket,
             worker=self.cluster.worker,
         )
-        return json.loads(filled)  # type: ignore[no-any-return]
+        return json.loads(filled)
 
     # ------------------------------------------------------------------ parts
 
@@ -134,7 +98,7 @@ class Account:
         if (name := self.cluster.key_name) is None:
             return
         private = Path("~/.ssh").expanduser() / f"{name}.pem"
-        ec2 = self._session.client("ec2")
+        ec2 = self.session.client("ec2")
         there = found(ec2.describe_key_pairs, "InvalidKeyPair.NotFound", KeyNames=[name]) is not None
         if there and not private.exists():
             raise AccountError(
@@ -148,7 +112,7 @@ class Account:
         self._tell(f"{'found      ' if there else 'Ray makes  '} key pair {name}")
 
     def _bucket(self) -> None:
-        s3, name, region = self._session.client("s3"), self.cluster.bucket, self.cluster.region
+        s3, name, region = self.session.client("s3"), self.cluster.bucket, self.cluster.region
         self._ensure(f"bucket {name}", self._bucket_is_ours(s3), lambda: self._make_bucket(s3))
         named: dict[str, Any] = {"Bucket": name, "ExpectedBucketOwner": self.id}
 
@@ -190,8 +154,8 @@ class Account:
             there = error.response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
             if status == 403:
                 raise AccountError(
-                    f"bucket {name}: it is not of account {self.id}, or its policy does not let you in; bucket names "
-                    "are shared by all of AWS: fill in another one"
+                    f"bucket {name}: it is not of account {self.id}, or your user may not see it; bucket names are "
+                    "shared by all of AWS: if this one is not yours fill in another"
                 ) from error
             if status == 301:
                 raise AccountError(_elsewhere(name, str(there), region)) from error
@@ -209,7 +173,7 @@ class Account:
 
     def _role(self, name: str, policy: Mapping[str, Any]) -> None:
         """A role that instances of EC2 take on, its one inline policy, and the instance profile of the same name."""
-        iam = self._session.client("iam")
+        iam = self.session.client("iam")
         absent = "NoSuchEntity"
         self._ensure(
             f"role {name}",
@@ -245,56 +209,52 @@ class Account:
 
     def _spot_role(self) -> None:
         """EC2 makes this role by itself for spot requests from the console, not for those of an API."""
-        iam = self._session.client("iam")
+        iam = self.session.client("iam")
+        held = iam.list_roles(PathPrefix="/aws-service-role/spot.amazonaws.com/")["Roles"]
         self._ensure(
-            f"role {SPOT_ROLE}",
-            found(iam.get_role, "NoSuchEntity", RoleName=SPOT_ROLE) is not None,
+            "role of the spot service",
+            bool(held),
             lambda: iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com"),
         )
 
     def _group(self) -> None:
         """The security group, in the network that Ray will choose; Ray keeps the rules of a group that has some."""
-        ec2, name = self._session.client("ec2"), self.cluster.group
+        ec2, name = self.session.client("ec2"), self.cluster.group
         vpc = self._vpc(ec2)
-        where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
-        groups = ec2.describe_security_groups(Filters=where)["SecurityGroups"]
-        group_id = groups[0]["GroupId"] if groups else None
-        rules = groups[0]["IpPermissions"] if groups else []
 
-        def make() -> None:
-            nonlocal group_id
-            tags = [{"Key": "ray-cluster-name", "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
-            group_id = ec2.create_security_group(
+        def groups() -> list[dict[str, Any]]:
+            where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
+            return ec2.describe_security_groups(Filters=where)["SecurityGroups"]
+
+        tags = [{"Key": "ray-cluster-name", "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
+        self._ensure(
+            f"security group {name} in {vpc}",
+            bool(groups()),
+            lambda: ec2.create_security_group(
                 GroupName=name,
                 VpcId=vpc,
                 Description="mien: SSH from one network, and all traffic between the nodes of the cluster",
                 TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
-            )["GroupId"]
-
-        def allow(rule: dict[str, Any]) -> Callable[[], object]:
-            return lambda: ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[rule])
-
-        self._ensure(f"security group {name} in {vpc}", bool(groups), make)
-        others = list(_ssh_from_others(rules, self.cluster.ssh_from))
-        for address, rule in others:
-            self._ensure(
-                f"no SSH from {address}",
-                False,
-                lambda rule=rule: ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=[rule]),
-            )
-        members = {pair["GroupId"] for rule in rules if rule["IpProtocol"] == "-1" for pair in rule["UserIdGroupPairs"]}
+            ),
+        )
+        group: dict[str, Any] = next(iter(groups()), {"GroupId": "", "IpPermissions": []})  # none after a dry run
+        rules, named = group["IpPermissions"], {"GroupId": group["GroupId"]}
+        ssh_from = self.cluster.ssh_from
+        for network, rule in _ssh_from_others(rules, ssh_from):
+            revoke = partial(ec2.revoke_security_group_ingress, IpPermissions=[rule], **named)
+            self._ensure(f"no SSH from {network}", False, revoke)
+        peers = {"IpProtocol": "-1", "UserIdGroupPairs": [named]}
+        ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": ssh_from}]}
         self._ensure(
             "all traffic between its members",
-            group_id in members,
-            lambda: allow({"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group_id}]})(),
+            any(named["GroupId"] == pair["GroupId"] for rule in rules for pair in rule["UserIdGroupPairs"]),
+            partial(ec2.authorize_security_group_ingress, IpPermissions=[peers], **named),
         )
-        ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": self.cluster.ssh_from}]}
-        there = any(
-            (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == ("tcp", 22, 22)
-            and self.cluster.ssh_from in [block["CidrIp"] for block in rule["IpRanges"]]
-            for rule in rules
+        self._ensure(
+            f"SSH from {ssh_from}",
+            any(_is_ssh(rule) and ssh_from in [block["CidrIp"] for block in rule["IpRanges"]] for rule in rules),
+            partial(ec2.authorize_security_group_ingress, IpPermissions=[ssh], **named),
         )
-        self._ensure(f"SSH from {self.cluster.ssh_from}", there, allow(ssh))
 
     def _vpc(self, ec2: Any) -> str:
         """The network whose subnet comes first for Ray: public, available, in the last availability zone."""
@@ -310,50 +270,11 @@ class Account:
     def _token(self) -> None:
         """What every node and client shows to Ray; a file of this user alone, which `ray up` copies to the nodes."""
         file = TOKEN.expanduser()
-        self._ensure(f"token {file}", file.is_file() and bool(file.read_text().strip()), _generate_token)
-        if file.is_file():
+        there = file.is_file() and bool(file.read_text().strip())
+        self._ensure(f"token {file}", there, partial(_generate_token, file))
+        if there:
             private = file.stat().st_mode & 0o077 == 0
-            self._ensure(f"{file} for you alone to read", private, lambda: file.chmod(0o600))
-
-
-def found(call: Callable[..., Any], *absent: str, **named: Any) -> Any:
-    """What a call of AWS answers; None where its error is one of these codes."""
-    from botocore.exceptions import ClientError
-
-    try:
-        return call(**named)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in absent:
-            return None
-        raise
-
-
-@contextmanager
-def said_by_aws() -> Iterator[None]:
-    """Errors of boto3 as AccountError, in a line with what to do."""
-    from botocore import exceptions as boto
-
-    try:
-        yield
-    except (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError) as error:
-        raise AccountError(f"no AWS credentials ({error}): aws configure, or set AWS_PROFILE") from error
-    except boto.ClientError as error:
-        code, text = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-        raise AccountError(f"AWS refused {error.operation_name}: {code}: {text}{_remedy(code)}") from error
-    except boto.EndpointConnectionError as error:
-        raise AccountError(f"no way to AWS: {error}; is this machine on the network?") from error
-    except boto.BotoCoreError as error:  # a profile that does not exist, a bucket that cannot be named so, ...
-        raise AccountError(f"AWS: {' '.join(str(error).split())}") from error
-
-
-def _remedy(code: str) -> str:
-    if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
-        return "; the credentials ran out: sign in again (aws sso login), or make new ones"
-    if code in ("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch", "AuthFailure"):
-        return "; check the keys (aws sts get-caller-identity), and that the account has this region switched on"
-    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
-        return "; your user lacks this right: docs/how-to/start-a-cluster.md lists what it needs"
-    return ""
+            self._ensure("token for you alone to read", private, partial(file.chmod, 0o600))
 
 
 def _elsewhere(bucket: str, there: str, region: str) -> str:
@@ -363,24 +284,28 @@ def _elsewhere(bucket: str, there: str, region: str) -> str:
     )
 
 
+def _is_ssh(rule: Mapping[str, Any]) -> bool:
+    return (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == ("tcp", 22, 22)
+
+
 def _ssh_from_others(rules: list[dict[str, Any]], ssh_from: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Networks other than this that reach port 22, each with the rule to revoke."""
     for rule in rules:
-        ports = {key: rule[key] for key in ("FromPort", "ToPort") if key in rule}
-        if rule["IpProtocol"] not in ("-1", "tcp") or not ports.get("FromPort", 0) <= 22 <= ports.get("ToPort", 65535):
+        ports = {key: value for key, value in rule.items() if key in ("IpProtocol", "FromPort", "ToPort")}
+        if rule["IpProtocol"] not in ("-1", "tcp") or not rule.get("FromPort", 0) <= 22 <= rule.get("ToPort", 65535):
             continue
-        only = (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == ("tcp", 22, 22)
         for family, key in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6")):
             for block in rule.get(family, []):
-                if not (only and block[key] == ssh_from):
-                    yield block[key], {"IpProtocol": rule["IpProtocol"], **ports, family: [{key: block[key]}]}
+                if not (_is_ssh(rule) and block[key] == ssh_from):
+                    yield block[key], {**ports, family: [{key: block[key]}]}
 
 
-def _generate_token() -> None:
-    """By Ray's own command, into the file and not from what the environment may hold."""
+def _generate_token(file: Path) -> None:
+    """By Ray's own command, which makes the file readable for all, and not from what the environment may hold."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_TOKEN")}
     command = [sys.executable, "-m", "ray.scripts.scripts", "get-auth-token", "--generate"]
     done = subprocess.run(command, env=ours, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no word"])[-1]
         raise AccountError(f"ray get-auth-token --generate: {last}")
+    file.chmod(0o600)

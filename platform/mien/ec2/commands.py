@@ -43,19 +43,17 @@ def cluster_leftovers(file: Annotated[Path, Positional] = HERE) -> None:
     """
     from mien.ec2.account import Account
     from mien.ec2.declaration import Declaration
+    from mien.ec2.leftovers import leftovers
     from mien.terminal import table
 
     account = Account(Declaration.read(file))
-    found = account.leftovers()
+    cluster, region = account.cluster.cluster, account.cluster.region
+    found = leftovers(account)
     if not found:
-        print(f"nothing of cluster {account.cluster.cluster} runs in {account.cluster.region}")
+        print(f"nothing of cluster {cluster} runs in {region}")
         return
-    table(["id", "what", "state", "since"], [[left.id, left.kind, left.state, left.since] for left in found])
-    nodes = [left.id for left in found if left.id.startswith("i-")]
-    disks = [left.id for left in found if not left.id.startswith("i-")]
-    region = account.cluster.region
-    if nodes:
-        print(f"if they should not: aws ec2 terminate-instances --region {region} --instance-ids {' '.join(nodes)}")
-    for disk in disks:
-        print(f"if it is not wanted: aws ec2 delete-volume --region {region} --volume-id {disk}")
+    table(["id", "what", "state", "since, UTC"], [[left.id, left.kind, left.state, left.since] for left in found])
+    print(f"ray down {file} ends the nodes; what it leaves:")
+    for left in found:
+        print(f"  {left.command(region)}")
     raise SystemExit(SOMETHING_LEFT)

@@ -19,9 +19,19 @@ class DeclarationError(MienError):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """A node type. markets: True for spot, False for on demand, both where the one falls back to the other. n_max:
+    nodes of it at the most."""
+
+    instance_type: str
+    markets: frozenset[bool]
+    n_max: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
     """Names that cluster.yaml gives. head, worker: instance profiles, and the roles of the same names. key_name: of
-    the SSH key pair, None where Ray is to make one."""
+    the SSH key pair, None where Ray is to make one. kinds: the node types by name."""
 
     cluster: str
     region: str
@@ -31,6 +41,7 @@ class Declaration:
     head: str
     worker: str
     key_name: str | None
+    kinds: Mapping[str, Kind]
 
     @classmethod
     def read(cls, path: Path) -> Declaration:
@@ -44,6 +55,7 @@ class Declaration:
                 for name, kind in said["available_node_types"].items()
             }
             head = profiles.pop(said["head_node_type"])
+            kinds = {name: _kind(name, said) for name in said["available_node_types"]}
             values = {key: metadata[key] for key in ("bucket", "ssh_from")} | {"region": provider["region"]}
             group = provider["security_group"]["GroupName"]
             cluster = said["cluster_name"]
@@ -66,14 +78,24 @@ class Declaration:
             head=head,
             worker=next(iter(profiles.values())),
             key_name=provider.get("key_pair", {}).get("key_name"),
+            kinds=kinds,
         )
+
+
+def _kind(name: str, said: Mapping[str, Any]) -> Kind:
+    kind = said["available_node_types"][name]
+    markets = {kind["node_config"].get("InstanceMarketOptions", {}).get("MarketType") == "spot"}
+    if name in said["provider"].get("on_demand_fallback", ()):
+        markets.add(False)
+    n_max = 1 if name == said["head_node_type"] else kind.get("max_workers", said["max_workers"])
+    return Kind(instance_type=kind["node_config"]["InstanceType"], markets=frozenset(markets), n_max=n_max)
 
 
 def _parsed(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        return yaml.safe_load(path.read_text())  # type: ignore[no-any-return]
+        return yaml.safe_load(path.read_text())
     except OSError as error:
         raise DeclarationError(f"{path}: {error.strerror}; name the cluster.yaml, or go to its folder") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -81,12 +103,10 @@ def _parsed(path: Path) -> Mapping[str, Any]:
 
 
 def _region(path: Path, name: str) -> str:
-    import boto3
+    from botocore.loaders import Loader
 
-    session = boto3.Session(region_name="us-east-1")  # any: it reads a list that botocore carries
-    known = [
-        n for partition in session.get_available_partitions() for n in session.get_available_regions("ec2", partition)
-    ]
+    partitions = Loader().load_data("endpoints")["partitions"]  # a list that botocore carries
+    known = [region for partition in partitions for region in partition["regions"]]
     if name not in known:
         import difflib
 

@@ -25,6 +25,8 @@ class ExecutionConfig:
     """With workers above it: elastic, goes on with as few as this when nodes are lost. 0: not elastic."""
     max_failures: int = 3
     """Worker groups that may be lost and restarted from the last epoch before a run gives up."""
+    save_every_s: float = 0.0
+    """Seconds between two checkpoints, besides the best epoch's; 0: each epoch. A spot notice saves at once."""
     gpu: bool = False
     """One GPU for each worker."""
     parallel: int = 1
@@ -37,3 +39,5 @@ class ExecutionConfig:
             raise ValueError("execution.seeds is empty: give at least one")
         if self.parallel < 1 or self.workers < 0 or not 0 <= self.min_workers <= self.workers:
             raise ValueError("execution: parallel >= 1, workers >= 0, 0 <= min_workers <= workers")
+        if not self.save_every_s >= 0:
+            raise ValueError("execution.save_every_s is below 0: give seconds, or 0 for each epoch")

@@ -38,11 +38,13 @@ PREDICTION_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Which worker this is. sum: an array's element-wise sum over all workers."""
+    """Which worker this is. sum: an array's element-wise sum over all workers. leaving: whether a node of one of them
+    is about to be taken away; all ask equally often and hear the same."""
 
     rank: int = 0
     world: int = 1
     sum: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda array: array
+    leaving: Callable[[], bool] = lambda: False
 
 
 def train_run(
@@ -63,7 +65,7 @@ def train_run(
         check_split(split, dataset, experiment)
         return run.metrics()
     training = Training(run, experiment, dataset, split, place=place)
-    for record in training.epochs():
+    for record in training.epochs(save_every_s=experiment.execution.save_every_s, keep=True):
         report(record)
     best = run.checkpoint(policy.best_epoch(training.history))
     if best is None:
@@ -129,22 +131,34 @@ class Training:
         """Why there is no further epoch, in words; None while there is one."""
         return policy.stop_reason(self.history, self._config)
 
-    def epochs(self, *, save_every_s: float = 0.0) -> Iterator[dict[str, Any]]:
-        """The record of each further epoch, once it is safe on disk. save_every_s: seconds between two checkpoints;
-        what is killed in between is trained again."""
+    def epochs(self, *, save_every_s: float = 0.0, keep: bool = False) -> Iterator[dict[str, Any]]:
+        """The record of each further epoch, once it is safe on disk.
+
+        save_every_s: seconds between two checkpoints; what is killed in between is trained again. Once a node is about
+        to be taken away, every epoch is saved. keep: save in any case the epoch that the run will be tested with.
+        """
         saved_s = time.monotonic()
-        while self.stopped is None and (self._family.iterative or not self.history):
+        while self._goes_on:
             epoch = len(self.history) + 1
             rate = policy.learning_rate(self._config, epoch)
             record = _one_epoch(epoch, self.learner, self._feed, self.validation, rate, self._dataset)
             self.history = [*self.history, record]
+            leaving = self._place.leaving()
             if self._place.rank == 0:
-                if time.monotonic() - saved_s >= save_every_s:
+                if leaving or time.monotonic() - saved_s >= save_every_s or (keep and self._is_kept(epoch)):
                     checkpoint = Checkpoint(epoch, _saved(self.learner), {"history": self.history})
                     self._run.save_checkpoint(checkpoint, best_epoch=policy.best_epoch(self.history))
                     saved_s = time.monotonic()
                 self._run.write_history(self.history)
             yield record
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.stopped is None and (self._family.iterative or not self.history)
+
+    def _is_kept(self, epoch: int) -> bool:
+        """Whether this epoch, just trained, may be the one that the run is tested with."""
+        return not self._goes_on if not len(self.validation) else policy.best_epoch(self.history) == epoch
 
     def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """(len(rows), K) in the order of rows, the same on every rank."""

@@ -1,0 +1,104 @@
+"""Commands on a cluster, and on what its runs left in a storage.
+
+Functions whose annotations and docstrings are their help, as in `mien.cli`; heavy imports stand inside.
+"""
+
+from __future__ import annotations
+
+import json as json_
+import sys
+from typing import Annotated
+
+import tyro
+
+from mien.errors import MienError
+
+Positional = tyro.conf.Positional
+
+
+def cluster_doctor(
+    address: str | None = None, storage: str | None = None, timeout_s: float = 120.0, json: bool = False
+) -> None:
+    """Is every node of the cluster fit to work? Says what to mend; exits 2 where there is something.
+
+    Looks at the cluster of RAY_ADDRESS, or at this machine where none is named. On a cluster run it as a job.
+
+    Args:
+        address: Another cluster: host:6379.
+        storage: s3://bucket/prefix (or a shared folder) that each node tries to write to and to read.
+        timeout_s: Seconds for a node to answer.
+        json: Print the findings as JSON.
+    """
+    from dataclasses import asdict
+
+    from mien.doctor import examine, verdicts
+    from mien.terminal import OUT, table
+
+    if timeout_s <= 0:
+        raise MienError(f"{timeout_s:g} seconds to answer: give more than 0")
+    findings = examine(address, storage, timeout_s)
+    n_wrong = sum(bool(finding.remedy) for finding in findings)
+    if json:
+        print(json_.dumps({"fit": not n_wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))
+    else:
+        table(["", "node", "found", "verdict"], list(verdicts(findings)))
+        n_nodes = len({finding.node for finding in findings})
+        verdict = "fit to work" if not n_wrong else f"{n_wrong} {'thing' if n_wrong == 1 else 'things'} to mend"
+        OUT.print(f"{n_nodes} {'node' if n_nodes == 1 else 'nodes'}: {verdict}")
+    if n_wrong:
+        sys.exit(2)
+
+
+def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) -> None:
+    """What a storage holds: series and searches, how many runs are done, and the test UAR of what was reported.
+
+    Args:
+        storage: A folder or s3://bucket/prefix, as was given to `--storage`.
+        json: Print it as JSON.
+    """
+    from mien.pulling import held
+    from mien.storage import Folder
+    from mien.terminal import table
+
+    records = list(held(Folder(storage)))
+    if json:
+        print(json_.dumps(records, indent=2))
+        return
+    if not records:
+        raise MienError(f"{Folder(storage)}: no runs here; give what was given to --storage")
+    rows = [
+        [r["experiment"], r["signature"], r["kind"], r["done"], "" if r.get("uar") is None else f"{r['uar']:.4f}"]
+        for r in records
+    ]
+    table(["experiment", "signature", "", "done", "test UAR"], rows)
+
+
+def runs_pull(
+    storage: Annotated[str, Positional],
+    directory: Annotated[str, Positional] = "runs",
+    only: str = "",
+    checkpoints: bool = False,
+    json: bool = False,
+) -> None:
+    """Copy runs from a bucket, to read and report them here. Asked again, it copies only what is missing or changed.
+
+    Args:
+        storage: s3://bucket/prefix (or a folder), as was given to `--storage`.
+        directory: Where to.
+        only: EXPERIMENT or EXPERIMENT/SIGNATURE, and the baselines that it is reported beside.
+        checkpoints: Copy checkpoints too: to go on training here.
+        json: Print what was copied as JSON.
+    """
+    from mien.pulling import pull
+    from mien.storage import Folder
+    from mien.terminal import bar
+
+    with bar("files", enabled=not json) as advance:
+        pulled = pull(Folder(storage), Folder(directory), only=only, checkpoints=checkpoints, progress=advance)
+    if json:
+        print(json_.dumps(pulled._asdict(), indent=2))
+        return
+    print(
+        f"{Folder(directory)}: {pulled.n_copied} files copied, {pulled.n_bytes / 1e6:.1f} MB; "
+        f"{pulled.n_same} were here already"
+    )
