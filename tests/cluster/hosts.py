@@ -119,8 +119,8 @@ def network(
     """Hosts that reach each other and nothing else, by name.
 
     folder: theirs on disk. servers: those with an sshd, each with what it sets for who comes in. clients: those
-    without, but with the key to the others in ~/.ssh/hosts.pem. folders: what all of them see of the machine's /tmp and home, which are not theirs; this Python is always
-    among it. environment: what `Host.run` sets.
+    without, but with the key to the others in ~/.ssh/hosts.pem. folders: what all of them see of the machine's home and
+    /tmp, in whose place they have their own; this Python is always among it. environment: what `Host.run` sets.
     """
     addresses = {name: f"{NETWORK}.{number}" for number, name in enumerate([*servers, *clients], start=1)}
     seen = [str(path) for path in dict.fromkeys((sys.prefix, sys.base_prefix, *folders))]
