@@ -28,7 +28,8 @@ EXPERIMENT = Experiment(
     augment=AugmentConfig(kind="none"),
     # Nothing drawn inside the model: each worker would draw its own.
     model=LstmAttentionConfig(lstm_units=4, dense_units=5, dropout=0.0, row_dropout=0.0, input_noise=0.0),
-    training=TrainingConfig(epochs=20, keep="last", batch_size=16),
+    # From an epoch to the next Ray Train lets 2 s pass (RAY_TRAIN_HEALTH_CHECK_INTERVAL_S): time to lose a host.
+    training=TrainingConfig(epochs=8, keep="last", batch_size=16),
 )
 
 
