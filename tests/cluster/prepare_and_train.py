@@ -43,7 +43,7 @@ def run(corpora: str, store: str, storage: str, workers: str) -> int:
         min_workers=min(1, int(workers)),
         baseline=False,
     )
-    asked = Path("hosts.json")
+    asked = Path(corpora) / "hosts.json"
     asked.write_text(json.dumps(dataclasses.replace(EXPERIMENT, execution=execution).to_json()))
     steps = [["sample", corpora, "--corpora", "ravdess"]]
     steps += [["prepare", "ravdess", f"{corpora}/ravdess", "--store", store, "--workers", "2"]]
