@@ -136,6 +136,7 @@ def test_every_query_of_the_dashboard_is_understood_and_names_what_is_exported(w
     absent_here = {
         "ray_cluster_pending_nodes",
         "ray_cluster_active_nodes",
+        "ray_cluster_idle_nodes",
         "ray_node_gpus_utilization",
     }  # no autoscaler, no GPU
     unknown = [name for name in sorted(named - absent_here) if not prometheus.ask(f"last_over_time({name}[10m])")]
