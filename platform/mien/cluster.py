@@ -176,9 +176,12 @@ def _quietly_embedded() -> Iterator[None]:
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
         "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
     }
-    with environment(**inherited), Path(os.devnull).open("w") as nowhere:
-        with _overheard(nowhere.fileno()) if is_quiet else nullcontext():
-            yield
+    with (
+        environment(**inherited),
+        Path(os.devnull).open("w") as nowhere,
+        _overheard(nowhere.fileno()) if is_quiet else nullcontext(),
+    ):
+        yield
 
 
 @contextmanager
