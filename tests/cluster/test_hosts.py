@@ -42,13 +42,13 @@ S3 = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
-# Sooner than Ray's defaults, for the test's sake: that a silent node is lost (TensorFlow notices after 10 s; before Ray
-# does, Train waits for the lost node to take part again), and that a node without a head ends.
+# Sooner than Ray's defaults, for the test's sake: that a silent node is lost, that Train no longer waits for it to take
+# part again, and that a node without a head ends.
 SOONER = {
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0"}
