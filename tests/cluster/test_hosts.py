@@ -211,7 +211,7 @@ def prepare(cluster: dict[str, hosts.Host], shared: Path, **environment: str) ->
     """`mien prepare` on the laptop against the cluster's head, of what the laptop has sampled before."""
     environment |= {"PYTHONPATH": str(ROOT / "platform"), "RAY_ADDRESS": f"{cluster['head'].address}:6379"}
     words = "python", "-m", "mien", "prepare", "ravdess", str(shared / "ravdess")
-    return cluster["laptop"].run(*words, **environment)
+    return cluster["laptop"].run(*words, timeout_s=120, **environment)
 
 
 def result(laptop: hosts.Host, storage: str) -> dict[str, Any]:
