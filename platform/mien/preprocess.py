@@ -16,9 +16,9 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from mien.errors import ExperimentError, MienError
 from mien.extraction import Outcome, PartExtractor, tasks_from_table
 from mien.features import FeatureSpec
 from mien.parts import Parts
+from mien.progress import Progress, Report, drawn
 from mien.records import Clip, Reject, clips_to_table
 from mien.store import FeatureStore
 
@@ -42,19 +43,6 @@ _LARGEST_PART_ELSE = 64
 # again at the end; a killed process loses a minute or two.
 _MANY_PARTS, _LARGER_AT_MOST = 10_000, 16
 _SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for another
-_LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far one feature is. n_done: with the clips that were done before. left_s: None before the first clip."""
-
-    feature: str
-    n_done: int
-    n_clips: int
-    n_rejects: int
-    clips_per_s: float
-    left_s: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,9 +85,6 @@ class _Job(NamedTuple):
     medium: str
     name: str
     settings: dict[str, Any]
-
-
-Report = Callable[[Progress], None]
 
 
 def prepare(
@@ -145,7 +130,7 @@ def prepare(
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # Ray tells of dead workers on stdout, which is the caller's
         ray_cluster = stack.enter_context(cluster.connected(workers=workers)) if any(map(len, todo)) else None
-        report = progress or stack.enter_context(_drawn())
+        report = progress or stack.enter_context(drawn())
         prepared = []
         for job, tasks in zip(jobs, todo):
             run = _Run(corpus, job, len(clips), len(clips) - len(tasks), report)
@@ -359,47 +344,3 @@ def _stream(name: str, job: _Job, batches: Sequence[pa.Table], workers: int) -> 
         if not isinstance(error.cause, MienError):
             raise
         raise type(error.cause)(str(error.cause).splitlines()[0]) from None  # Ray appends advice of its own
-
-
-@contextmanager
-def _drawn() -> Iterator[Report]:
-    """Progress for a person: a bar in a terminal, a line every ten seconds elsewhere; on stderr."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        last: dict[str, float] = {}
-
-        def log(progress: Progress) -> None:
-            is_end = progress.n_done == progress.n_clips
-            if is_end or time.monotonic() - last.get(progress.feature, -_LOG_EVERY_S) >= _LOG_EVERY_S:
-                last[progress.feature] = time.monotonic()
-                line = f"{progress.feature}: {progress.n_done}/{progress.n_clips} clips, {_rest(progress)}"
-                print(line, file=sys.stderr, flush=True)
-
-        yield log
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rest]}"),
-    )
-    with Bars(*columns, console=console) as bars:
-        tasks: dict[str, Any] = {}
-
-        def draw(progress: Progress) -> None:
-            if progress.feature not in tasks:
-                tasks[progress.feature] = bars.add_task(progress.feature, total=progress.n_clips, rest="")
-            bars.update(tasks[progress.feature], completed=progress.n_done, rest=_rest(progress))
-
-        yield draw
-
-
-def _rest(progress: Progress) -> str:
-    if progress.left_s is None:
-        return "starting workers"
-    left = time.strftime("%H:%M:%S", time.gmtime(progress.left_s))
-    return f"{progress.n_rejects} rejects, {progress.clips_per_s:.1f} clips/s, {left} left"

@@ -147,7 +147,8 @@ def _train_in_group(job: Job, dataset: Any) -> Epochs:
     import ray
 
     execution = job.experiment.execution
-    group = ray.remote(num_cpus=0, max_retries=0)(_fit).remote(job, [dataset], execution)
+    fit = ray.remote(num_cpus=0, max_retries=0)(_fit).options(name=f"group {job.experiment.name}/{job.run.label}")
+    group = fit.remote(job, [dataset], execution)
     n_told = len(job.run.history())
     try:
         while True:

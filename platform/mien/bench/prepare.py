@@ -17,7 +17,8 @@ from mien import corpora
 from mien.bench.extract import HOP_S, WINDOW_S, one_pass_loop, plain_window_loop
 from mien.cluster import search_path
 from mien.extraction import peak_bytes
-from mien.preprocess import Report, prepare
+from mien.preprocess import prepare
+from mien.progress import Report
 from mien.records import Clip
 
 _FEATURES = [("egemaps", {"window_s": WINDOW_S, "hop_s": HOP_S})]
