@@ -238,14 +238,23 @@ def _searcher(keeper: Keeper) -> Any:
 
 
 def _callbacks(search: Search) -> list[Any]:
-    """Beside Tune's own files for TensorBoard. ExperimentError where mlflow is asked for and not installed."""
+    """Beside Tune's own files for TensorBoard. ExperimentError where mlflow is asked for and missing, or silent."""
     if not search.mlflow:
         return []
     if find_spec("mlflow") is None:
         raise ExperimentError(
             "--mlflow: the package mlflow is not installed; pip install mlflow-skinny, or leave it out"
         )
+    import mlflow
     from ray.air.integrations.mlflow import MLflowLoggerCallback
+
+    try:
+        with environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):  # by default it tries for minutes
+            mlflow.MlflowClient(search.mlflow).search_experiments(max_results=1)
+    except mlflow.MlflowException as error:
+        raise ExperimentError(
+            f"--mlflow {search.mlflow}: {str(error).splitlines()[0]}; is the server running?"
+        ) from error
 
     return [MLflowLoggerCallback(tracking_uri=search.mlflow, experiment_name=search.experiment.name)]
 
