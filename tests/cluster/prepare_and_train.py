@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 from mien.cli import main
@@ -43,7 +44,7 @@ def run(corpora: str, store: str, storage: str, workers: str) -> int:
         min_workers=min(1, int(workers)),
         baseline=False,
     )
-    asked = Path(corpora) / "hosts.json"
+    asked = Path(tempfile.mkdtemp()) / "hosts.json"
     asked.write_text(json.dumps(dataclasses.replace(EXPERIMENT, execution=execution).to_json()))
     steps = [["sample", corpora, "--corpora", "ravdess"]]
     steps += [["prepare", "ravdess", f"{corpora}/ravdess", "--store", store, "--workers", "2"]]
