@@ -24,6 +24,11 @@ from mien.store import FeatureStore
 from mien.training.loop import Place, train_run
 
 Record = Mapping[str, Any]
+# Ray Train 2.60 takes one report of its workers at a look, and looks every 2 s: shorter epochs would take as long.
+WAITS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"}
+# It plans a group with the nodes that it saw up to 20 s ago, draining ones among them: where one of them is gone by
+# now, it would wait a minute before it plans anew.
+ELASTIC_WAITS = {**WAITS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
 FOLLOW_S = 1.0  # between two looks at the history of a run that is trained elsewhere
 
 
@@ -163,10 +168,6 @@ def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable
 
     run = job.run
     elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
-    if elastic:
-        # Ray 2.60 plans a group with the nodes that it saw up to 20 s ago, draining ones among them: where one of them
-        # is gone by now, it would wait a minute before it plans anew.
-        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "20")
     trainer = _trainer(FAMILIES[job.experiment.model.family].framework)(
         _worker,
         # A reference in a list is handed on; one on its own Ray would replace by the dataset.
@@ -182,7 +183,8 @@ def fit_group(job: Job, shared: Any, execution: ExecutionConfig, train: Callable
             failure_config=FailureConfig(max_failures=execution.max_failures),
         ),
     )
-    with _explained(run):
+    waits = {name: os.environ.get(name, wait_s) for name, wait_s in (ELASTIC_WAITS if elastic else WAITS).items()}
+    with cluster.environment(**waits), _explained(run):
         trainer.fit()
     (run.folder / "ray").remove()
 

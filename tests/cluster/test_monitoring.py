@@ -74,10 +74,10 @@ def watched(tmp_path_factory):
         (place / "RAVDESS" / "Actor_01" / f"03-{clip_id.removeprefix('ravdess/')}.wav").write_bytes(b"no sound")
     (place / "training").mkdir()
     tiny.write_store(str(place / "training" / "store"))
-    with running_head() as head:
+    path = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
+    with running_head({"PYTHONPATH": path}) as head:
         prometheus = Prometheus(place, head.folder / "prom_metrics_service_discovery.json")
         try:
-            path = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
             environment = {**head.environment, "RAY_ADDRESS": head.gcs, "PYTHONPATH": path}
 
             def mien(*words: str) -> None:

@@ -37,6 +37,9 @@ from tiny import dataset
 pytestmark = pytest.mark.fault
 
 
+PATHS = ":".join(map(str, (ROOT / "platform", ROOT / "tests", Path(__file__).parent)))
+
+
 class Imds(ThreadingHTTPServer):
     """The instance metadata service: nothing without a token, 404 until there is a notice."""
 
@@ -171,6 +174,7 @@ def test_it_finds_the_ray_of_its_machine_and_has_its_token(tmp_path):
     script = """
         ray start --head --num-cpus=1 --include-dashboard=false
         python -c "import test_spot; test_spot.serve_a_notice(8999)" &
+        until (exec 3<>/dev/tcp/127.0.0.1/8999) 2>/dev/null; do sleep 0.1; done
         timeout 60 python -m mien.ec2.spot --poll-s 0.5
         for _ in $(seq 100); do pgrep -x raylet || exit 0; sleep 0.2; done
         exit 1
@@ -236,10 +240,9 @@ def train_here(folder: str) -> None:
 
 
 def start(code: str, address: str) -> subprocess.Popen[str]:
-    paths = [str(ROOT / "platform"), str(ROOT / "tests"), str(Path(__file__).parent)]
     environment = {
         **os.environ,
-        "PYTHONPATH": ":".join(paths),
+        "PYTHONPATH": PATHS,
         "RAY_ADDRESS": address,
         "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5",
     }
@@ -261,12 +264,16 @@ def trained(folder: Path) -> list[tuple[int, int]]:
 
 @contextmanager
 def cluster(n_nodes: int):
-    """A head that runs no work, and nodes of one CPU."""
+    """A head that runs no work, and nodes of one CPU, on which the modules of these tests can be imported."""
     from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    from mien.cluster import environment
+
+    with environment(PYTHONPATH=PATHS):
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        workers = [nodes.add_node(num_cpus=1) for _ in range(n_nodes)]
     try:
-        yield nodes, [nodes.add_node(num_cpus=1) for _ in range(n_nodes)]
+        yield nodes, workers
     finally:
         nodes.shutdown()
 
