@@ -47,15 +47,18 @@ def _dispatch(argv: list[str]) -> None:
     if argv[:1] == ["search"] and len(argv) > 1 and not argv[1].startswith("-"):
         _search(load_search(argv[1]), argv[2:], f"mien search {argv[1]}")
         return
-    if argv[:1] and argv[0] in GROUPS and len(argv) > 1 and not argv[1].startswith("-"):
-        argv = [" ".join(argv[:2]), *argv[2:]]
+    commands = COMMANDS
+    if argv and argv[0] in GROUPS:
+        commands = {name: command for name, command in COMMANDS.items() if name.startswith(f"{argv[0]} ")}
+        named = " ".join(argv[:2]) in commands
+        argv = [" ".join(argv[:2]), *argv[2:]] if named else argv[1:]
     if argv == ["--version"]:
         import mien
 
         print(f"mien {mien.__version__}")
         return
     tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
+        commands,
         prog="mien",
         description="Experiments in multimodal emotion recognition, from a laptop to a cluster.",
         args=argv or ["--help"],
