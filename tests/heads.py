@@ -61,10 +61,10 @@ def running_head(variables: Mapping[str, str] | None = None) -> Iterator[Head]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def submit(head: Head, *words: str) -> subprocess.CompletedProcess[str]:
+def submit(head: Head, *words: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """`ray job submit` of the project's root, with its log as it streams."""
     command = ["ray", "job", "submit", "--address", f"http://{head.dashboard}", "--working-dir", ".", "--runtime-env"]
-    command += ["experiments/runtime_env.yaml", "--", *words]
+    command += ["experiments/runtime_env.yaml", *options, "--", *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=head.environment, timeout=400)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
 from heads import running_head, submit
+from mien.experiment import ExecutionConfig
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.slow]
 
@@ -48,6 +51,42 @@ def test_a_search_is_a_job(head, tmp_path):
     folder = SearchFolder.open(str(tmp_path / "runs" / "tiny-search"))
     assert [trial.state for trial in folder.trials()] == ["done", "done"]
     assert folder.folder.exists("report.html")
+
+
+def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head, tmp_path):
+    from mien.runs import Run
+    from mien.storage import Folder
+    from tiny import SEARCH, write_store
+
+    write_store(str(tmp_path / "store"))
+    place = ExecutionConfig(
+        store=str(tmp_path / "store"), storage=str(tmp_path / "runs"), only_folds=(0,), baseline=False
+    )
+    long = dataclasses.replace(SEARCH.experiment.training, epochs=200, patience=200, keep="last")
+    asked = dataclasses.replace(SEARCH.experiment, execution=place, training=long)
+    (tmp_path / "experiment.json").write_text(json.dumps(asked.to_json()))
+    words = "python", "-m", "mien", "train", str(tmp_path / "experiment.json")
+
+    def run() -> Run | None:
+        series = Folder(place.storage) / asked.name
+        return next((Run(series / name / "seed-0" / "fold-0", 0, 0) for name in series.names()), None)
+
+    first = submit(head, *words, options=("--no-wait", "--submission-id", "stopped"))
+    assert first.returncode == 0, first.stdout[-4000:] + first.stderr[-4000:]
+    deadline_s = time.monotonic() + 200
+    while (begun := run()) is None or len(begun.history()) < 3:
+        assert time.monotonic() < deadline_s, "no epoch was trained"
+        time.sleep(0.1)
+    command = ["ray", "job", "stop", "--address", f"http://{head.dashboard}", "stopped"]
+    stopped = subprocess.run(command, capture_output=True, text=True, env=head.environment, timeout=120)
+    assert stopped.returncode == 0, stopped.stderr
+    before = begun.history()
+    assert 3 <= len(before) < long.epochs and not begun.is_done
+    again = submit(head, *words)
+    assert again.returncode == 0, again.stdout[-4000:] + again.stderr[-4000:]
+    assert [record["epoch"] for record in begun.history()] == list(range(1, long.epochs + 1))
+    kept = begun.history()[: len(before) - 1]  # it may have been stopped between checkpoint and history
+    assert kept == before[:-1], "epochs were trained again"
 
 
 def test_who_has_no_token_is_refused(head):
