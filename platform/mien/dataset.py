@@ -17,7 +17,7 @@ from mien.errors import ExperimentError
 from mien.experiment import DataConfig, ProtocolConfig
 from mien.features import FeatureSpec, Frames
 from mien.records import Clip
-from mien.splits import Split, make_splits
+from mien.splits import Split, inner_splits, make_splits
 from mien.store import FeatureStore
 
 
@@ -53,14 +53,20 @@ class Dataset:
 
     def splits(self, protocol: ProtocolConfig) -> list[Split]:
         """The folds of a protocol over these clips."""
-        return make_splits(
-            clip_ids=self.clip_ids,
-            subjects=self.subjects,
-            corpora=self.corpora,
-            contents=self.contents,
-            classes=self.truth,
-            protocol=protocol,
-        )
+        return make_splits(**self._columns(), protocol=protocol)
+
+    def inner_splits(self, split: Split, protocol: ProtocolConfig) -> list[Split]:
+        """Cross-validation within one of those folds, its own validation first."""
+        return inner_splits(split, **self._columns(), protocol=protocol)
+
+    def _columns(self) -> dict[str, Any]:
+        return {
+            "clip_ids": self.clip_ids,
+            "subjects": self.subjects,
+            "corpora": self.corpora,
+            "contents": self.contents,
+            "classes": self.truth,
+        }
 
     def summary(self) -> dict[str, Any]:
         """What a report says of the data, as JSON."""

@@ -1,7 +1,8 @@
 """search: which configuration wins, and what the winner is worth on people by whom nothing was chosen.
 
 In each fold of the protocol, trials train on the fold's training subjects and compete on its validation subjects. The
-winner alone is trained again, with several seeds, and tested: no choice ever saw a test subject. What is on disk is
+winner alone is trained again, with several seeds, and tested: no choice ever saw a test subject. Where there are
+finalists, they compete once more, on all subjects of the training side in turn. What is on disk is
 the state (`mien.trials`), so asking again goes on: finished trials count and teach the sampler, unfinished ones are
 taken up from their checkpoints, and the pruner is told all that it had been told.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +20,7 @@ from typing import Any, NamedTuple
 from mien import cluster
 from mien.dataset import Dataset, read_dataset
 from mien.errors import ExperimentError
-from mien.experiment import Experiment
+from mien.experiment import ExecutionConfig, Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, read_space, with_point
 from mien.families import FAMILIES
@@ -36,13 +38,14 @@ REDRAWS = 200  # draws without a new point after which a space counts as used up
 class Progress(NamedTuple):
     """Called while a search runs; each may be left as it is.
 
-    on_fold: before the trials of a fold. on_trial: when one begins, after each epoch, and when it ends. on_confirm: how
-    many runs are trained again, before they are; on_epoch and on_run: those.
+    on_fold: before the trials of a fold. on_trial: when one begins, after each epoch, and when it ends. on_finals,
+    on_confirm: how many runs are to do on inner splits, and to be tested; on_epoch and on_run: those.
     """
 
     on_fold: Callable[[SearchFolder, Split], None] = lambda folder, split: None
     on_trial: Callable[[Trial], None] = lambda trial: None
     on_warning: Callable[[str], None] = lambda text: None
+    on_finals: Callable[[int], None] = lambda n_runs: None
     on_confirm: Callable[[int], None] = lambda n_runs: None
     on_epoch: OnEpoch = lambda run, record: None
     on_run: Callable[[Run, Record], None] = lambda run, metrics: None
@@ -72,7 +75,11 @@ def search(asked: Search, progress: Progress = Progress()) -> SearchFolder:  # n
             ledger = Ledger(folder, split.fold, space, dataset.fingerprints, progress.on_trial)
             if ledger.n_missing > 0:
                 run_trials(folder, split, shared, ledger, n_trials=ledger.n_missing, parallel=parallel)
-        _confirm(folder, questions, splits, dataset, parallel, progress)
+        again = dataclasses.replace(
+            execution, only_folds=(), baseline=False, parallel=1 if execution.workers else parallel
+        )
+        _cross_validate(folder, splits, dataset, again, progress)
+        _confirm(folder, questions, splits, dataset, again, progress)
     return folder
 
 
@@ -256,7 +263,36 @@ def _now() -> float:
     return round(time.time(), 3)
 
 
-# ---------------------------------------------------------------------- the winners' tests
+# ---------------------------------------------------------------------- finalists, and the winners' tests
+
+
+def _cross_validate(
+    folder: SearchFolder, splits: Sequence[Split], dataset: Dataset, execution: ExecutionConfig, progress: Progress
+) -> None:
+    """Train the finalists of each fold on its other inner splits, and write down what they reach on all of them.
+
+    One split has few people to validate on, and the best of many trials is the best for those few.
+    """
+    asked = folder.search
+    jobs: dict[tuple[int, str], list[Job]] = {}
+    for split in splits:
+        inner = dataset.inner_splits(split, asked.experiment.protocol)
+        for trial in folder.finalists(split.fold):
+            experiment = trial_experiment(asked, trial.point)
+            jobs[split.fold, trial.signature] = [
+                Job(folder.inner_run(split.fold, trial.signature, part), experiment, inner[part])
+                for part in range(1, len(inner))
+            ]
+    to_do = [job for own in jobs.values() for job in own if not job.run.is_done]
+    if to_do:
+        progress.on_finals(len(to_do))
+    for run, metrics in train_jobs(to_do, dataset, execution, progress.on_epoch):
+        progress.on_run(run, metrics)
+    for split in splits:
+        for trial in folder.finalists(split.fold):
+            reached = [job.run.metrics()["validation"]["uar"] for job in jobs[split.fold, trial.signature]]
+            scores = [trial.score, *reached]
+            folder.write_trial(trial, inner_uar=None if None in scores else statistics.fmean(scores))
 
 
 def _confirm(
@@ -264,16 +300,12 @@ def _confirm(
     questions: Mapping[str, Choice],
     splits: Sequence[Split],
     dataset: Dataset,
-    parallel: int,
+    execution: ExecutionConfig,
     progress: Progress,
 ) -> None:
     """Train and test, on each fold and with several seeds: its winner, the experiment as declared, and its winner with
     each answer to each question. A configuration that is several of these is trained once."""
     asked = folder.search
-    execution = asked.experiment.execution
-    execution = dataclasses.replace(
-        execution, only_folds=(), baseline=False, parallel=1 if execution.workers else parallel
-    )
     variants: dict[str, dict[str, Any]] = {
         CHOSEN: {"question": "", "value": None, "signatures": {}},
         DECLARED: {"question": "", "value": None, "signatures": {}},

@@ -12,7 +12,7 @@ the leak that it is there to show is that of subjects.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -116,29 +116,7 @@ def make_splits(
     Raises ExperimentError where an id occurs twice, or where there are too few subjects or corpora.
     """
     columns = {"clip_ids": clip_ids, "subjects": subjects, "corpora": corpora, "contents": contents, "classes": classes}
-    if len({len(column) for column in columns.values()}) != 1:
-        lengths = {name: len(column) for name, column in columns.items()}
-        raise ValueError(f"clips: columns of different lengths, {lengths}")
-    if not len(clip_ids):
-        raise ExperimentError("no clips to split: no clip of these corpora has the label and the features asked for")
-
-    # From here on the clips stand in the order of their ids, so the order in which they came changes nothing.
-    ids = _coded(clip_ids)
-    order = np.argsort(ids.code, kind="stable")
-    twice = np.flatnonzero(np.bincount(ids.code) > 1)
-    if twice.size:
-        raise ExperimentError(
-            f"clip id {_listed(ids.names(twice))} occurs twice: the store is damaged; prepare it again"
-        )
-    subject, corpus, content = (_coded(column, order) for column in (subjects, corpora, contents))
-    class_ = np.asarray(classes)[order]
-    if protocol.kind == "random-leaky":
-        units = _clip_units(content, class_, protocol)
-    else:
-        units = _subject_units(subject, corpus, content, protocol)
-
-    unit = np.empty_like(units.of_clip)
-    unit[order] = units.of_clip
+    units = _units(columns, protocol)
     n_folds = len(units.names)
     splits = []
     for fold, name in enumerate(units.names):
@@ -152,9 +130,45 @@ def make_splits(
         # Shifted by a fold's worth from fold to fold (uint64 wraps), so validation falls on others each time.
         draw = units.draw[rest] + np.uint64(fold * 2**64 // n_folds)
         side[rest[_proportional(units.stratum[rest], draw, protocol.validation)]] = VALIDATION
-        side_of_clip = side[unit]
+        side_of_clip = side[units.of_clip]
         splits.append(Split(fold, name, *(np.flatnonzero(side_of_clip == s) for s in (TRAIN, VALIDATION, TEST))))
     return splits
+
+
+def inner_splits(
+    split: Split,
+    *,
+    clip_ids: Texts,
+    subjects: Texts,
+    corpora: Texts,
+    contents: Texts,
+    classes: Texts | NDArray[np.integer],
+    protocol: ProtocolConfig,
+) -> list[Split]:
+    """Cross-validation within a fold: splits in which each clip that trains or validates there validates once.
+
+    The first is the fold's own, the others deal what it trains with to 1 / protocol.validation - 1 parts of whole
+    units, evenly from each corpus (random-leaky: class). None has a test side. Arguments as the split was made from.
+    """
+    columns = {"clip_ids": clip_ids, "subjects": subjects, "corpora": corpora, "contents": contents, "classes": classes}
+    units = _units(columns, protocol)
+    trains = np.unique(units.of_clip[split.train])
+    n_parts = min(max(1, round(1 / protocol.validation) - 1), len(trains))
+    part_of_unit = np.full(len(units.stratum), -1)
+    part_of_unit[trains] = _dealt(units.stratum[trains], units.draw[trains], n_parts)
+    part = part_of_unit[units.of_clip[split.train]]
+    nobody = split.test[:0]
+    others = [
+        Split(
+            split.fold,
+            f"{split.name}, inner {number + 1}",
+            np.sort(np.concatenate([split.train[part != number], split.validation])),
+            split.train[part == number],
+            nobody,
+        )
+        for number in range(n_parts)
+    ]
+    return [Split(split.fold, f"{split.name}, inner 0", split.train, split.validation, nobody), *others]
 
 
 def check_leak(split: Split, *, clip_ids: Texts, subjects: Texts, contents: Texts, protocol: ProtocolConfig) -> None:
@@ -190,6 +204,32 @@ def check_leak(split: Split, *, clip_ids: Texts, subjects: Texts, contents: Text
 
 
 # ------------------------------------------------------------------ units
+
+
+def _units(columns: Mapping[str, Any], protocol: ProtocolConfig) -> _Units:
+    """Units of a protocol; of_clip in the order of the columns. ExperimentError where an id occurs twice."""
+    if len({len(column) for column in columns.values()}) != 1:
+        lengths = {name: len(column) for name, column in columns.items()}
+        raise ValueError(f"clips: columns of different lengths, {lengths}")
+    if not len(columns["clip_ids"]):
+        raise ExperimentError("no clips to split: no clip of these corpora has the label and the features asked for")
+
+    # From here on the clips stand in the order of their ids, so the order in which they came changes nothing.
+    ids = _coded(columns["clip_ids"])
+    order = np.argsort(ids.code, kind="stable")
+    twice = np.flatnonzero(np.bincount(ids.code) > 1)
+    if twice.size:
+        raise ExperimentError(
+            f"clip id {_listed(ids.names(twice))} occurs twice: the store is damaged; prepare it again"
+        )
+    subject, corpus, content = (_coded(columns[name], order) for name in ("subjects", "corpora", "contents"))
+    if protocol.kind == "random-leaky":
+        units = _clip_units(content, np.asarray(columns["classes"])[order], protocol)
+    else:
+        units = _subject_units(subject, corpus, content, protocol)
+    of_clip = np.empty_like(units.of_clip)
+    of_clip[order] = units.of_clip
+    return units._replace(of_clip=of_clip)
 
 
 def _subject_units(subject: _Codes, corpus: _Codes, content: _Codes, protocol: ProtocolConfig) -> _Units:
@@ -238,8 +278,7 @@ def _clip_units(content: _Codes, class_: NDArray, protocol: ProtocolConfig) -> _
     stratum = np.unique(class_[representative], return_inverse=True)[1]
     # Raw bits: unlike those of `permutation`, they stay the same in all versions of numpy (its NEP 19).
     draw = np.random.PCG64(_number(f"{protocol.seed}:clips")).random_raw(n_units)
-    fold = np.empty(n_units, dtype=np.int64)
-    fold[np.lexsort((draw, stratum))] = np.arange(n_units) % protocol.folds
+    fold = _dealt(stratum, draw, protocol.folds)
     return _Units(unit, stratum, draw, fold, _numbered(protocol), "clip", " or raise protocol.folds")
 
 
@@ -294,6 +333,13 @@ def _lightest(stratum: Ints, n_clips: Ints, draw: NDArray[np.uint64], n_folds: i
         fold[unit] = np.lexsort((load.sum(axis=0), own))[0]
         own[fold[unit]] += n_clips[unit]
     return fold
+
+
+def _dealt(stratum: Ints, draw: NDArray[np.uint64], n_parts: int) -> Ints:
+    """Part of each unit, in turn, so that no two parts differ by more than one unit of a stratum."""
+    part = np.empty(len(stratum), dtype=np.int64)
+    part[np.lexsort((draw, stratum))] = np.arange(len(stratum)) % n_parts
+    return part
 
 
 def _proportional(stratum: Ints, draw: NDArray[np.uint64], share: float) -> Ints:

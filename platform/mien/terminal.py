@@ -164,18 +164,33 @@ def searching(*, quiet: bool = False) -> Iterator[SearchProgress]:
             elif trial.state != "running":
                 ERR.print(_trial_line(trial), soft_wrap=True, markup=False)
 
+        def on_finals(n_runs: int) -> None:
+            ERR.print(f"training the finalists on other inner splits: {n_runs} runs to do")
+
         def on_confirm(n_runs: int) -> None:
             ERR.print(f"testing the winners: {n_runs} runs to do")
 
         def on_run(run: Any, metrics: Any) -> None:
-            uar = metrics["test"]["uar"]
-            score = "no test clips" if uar is None else f"test UAR {uar:.4f}"
-            ERR.print(f"{run.folder.uri.rsplit('/', 3)[1]} seed {run.seed} fold {run.fold}: {score}")
+            if "test" in metrics:
+                where = f"{run.folder.uri.rsplit('/', 3)[1]} seed {run.seed} fold {run.fold}"
+                side = "test"
+            else:
+                where = "/".join(run.folder.uri.rsplit("/", 3)[1:])
+                side = "validation"
+            uar = metrics[side]["uar"]
+            ERR.print(f"{where}: {f'no {side} clips' if uar is None else f'{side} UAR {uar:.4f}'}")
 
         def on_warning(text: str) -> None:
             ERR.print(f"warning: {text}", soft_wrap=True)
 
-        yield Told(on_fold=on_fold, on_trial=on_trial, on_warning=on_warning, on_confirm=on_confirm, on_run=on_run)
+        yield Told(
+            on_fold=on_fold,
+            on_trial=on_trial,
+            on_warning=on_warning,
+            on_finals=on_finals,
+            on_confirm=on_confirm,
+            on_run=on_run,
+        )
 
 
 SHOWN_TRIALS = 15
@@ -208,12 +223,14 @@ def _point(trial: Trial) -> str:
 
 def searched(folder: SearchFolder) -> None:
     """The winner of each fold, by its validation subjects."""
+    from mien.trials import rank_score
+
     rows, won = [], {}
     for fold, name in folder.data["folds"].items():
         trials = folder.trials(int(fold))
         winner = won[name] = folder.winner(int(fold))
         rows.append([name, *(sum(trial.state == state for trial in trials) for state in ENDED)])
-        rows[-1] += ["none", ""] if winner is None else [winner.number, _score(winner)]
+        rows[-1] += ["none", ""] if winner is None else [winner.number, f"{rank_score(winner):.4f}"]
     table(["fold", *ENDED, "winner", "its validation UAR (best of all, so optimistic)"], rows)
     for name, winner in won.items():
         if winner is not None:

@@ -4,6 +4,7 @@
         search.json  data.json  chosen.json        what is asked; the data; the winner of each fold
         fold-0/<signature>/                        a trial: one configuration, trained on the fold's training side
             trial.json  history.jsonl  checkpoints/
+            inner-1/                               a Run: the same, validated by another part of that side (finalists)
         <signature>/seed-0/fold-0/                 a Series and its Runs: a winner trained again, and tested
         report.html  analysis.json  trials.csv  *.png
 
@@ -35,7 +36,8 @@ class Trial:
     """One configuration in one fold.
 
     number: in the order drawn, from 0. point: path to value. score: best validation UAR so far, None before the first
-    epoch; epoch: where it was reached. n_epochs, seconds: trained in all. reason: why it ended, in words. started_s,
+    epoch; epoch: where it was reached. inner_uar: of a finalist, mean validation UAR over the inner splits of the fold,
+    its own among them. n_epochs, seconds: trained in all. reason: why it ended, in words. started_s,
     ended_s: seconds since 1970; ended_s is None while it runs. attempts: times that it was begun or taken up again.
     """
 
@@ -52,6 +54,7 @@ class Trial:
     started_s: float = 0.0
     ended_s: float | None = None
     attempts: int = 1
+    inner_uar: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,10 @@ class SearchFolder:
         """Where a trial's history and checkpoints lie."""
         return Run(self.folder / f"fold-{fold}" / signature, self.search.seed, fold)
 
+    def inner_run(self, fold: int, signature: str, part: int) -> Run:
+        """Where a finalist lies as trained on an inner split; the first, 0, is the trial itself."""
+        return Run(self.run(fold, signature).folder / f"inner-{part}", self.search.seed, fold)
+
     def trials(self, fold: int | None = None) -> list[Trial]:
         """Those begun, by fold and number."""
         found = [
@@ -118,6 +125,14 @@ class SearchFolder:
         changed = replace(trial, **changes)
         self.run(trial.fold, trial.signature).folder.write_json("trial.json", asdict(changed))
         return changed
+
+    def finalists(self, fold: int) -> list[Trial]:
+        """The best of a fold's trials by its validation subjects alone; none where the best simply wins."""
+        if self.search.finalists == 1:
+            return []
+        trials = {trial.signature: trial for trial in self.trials(fold)}
+        by_score = ranked([replace(trial, inner_uar=None) for trial in trials.values()])
+        return [trials[trial.signature] for trial in by_score[: self.search.finalists]]
 
     def winner(self, fold: int) -> Trial | None:
         """The best of a fold's trials; pruned and failed ones never win."""
@@ -160,9 +175,17 @@ class SearchFolder:
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
-    """Those that trained to their end, the best first, of equals the first begun; a score that is NaN is none."""
+    """Those that trained to their end, the best first, of equals the first begun; a score that is NaN is none.
+
+    Finalists come before the others: what they reached was measured on more people.
+    """
     done = [trial for trial in trials if trial.state == "done" and is_score(trial.score)]
-    return sorted(done, key=lambda trial: (-(trial.score or 0.0), trial.number))
+    return sorted(done, key=lambda trial: (trial.inner_uar is None, -(rank_score(trial) or 0.0), trial.number))
+
+
+def rank_score(trial: Trial) -> float | None:
+    """What a trial competes with: its mean over the inner splits, or its score where there is one only."""
+    return trial.score if trial.inner_uar is None else trial.inner_uar
 
 
 def is_score(value: float | None) -> bool:
@@ -177,7 +200,7 @@ def best_of(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
 
 
 # More of the same, wider or elsewhere, is the same search: what is done stands.
-MAY_CHANGE = ("trials", "minutes", "retries", "questions", "mlflow")
+MAY_CHANGE = ("trials", "finalists", "minutes", "retries", "questions", "mlflow")
 
 
 def check_same(before: Search, now: Search, where: str) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mien.errors import ExperimentError, LeakError
 from mien.experiment.protocol import ProtocolConfig
-from mien.splits import Split, check_leak, make_splits
+from mien.splits import Split, check_leak, inner_splits, make_splits
 
 GROUPED = ("by-subject", "loso", "leave-one-corpus-out")
 KINDS = (*GROUPED, "random-leaky")
@@ -108,11 +108,24 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
             people = [{clips["subjects"][i] for i in side} for side in sides]
             assert not (people[0] & people[1] or people[0] & people[2] or people[1] & people[2])
 
+    for split in splits:
+        inner = inner_splits(split, **clips, protocol=protocol)
+        learnt = sorted(np.concatenate([split.train, split.validation]))
+        assert (inner[0].train is split.train) and (inner[0].validation is split.validation)
+        assert sorted(np.concatenate([one.validation for one in inner])) == learnt, "each clip validates exactly once"
+        for one in inner:
+            assert not len(one.test)
+            assert len(one.train) and len(one.validation)
+            assert sorted(np.concatenate([one.train, one.validation])) == learnt
+            check_leak(one, **leak_arguments(clips), protocol=protocol)
+
     order = list(range(n))
     shuffle.shuffle(order)
     shuffled = {key: [column[i] for i in order] for key, column in clips.items()}
     again = make_splits(**shuffled, protocol=protocol)
     assert sides_by_id(again, shuffled) == sides_by_id(splits, clips)
+    ways = [inner_splits(made[0], **which, protocol=protocol) for made, which in ((splits, clips), (again, shuffled))]
+    assert sides_by_id(ways[0], clips) == sides_by_id(ways[1], shuffled)
 
 
 @pytest.mark.parametrize("kind", KINDS)

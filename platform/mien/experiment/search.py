@@ -37,6 +37,9 @@ class Search:
     """Start no trial of a fold, and stop those that run, after so many minutes; 0: no limit."""
     retries: int = 2
     """Times that a trial whose process died goes on from its last checkpoint."""
+    finalists: int = 1
+    """The best trials of a fold, so many, are trained again on the other parts of its training side, until each of its
+    subjects has validated them; the best mean wins. 1: the best trial wins."""
     grace_epochs: int = 3
     """Epochs that every trial may train before it can be stopped."""
     seed: int = 0
@@ -46,7 +49,7 @@ class Search:
     """Tracking URI of an MLflow that logs the trials as well, such as http://host:5000; needs mlflow installed."""
 
     def __post_init__(self) -> None:
-        for name in ("trials", "grace_epochs"):
+        for name in ("trials", "finalists", "grace_epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: at least 1")
         for name in ("minutes", "retries"):

@@ -17,9 +17,10 @@ def counts(n_trials: Mapping[str, int]) -> str:
     return f"{total} {'trial' if total == 1 else 'trials'}: {parts}" if parts else "no trial yet"
 
 
-def ranked_row(rank: int, trial: Trial, paths: Sequence[str]) -> tuple[Any, ...]:
+def ranked_row(rank: int, trial: Trial, paths: Sequence[str], *, has_finals: bool) -> tuple[Any, ...]:
     return (
         "winner" if rank == 1 else f"{rank}",
+        *([digits(trial.inner_uar)] if has_finals else []),
         digits(trial.score),
         *(short(trial.point.get(path)) for path in paths),
         f"{trial.epoch} of {trial.n_epochs}",

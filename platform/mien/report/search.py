@@ -25,7 +25,7 @@ from mien.report.search_drawings import dots_of, draw
 from mien.report.search_page import page_values
 from mien.report.summary import INTERVAL, as_json, n_on_both_sides, score
 from mien.runs import Series
-from mien.trials import CHOSEN, SearchFolder, State, Trial, ranked
+from mien.trials import CHOSEN, SearchFolder, State, Trial, rank_score, ranked
 
 STATES: tuple[State, ...] = ("done", "pruned", "failed", "running")
 
@@ -86,6 +86,7 @@ def analyse(
             "label_source": data["label_source"],
             "method": search.method,
             "pruner": search.pruner,
+            "finalists": search.finalists,
             "space": dict(search.space),
             "n_trials": {state: sum(trial.state == state for trial in trials) for state in STATES},
             "minutes": sum(trial.seconds for trial in trials) / 60,
@@ -141,7 +142,7 @@ def _selection(folder: SearchFolder, trials: Sequence[Trial], outcomes: Outcomes
         # A search that went on after its test may have another winner by now.
         tested += [trial for trial in best if trial.signature == variant["signatures"][str(fold)]] or best[:1]
         overtaken += [fold] if best and tested[-1] != best[0] else []
-    validation = float(np.mean([trial.score for trial in tested])) if tested else math.nan
+    validation = float(np.mean([rank_score(trial) for trial in tested])) if tested else math.nan
     test = score(outcomes.all_seeds(), "uar")
     splits = [run.folder.read_json("split.json") for run in runs_of(folder, variant).values()]
     return {

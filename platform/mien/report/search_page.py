@@ -25,11 +25,12 @@ def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, dra
     search, data, selection = folder.search, folder.data, result["selection"]
     paths = list(search.space)
     names = {fold["fold"]: fold["name"] for fold in result["folds"]}
+    has_finals = any(trial.inner_uar is not None for trial in trials)
     folds = []
     for fold in result["folds"]:
         own = [trial for trial in trials if trial.fold == fold["fold"]]
         best = ranked(own)
-        rows = [ranked_row(rank, trial, paths) for rank, trial in enumerate(best, start=1)]
+        rows = [ranked_row(rank, trial, paths, has_finals=has_finals) for rank, trial in enumerate(best, start=1)]
         others = [trial for trial in own if trial not in best and trial.state != "failed"]
         folds.append(
             {
@@ -48,6 +49,7 @@ def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, dra
         "folder": folder.folder.uri,
         "paths": paths,
         "folds": folds,
+        "has_finals": has_finals,
         "failed_rows": [
             (
                 f"{names[t.fold]}, trial {t.number}",
@@ -72,7 +74,7 @@ def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, dra
         ],
         "most_panels": search_figures.MOST_PANELS,
         "commands": (f"mien search {folder.folder}/search.json", f"mien report {folder.folder}"),
-        "alts": _alts(result, drawings),
+        "alts": _alts(result, trials, drawings),
         "mien_version": mien.__version__,
     }
 
@@ -112,12 +114,13 @@ def _statement(result: Json) -> str:
     return statement(described)
 
 
-def _alts(result: Json, drawings: Mapping[str, str]) -> dict[str, str]:
+def _alts(result: Json, trials: Sequence[Trial], drawings: Mapping[str, str]) -> dict[str, str]:
     """What each figure shows, for those who do not see it."""
     n = result["n_trials"]
     ranking = ", ".join(f"{field['path']} {digits(field['value'])}" for field in result["importance"])
-    winners = [fold["winner"]["score"] for fold in result["folds"] if fold["winner"]]
-    reached = f"from {digits(min(winners))} to {digits(max(winners))}" if winners else "none yet"
+    done = ranked(trials)
+    best = [max(t.score or 0.0 for t in done if t.fold == fold) for fold in {t.fold for t in done}]
+    reached = f"from {digits(min(best))} to {digits(max(best))}" if best else "none yet"
     alts = {
         "variants": "Test UAR of each variant with its interval; the numbers stand in the table below.",
         "importance": f"Importance of each field: {ranking}.",

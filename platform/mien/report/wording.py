@@ -86,10 +86,12 @@ def search_sentence(result: Json, n_asked: int, grace_epochs: int) -> str:
     n = result["n_trials"]
     states = ", ".join(f"{n[state]} {state}" for state in ("done", "pruned", "failed", "running") if n[state])
     pruned = PRUNERS[result["pruner"]].format(*(grace_epochs * 3**rung for rung in range(3)))
+    finalists = f" The {result['finalists']} best of each fold were trained again on its other inner splits."
     return (
         f"Up to {_counted(n_asked, 'trial')} a fold in {_counted(len(result['folds']), 'fold')}, drawn "
         f"{METHODS[result['method']]}{', ' + pruned if pruned else ''}: {states}. "
         f"{result['minutes']:.3g} minutes of training, summed over trials."
+        f"{finalists if result['finalists'] > 1 else ''}"
     )
 
 
