@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,10 +68,11 @@ def run_trials(
         folder=folder,
         split=dataclasses.replace(split, test=split.test[:0]),  # nobody to be tested on
     )
+    ctrl_c = CtrlC()
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
-            search_alg=_searcher(keeper),
+            search_alg=_searcher(keeper, ctrl_c),
             scheduler=scheduler,
             num_samples=n_trials,
             max_concurrent_trials=parallel,
@@ -86,7 +89,7 @@ def run_trials(
             verbose=0,
         ),
     )
-    with _quiet():
+    with _quiet(), ctrl_c:
         tuner.fit()
 
 
@@ -209,7 +212,34 @@ def summary(history: Sequence[Record], ended: str) -> dict[str, Any]:
     }
 
 
-def _searcher(keeper: Keeper) -> Any:
+class CtrlC:
+    """Ctrl-C that cannot get lost, while entered: Ray drops the KeyboardInterrupt that reaches it in some of its calls.
+
+    `again` raises it once more, as leaving does. Without effect outside the main thread, where no signal comes.
+    """
+
+    _came = False
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._take)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, self._before)
+        if kind is None:
+            self.again()
+
+    def _take(self, *_: object) -> None:
+        self._came = True
+        raise KeyboardInterrupt
+
+    def again(self) -> None:
+        if self._came:
+            raise KeyboardInterrupt
+
+
+def _searcher(keeper: Keeper, ctrl_c: CtrlC) -> Any:
     from ray.tune.search import Searcher
 
     class Drawn(Searcher):
@@ -219,10 +249,12 @@ def _searcher(keeper: Keeper) -> Any:
             super().__init__(metric="score", mode="max")
 
         def suggest(self, trial_id: str) -> Any:
+            ctrl_c.again()
             config = keeper.begin(trial_id)
             return Searcher.FINISHED if config is None else config
 
         def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+            ctrl_c.again()
             keeper.saw(trial_id, result)
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
