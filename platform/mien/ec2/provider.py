@@ -17,7 +17,8 @@ from ray.autoscaler.tags import TAG_RAY_USER_NODE_TYPE
 
 LOG = logging.getLogger(__name__)
 # Error codes of RunInstances, Amazon EC2 API Reference. A quota that is used up is none: that is the user's to decide.
-NO_CAPACITY = ("InsufficientInstanceCapacity", "UnfulfillableCapacity")
+# Ray tries zone after zone and hands on the last one's answer, which may be that this zone has no such type at all.
+NO_CAPACITY = ("InsufficientInstanceCapacity", "UnfulfillableCapacity", "Unsupported")
 
 
 class SpotElseOnDemand(AWSNodeProvider):
