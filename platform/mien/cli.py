@@ -17,7 +17,7 @@ import tyro
 from mien.bench.commands import bench_envelope, bench_prepare, bench_scale, bench_search, bench_svc, bench_train
 from mien.commands import cluster_doctor, runs_list, runs_pull
 from mien.ec2.commands import cluster_leftovers, cluster_setup
-from mien.ec2.cost_commands import cost_commands
+from mien.ec2.cost_commands import cost
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -336,7 +336,10 @@ def _print_json(value: Any) -> None:
 
 GROUPS = ("bench", "cluster", "runs")  # of commands, whose names have two words
 COMMANDS: dict[str, Callable[..., None]] = {
-    **{command.__name__: command for command in (corpora, sample, verify, prepare, train, search, report, compare)},
+    **{
+        command.__name__: command
+        for command in (corpora, sample, verify, prepare, train, search, report, compare, cost)
+    },
     "bench envelope": bench_envelope,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
@@ -348,5 +351,4 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "runs pull": runs_pull,
     "cluster setup": cluster_setup,
     "cluster leftovers": cluster_leftovers,
-    **cost_commands(),
 }

@@ -153,7 +153,7 @@ def inner_splits(
     columns = {"clip_ids": clip_ids, "subjects": subjects, "corpora": corpora, "contents": contents, "classes": classes}
     units = _units(columns, protocol)
     trains = np.unique(units.of_clip[split.train])
-    n_parts = min(max(1, round(1 / protocol.validation) - 1), len(trains))
+    n_parts = min(n_inner_splits(protocol) - 1, len(trains))
     part_of_unit = np.full(len(units.stratum), -1)
     part_of_unit[trains] = _dealt(units.stratum[trains], units.draw[trains], n_parts)
     part = part_of_unit[units.of_clip[split.train]]
@@ -169,6 +169,11 @@ def inner_splits(
         for number in range(n_parts)
     ]
     return [Split(split.fold, f"{split.name}, inner 0", split.train, split.validation, nobody), *others]
+
+
+def n_inner_splits(protocol: ProtocolConfig) -> int:
+    """How many there are of a fold, where it has units enough."""
+    return max(2, round(1 / protocol.validation))
 
 
 def check_leak(split: Split, *, clip_ids: Texts, subjects: Texts, contents: Texts, protocol: ProtocolConfig) -> None:

@@ -108,13 +108,13 @@ def test_setup_mends_what_was_changed(aws, capsys):
     out = capsys.readouterr().out
     assert account.n_made == 5, out
     for line in (
-        "policy of mien-worker",
         "no SSH from 0.0.0.0/0",
         "no SSH from ::/0",
         "unfinished uploads",
         "token for you alone",
     ):
         assert re.search(rf"^made +{line}", out, re.MULTILINE), out
+    assert re.search("^changed +policy of mien-worker", out, re.MULTILINE), out
     rules = client("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
     assert {rule["ID"] for rule in rules} == {"own", "mien-abort-unfinished-uploads"}
     again = Account(Declaration.read(aws))
@@ -123,6 +123,56 @@ def test_setup_mends_what_was_changed(aws, capsys):
     (group,) = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"]
     blocks = {b["CidrIp"] for rule in group["IpPermissions"] for b in rule["IpRanges"]}
     assert blocks == {ADDRESS, "192.0.2.0/24"}, "a rule that has nothing to do with SSH is the user's own"
+
+
+def test_a_group_that_somebody_made_becomes_one_that_works_and_is_closed(aws, capsys):
+    """No tag, so the head could launch nothing into it; members reach each other at one port; SSH from elsewhere."""
+    ec2 = client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    group, bastion = (
+        ec2.create_security_group(GroupName=name, Description="by hand", VpcId=vpc)["GroupId"]
+        for name in ("mien", "bastion")
+    )
+    prefixes = ec2.create_managed_prefix_list(PrefixListName="office", MaxEntries=1, AddressFamily="IPv4")
+    ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+    prefix_list = prefixes["PrefixList"]["PrefixListId"]
+    by_hand = [
+        {"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": [{"GroupId": group}]},
+        {**ssh, "UserIdGroupPairs": [{"GroupId": bastion}]},
+        {**ssh, "PrefixListIds": [{"PrefixListId": prefix_list}]},
+    ]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=by_hand)
+    assert main(["cluster", "setup", str(aws)]) == 0
+    made = re.findall(r"^made +(.*)", capsys.readouterr().out, re.MULTILINE)
+    wanted = {"tag ray-cluster-name of it", "all traffic between its members", f"SSH from {ADDRESS}"}
+    assert {*wanted, f"no SSH from {bastion}", f"no SSH from {prefix_list}"} <= set(made)
+    (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    assert {"Key": "ray-cluster-name", "Value": "mien"} in found["Tags"]
+    at_22 = [rule for rule in found["IpPermissions"] if rule.get("FromPort") == 22]
+    assert [block["CidrIp"] for rule in at_22 for block in rule["IpRanges"]] == [ADDRESS]
+    assert not any(rule["UserIdGroupPairs"] or rule["PrefixListIds"] for rule in at_22)
+    assert main(["cluster", "setup", str(aws)]) == 0
+    assert "nothing was missing" in capsys.readouterr().out
+
+
+def test_two_clusters_do_not_take_each_others_rights(aws, capsys):
+    assert main(["cluster", "setup", str(aws)]) == 0
+    first = state()
+    declared = aws.read_text()
+    aws.write_text(declared.replace("cluster_name: &cluster mien ", "cluster_name: &cluster two "))
+    capsys.readouterr()
+    assert main(["cluster", "setup", str(aws)]) == MISTAKE
+    assert "role mien-worker is of the cluster mien, and this is two: give IamInstanceProfile" in said(capsys)
+    aws.write_text(aws.read_text().replace("{Name: mien-", "{Name: mien-two-"))
+    assert main(["cluster", "setup", str(aws)]) == MISTAKE
+    assert "security group mien is of the cluster mien, and this is two" in said(capsys)
+    aws.write_text(aws.read_text().replace("{GroupName: mien}", "{GroupName: mien-two}"))
+    assert main(["cluster", "setup", str(aws)]) == 0
+    assert json.loads(state())[4] == json.loads(first)[4], "the roles of the first are as they were"
+    aws.write_text(declared.replace(BUCKET, "another-bucket"))
+    capsys.readouterr()
+    assert main(["cluster", "setup", str(aws)]) == 0
+    assert "changed     policy of mien-worker" in capsys.readouterr().out
 
 
 def test_quotas_of_a_new_account_are_told_before_they_stop_a_launch(aws, capsys):
@@ -230,7 +280,9 @@ def test_a_worker_may_use_the_bucket_and_nothing_else(aws, monkeypatch):
         ({"region": "frankfurt"}, "one is eu-central-1, not a zone"),
         ({"ssh_from": "0.0.0.0/0"}, "would open SSH on every node to 4,294,967,296 addresses"),
         ({"ssh_from": "my laptop"}, "is no IPv4 network"),
-        ({"bucket": "Not A Bucket"}, "Invalid bucket name"),
+        ({"bucket": "Not A Bucket"}, "Invalid bucket name: give 3 to 63 small letters"),
+        ({"bucket": "s3://emotion/corpora"}, "Invalid bucket name: give a bucket, without a folder"),
+        ({"bucket": ""}, "metadata.bucket: Input should be a valid string"),
     ],
 )
 def test_values_that_cannot_be_meant(aws, tmp_path, capsys, values, words):
@@ -242,7 +294,9 @@ def test_values_that_cannot_be_meant(aws, tmp_path, capsys, values, words):
     ("text", "words"),
     [
         ("a: [", "is no YAML"),
-        ("cluster_name: mien", "'provider' is missing"),
+        ("cluster_name: mien", "provider is missing"),
+        ("", "the whole: Input should be a valid dictionary"),
+        ("- a", "the whole: Input should be a valid dictionary"),
         (None, "No such file or directory; name the cluster.yaml"),
     ],
 )
@@ -251,6 +305,22 @@ def test_files_that_are_no_cluster(tmp_path, capsys, text, words):
     if text is not None:
         file.write_text(text)
     assert main(["cluster", "setup", str(file)]) == MISTAKE
+    assert words in said(capsys)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  # key_pair: {key_name: my-key}", "  key_pair: my-key", "provider.key_pair: Input should be a valid dict"),
+        ("max_workers: 16 ", "max_workers: eight ", "max_workers: Input should be a valid integer"),
+        ("on_demand_fallback: [gpu]", "on_demand_fallback: [gpus]", "on_demand_fallback: no node type gpus; there are"),
+        ("head_node_type: head", "head_node_type: main", "head_node_type: no node type main; there are head, cpu"),
+    ],
+)
+def test_fields_that_are_wrong(aws, capsys, old, new, words):
+    assert old in aws.read_text()
+    aws.write_text(aws.read_text().replace(old, new))
+    assert main(["cluster", "setup", str(aws)]) == MISTAKE
     assert words in said(capsys)
 
 

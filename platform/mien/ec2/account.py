@@ -22,12 +22,20 @@ from mien.ec2.quotas import quotas
 from mien.ec2.refusals import AccountError, found, said_by_aws
 
 TOKEN = Path("~/.ray/auth_token")
+OWNER = "ray-cluster-name"  # the tag by which Ray knows its nodes, and we what is the cluster's
 POLICY = "mien"  # name of the inline policy of each role
 ABORT_RULE = {
     "ID": "mien-abort-unfinished-uploads",
     "Status": "Enabled",
     "Filter": {"Prefix": ""},
     "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+}
+# Who a rule of a security group lets in, and by what they are named.
+SOURCES = {
+    "IpRanges": "CidrIp",
+    "Ipv6Ranges": "CidrIpv6",
+    "PrefixListIds": "PrefixListId",
+    "UserIdGroupPairs": "GroupId",
 }
 NOT_PUBLIC = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
 ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
@@ -83,15 +91,16 @@ class Account:
 
     # ------------------------------------------------------------------ parts
 
-    def _ensure(self, what: str, there: bool, make: Callable[[], object]) -> None:
-        """One line, and the making where it is not there."""
+    def _ensure(self, what: str, there: bool, make: Callable[[], object], *, changes: bool = False) -> object:
+        """One line, and the making where it is not there; returns what was made. changes: something else is there."""
         if there:
             self._tell(f"found       {what}")
-            return
-        if not self._dry_run:
-            make()
+            return None
+        made = None if self._dry_run else make()
         self.n_made += 1
-        self._tell(f"{'would make ' if self._dry_run else 'made       '} {what}")
+        verb = ("would change" if changes else "would make") if self._dry_run else ("changed" if changes else "made")
+        self._tell(f"{verb:<11} {what}")
+        return made
 
     def _key_pair(self) -> None:
         """Ray takes a key pair of the user only where EC2 and ~/.ssh have it both; else it would make another."""
@@ -107,7 +116,8 @@ class Account:
         if private.exists() and not there:
             raise AccountError(
                 f"key pair {name}: {private} is here, but {self.cluster.region} knows none of this name: import its "
-                f"public half (aws ec2 import-key-pair --key-name {name} ...), or leave key_pair out of cluster.yaml"
+                f"public half (aws ec2 import-key-pair --key-name {name} "
+                f"--public-key-material fileb://...), or leave key_pair out of cluster.yaml"
             )
         self._tell(f"{'found      ' if there else 'Ray makes  '} key pair {name}")
 
@@ -175,13 +185,16 @@ class Account:
         """A role that instances of EC2 take on, its one inline policy, and the instance profile of the same name."""
         iam = self.session.client("iam")
         absent = "NoSuchEntity"
+        role = found(iam.get_role, absent, RoleName=name)
+        self._check_owner(f"role {name}", role["Role"].get("Tags", []) if role else [], "IamInstanceProfile")
         self._ensure(
             f"role {name}",
-            found(iam.get_role, absent, RoleName=name) is not None,
+            role is not None,
             lambda: iam.create_role(
                 RoleName=name,
                 AssumeRolePolicyDocument=json.dumps(self.policy("trust")),
                 Description="What the nodes of a mien cluster may do",
+                Tags=self._tags,
             ),
         )
         inline = found(iam.get_role_policy, absent, RoleName=name, PolicyName=POLICY)
@@ -189,6 +202,7 @@ class Account:
             f"policy of {name}",
             inline is not None and inline["PolicyDocument"] == policy,
             lambda: iam.put_role_policy(RoleName=name, PolicyName=POLICY, PolicyDocument=json.dumps(policy)),
+            changes=inline is not None,
         )
         profile = found(iam.get_instance_profile, absent, InstanceProfileName=name)
         self._ensure(
@@ -207,13 +221,26 @@ class Account:
             lambda: iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name),
         )
 
+    @property
+    def _tags(self) -> list[dict[str, str]]:
+        return [{"Key": OWNER, "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
+
+    def _check_owner(self, what: str, tags: list[dict[str, str]], field: str) -> None:
+        """Two clusters with one role or group would take each other's rights away."""
+        owner = next((tag["Value"] for tag in tags if tag["Key"] == OWNER), self.cluster.cluster)
+        if owner != self.cluster.cluster:
+            raise AccountError(
+                f"{what} is of the cluster {owner}, and this is {self.cluster.cluster}: give {field} in cluster.yaml "
+                "another name"
+            )
+
     def _spot_role(self) -> None:
         """EC2 makes this role by itself for spot requests from the console, not for those of an API."""
         iam = self.session.client("iam")
-        held = iam.list_roles(PathPrefix="/aws-service-role/spot.amazonaws.com/")["Roles"]
+        pages = iam.get_paginator("list_roles").paginate(PathPrefix="/aws-service-role/spot.amazonaws.com/")
         self._ensure(
             "role of the spot service",
-            bool(held),
+            any(page["Roles"] for page in pages),
             lambda: iam.create_service_linked_role(AWSServiceName="spot.amazonaws.com"),
         )
 
@@ -221,33 +248,30 @@ class Account:
         """The security group, in the network that Ray will choose; Ray keeps the rules of a group that has some."""
         ec2, name = self.session.client("ec2"), self.cluster.group
         vpc = self._vpc(ec2)
-
-        def groups() -> list[dict[str, Any]]:
-            where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
-            return ec2.describe_security_groups(Filters=where)["SecurityGroups"]
-
-        tags = [{"Key": "ray-cluster-name", "Value": self.cluster.cluster}, {"Key": "project", "Value": "mien"}]
-        self._ensure(
-            f"security group {name} in {vpc}",
-            bool(groups()),
-            lambda: ec2.create_security_group(
-                GroupName=name,
-                VpcId=vpc,
-                Description="mien: SSH from one network, and all traffic between the nodes of the cluster",
-                TagSpecifications=[{"ResourceType": "security-group", "Tags": tags}],
-            ),
-        )
-        group: dict[str, Any] = next(iter(groups()), {"GroupId": "", "IpPermissions": []})  # none after a dry run
+        where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc]}]
+        held = ec2.describe_security_groups(Filters=where)["SecurityGroups"]
+        made = self._ensure(f"security group {name} in {vpc}", bool(held), partial(self._make_group, ec2, vpc))
+        new = {"GroupId": made, "IpPermissions": [], "Tags": self._tags}
+        group: dict[str, Any] = held[0] if held else new
+        self._check_owner(f"security group {name}", group.get("Tags", []), "provider.security_group.GroupName")
+        if held:  # the head may launch nodes into a group of this tag alone
+            is_ours = any(tag["Key"] == OWNER for tag in group.get("Tags", []))
+            tag = partial(ec2.create_tags, Resources=[group["GroupId"]], Tags=self._tags)
+            self._ensure(f"tag {OWNER} of it", is_ours, tag)
         rules, named = group["IpPermissions"], {"GroupId": group["GroupId"]}
         ssh_from = self.cluster.ssh_from
-        for network, rule in _ssh_from_others(rules, ssh_from):
+        for network, rule in _ssh_from_others(rules, ssh_from, named["GroupId"]):
             revoke = partial(ec2.revoke_security_group_ingress, IpPermissions=[rule], **named)
             self._ensure(f"no SSH from {network}", False, revoke)
         peers = {"IpProtocol": "-1", "UserIdGroupPairs": [named]}
         ssh = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": ssh_from}]}
         self._ensure(
             "all traffic between its members",
-            any(named["GroupId"] == pair["GroupId"] for rule in rules for pair in rule["UserIdGroupPairs"]),
+            any(
+                rule["IpProtocol"] == "-1" and named["GroupId"] == pair["GroupId"]
+                for rule in rules
+                for pair in rule["UserIdGroupPairs"]
+            ),
             partial(ec2.authorize_security_group_ingress, IpPermissions=[peers], **named),
         )
         self._ensure(
@@ -256,6 +280,17 @@ class Account:
             partial(ec2.authorize_security_group_ingress, IpPermissions=[ssh], **named),
         )
 
+    def _make_group(self, ec2: Any, vpc: str) -> str:
+        """Its id. A new group is not everywhere at once: what names it would be refused."""
+        made = ec2.create_security_group(
+            GroupName=self.cluster.group,
+            VpcId=vpc,
+            Description="mien: SSH from one network, and all traffic between the nodes of the cluster",
+            TagSpecifications=[{"ResourceType": "security-group", "Tags": self._tags}],
+        )
+        ec2.get_waiter("security_group_exists").wait(GroupIds=[made["GroupId"]])
+        return str(made["GroupId"])
+
     def _vpc(self, ec2: Any) -> str:
         """The network whose subnet comes first for Ray: public, available, in the last availability zone."""
         public = [{"Name": "state", "Values": ["available"]}, {"Name": "map-public-ip-on-launch", "Values": ["true"]}]
@@ -263,7 +298,7 @@ class Account:
         if not subnets:
             raise AccountError(
                 f"{self.cluster.region} has no subnet with public addresses: aws ec2 create-default-vpc --region "
-                f"{self.cluster.region} makes the usual ones"
+                f"{self.cluster.region}, as an administrator, makes the usual ones"
             )
         return str(max(subnets, key=lambda subnet: subnet["AvailabilityZone"])["VpcId"])
 
@@ -288,16 +323,19 @@ def _is_ssh(rule: Mapping[str, Any]) -> bool:
     return (rule["IpProtocol"], rule.get("FromPort"), rule.get("ToPort")) == ("tcp", 22, 22)
 
 
-def _ssh_from_others(rules: list[dict[str, Any]], ssh_from: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Networks other than this that reach port 22, each with the rule to revoke."""
+def _ssh_from_others(
+    rules: list[dict[str, Any]], ssh_from: str, members: str | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Who else reaches port 22, each with the rule to revoke. members: the group itself, who may."""
     for rule in rules:
         ports = {key: value for key, value in rule.items() if key in ("IpProtocol", "FromPort", "ToPort")}
         if rule["IpProtocol"] not in ("-1", "tcp") or not rule.get("FromPort", 0) <= 22 <= rule.get("ToPort", 65535):
             continue
-        for family, key in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6")):
-            for block in rule.get(family, []):
-                if not (_is_ssh(rule) and block[key] == ssh_from):
-                    yield block[key], {**ports, family: [{key: block[key]}]}
+        for sources, key in SOURCES.items():
+            for source in rule.get(sources, []):
+                if source[key] != members and not (_is_ssh(rule) and source[key] == ssh_from):
+                    named = {name: source[name] for name in (key, "UserId") if name in source}
+                    yield source[key], {**ports, sources: [named]}
 
 
 def _generate_token(file: Path) -> None:

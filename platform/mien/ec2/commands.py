@@ -3,6 +3,8 @@ nothing heavy."""
 
 from __future__ import annotations
 
+import json as json_
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -34,26 +36,32 @@ def cluster_setup(file: Annotated[Path, Positional] = HERE, dry_run: bool = Fals
         print(f"nothing was missing; next: ray up {file}")
 
 
-def cluster_leftovers(file: Annotated[Path, Positional] = HERE) -> None:
+def cluster_leftovers(file: Annotated[Path, Positional] = HERE, json: bool = False) -> None:
     """What still costs money of this cluster: nodes that are not terminated, disks without a node. Exits 2 where
     there are some.
 
     Args:
         file: The cluster.yaml it was started from.
+        json: Print it as JSON, with the command that ends each.
     """
+    from dataclasses import asdict
+
     from mien.ec2.account import Account
     from mien.ec2.declaration import Declaration
     from mien.ec2.leftovers import leftovers
     from mien.terminal import table
 
-    account = Account(Declaration.read(file))
+    account = Account(Declaration.read(file), tell=lambda line: print(line, file=sys.stderr))
     cluster, region = account.cluster.cluster, account.cluster.region
     found = leftovers(account)
-    if not found:
+    if json:
+        print(json_.dumps([{**asdict(left), "command": left.command(region)} for left in found], indent=2))
+    elif not found:
         print(f"nothing of cluster {cluster} runs in {region}")
-        return
-    table(["id", "what", "state", "since, UTC"], [[left.id, left.kind, left.state, left.since] for left in found])
-    print(f"ray down {file} ends the nodes; what it leaves:")
-    for left in found:
-        print(f"  {left.command(region)}")
-    raise SystemExit(SOMETHING_LEFT)
+    else:
+        table(["id", "what", "state", "since, UTC"], [[left.id, left.kind, left.state, left.since] for left in found])
+        print(f"ray down {file} ends the nodes; what it leaves:")
+        for left in found:
+            print(f"  {left.command(region)}")
+    if found:
+        raise SystemExit(SOMETHING_LEFT)

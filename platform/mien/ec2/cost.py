@@ -26,6 +26,7 @@ from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.preprocess import largest_part
+from mien.splits import n_inner_splits
 
 GETS_OF_A_CLIP = 4  # two to decode it, two to hash it; up to 16 MiB (counted at a moto server)
 PUTS_OF_A_PART = 3  # the note that it was begun, the part, and Arrow's mark of the emptied folder (the same)
@@ -161,6 +162,9 @@ def _train(job: Job, rates: Rates) -> Iterator[Stage]:
     if search.space:
         share = rates.pruned_share if search.pruner != "none" else 1.0
         stages.append((f"search, {search.trials * n_folds} runs", search.trials * n_folds, run_s * share))
+        if search.finalists > 1:  # on the other inner splits of the fold
+            n_finals = search.finalists * n_folds * (n_inner_splits(experiment.protocol) - 1)
+            stages.append((f"finalists, {n_finals} runs", n_finals, run_s))
         n_answers = sum(len(values.split("|")) - 1 for values in search.questions.values())
         n_runs *= 2 + n_answers  # the winner, the experiment as declared, and the other answers to each question
     stages.append((f"train, {n_runs} runs", n_runs, run_s))

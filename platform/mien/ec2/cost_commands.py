@@ -183,8 +183,3 @@ def _print_used(found: Any, priced: str) -> None:
     )
     if any(row.share_usd is None for row in found):
         OUT.print("- machines that are not recorded have no price: give --node-type c7i.4xlarge", markup=False)
-
-
-def cost_commands() -> dict[str, Any]:
-    """The command, for the registry of the command line."""
-    return {"cost": cost}

@@ -1,31 +1,19 @@
-"""What cluster.yaml says that an AWS account has to know: read, and refused where it cannot work."""
+"""What cluster.yaml asks of an AWS account: read, and refused where it cannot work."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mien.errors import MienError
+from mien.ec2.cluster_file import PLACEHOLDER, ClusterFileError, Kind, read_cluster_file
 
-PLACEHOLDER = "FILL-IN"
 WIDEST_PREFIX = 8  # of an IPv4 network that may reach the nodes by SSH
-
-
-class DeclarationError(MienError):
-    """A cluster.yaml that cannot be started as it stands."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Kind:
-    """A node type. markets: True for spot, False for on demand, both where the one falls back to the other. n_max:
-    nodes of it at the most."""
-
-    instance_type: str
-    markets: frozenset[bool]
-    n_max: int
+BUCKET_NAME = re.compile(
+    r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+)  # Amazon S3 User Guide, general purpose bucket naming rules
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,61 +33,35 @@ class Declaration:
 
     @classmethod
     def read(cls, path: Path) -> Declaration:
-        """Raises DeclarationError for a file that is missing, no cluster, or has a value left to fill in or a bad
+        """Raises ClusterFileError for a file that is missing, no cluster, or has a value left to fill in or a bad
         one."""
-        said = _parsed(path)
-        try:
-            provider, metadata = said["provider"], said["metadata"]
-            profiles = {
-                name: kind["node_config"]["IamInstanceProfile"]["Name"]
-                for name, kind in said["available_node_types"].items()
-            }
-            head = profiles.pop(said["head_node_type"])
-            kinds = {name: _kind(name, said) for name in said["available_node_types"]}
-            values = {key: metadata[key] for key in ("bucket", "ssh_from")} | {"region": provider["region"]}
-            group = provider["security_group"]["GroupName"]
-            cluster = said["cluster_name"]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DeclarationError(f"{path}: {error} is missing; compare it with the cluster.yaml of mien") from error
-        left = [key for key, value in values.items() if value == PLACEHOLDER]
-        if left:
-            raise DeclarationError(f"{path}: {', '.join(left)} still to be filled in; the first lines of it say how")
-        if len(set(profiles.values())) != 1 or head in profiles.values():
-            raise DeclarationError(
+        said = read_cluster_file(path)
+        provider, metadata = said.provider, said.metadata
+        if metadata is None or provider.security_group is None:
+            lacking = "metadata" if metadata is None else "provider.security_group"
+            raise ClusterFileError(f"{path}: {lacking} is missing; compare it with the cluster.yaml of mien")
+        values = {"bucket": metadata.bucket, "ssh_from": metadata.ssh_from, "region": provider.region}
+        if left := [key for key, value in values.items() if value == PLACEHOLDER]:
+            raise ClusterFileError(f"{path}: {', '.join(left)} still to be filled in; the first lines of it say how")
+        kinds = said.kinds()
+        head = kinds[said.head_node_type].profile
+        workers = {kind.profile for name, kind in kinds.items() if name != said.head_node_type}
+        if not head or len(workers) != 1 or not all(workers) or head in workers:
+            raise ClusterFileError(
                 f"{path}: IamInstanceProfile: one for the head and one, another, for all workers; found {head} and "
-                f"{', '.join(sorted(set(profiles.values()))) or 'none'}"
+                f"{', '.join(sorted(str(name) for name in workers)) or 'none'}"
             )
         return cls(
-            cluster=cluster,
-            region=_region(path, str(values["region"])),
-            bucket=str(values["bucket"]).removeprefix("s3://").rstrip("/"),
-            ssh_from=_address(path, str(values["ssh_from"])),
-            group=group,
+            cluster=said.cluster_name,
+            region=_region(path, provider.region),
+            bucket=_bucket(path, metadata.bucket),
+            ssh_from=_address(path, metadata.ssh_from),
+            group=provider.security_group.GroupName,
             head=head,
-            worker=next(iter(profiles.values())),
-            key_name=provider.get("key_pair", {}).get("key_name"),
+            worker=str(next(iter(workers))),
+            key_name=provider.key_pair.key_name if provider.key_pair else None,
             kinds=kinds,
         )
-
-
-def _kind(name: str, said: Mapping[str, Any]) -> Kind:
-    kind = said["available_node_types"][name]
-    markets = {kind["node_config"].get("InstanceMarketOptions", {}).get("MarketType") == "spot"}
-    if name in said["provider"].get("on_demand_fallback", ()):
-        markets.add(False)
-    n_max = 1 if name == said["head_node_type"] else kind.get("max_workers", said["max_workers"])
-    return Kind(instance_type=kind["node_config"]["InstanceType"], markets=frozenset(markets), n_max=n_max)
-
-
-def _parsed(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DeclarationError(f"{path}: {error.strerror}; name the cluster.yaml, or go to its folder") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DeclarationError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
 
 
 def _region(path: Path, name: str) -> str:
@@ -112,7 +74,15 @@ def _region(path: Path, name: str) -> str:
 
         near = difflib.get_close_matches(name, known, 3)
         remedy = f"did you mean {' or '.join(near)}?" if near else "one is eu-central-1, not a zone like eu-central-1a"
-        raise DeclarationError(f"{path}: region {name}: AWS has none of this name; {remedy}")
+        raise ClusterFileError(f"{path}: region {name}: AWS has none of this name; {remedy}")
+    return name
+
+
+def _bucket(path: Path, text: str) -> str:
+    name = text.removeprefix("s3://").rstrip("/")
+    if not BUCKET_NAME.fullmatch(name):
+        why = "a bucket, without a folder in it" if "/" in name else "3 to 63 small letters, digits, hyphens and dots"
+        raise ClusterFileError(f"{path}: bucket {text}: Invalid bucket name: give {why}")
     return name
 
 
@@ -121,11 +91,11 @@ def _address(path: Path, text: str) -> str:
     try:
         network = ipaddress.IPv4Network(text, strict=False)
     except ValueError as error:
-        raise DeclarationError(
+        raise ClusterFileError(
             f"{path}: ssh_from: {text} is no IPv4 network; your address and /32: curl https://checkip.amazonaws.com"
         ) from error
     if network.prefixlen < WIDEST_PREFIX:
-        raise DeclarationError(
+        raise ClusterFileError(
             f"{path}: ssh_from: {text} would open SSH on every node to {network.num_addresses:,} addresses, and to all "
             "who try passwords and stolen keys on them; give your own address and /32"
         )

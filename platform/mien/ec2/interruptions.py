@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from mien.errors import MienError
+
 
 @dataclass(frozen=True, slots=True)
 class SpotLoss:
@@ -26,20 +28,20 @@ class SpotLoss:
     interruptions: float
 
 
-def spot_loss(
-    work_h: float, *, rate_per_h: float, checkpoint_h: float, restart_h: float, machines: int = 1
-) -> SpotLoss:
-    """The expected loss of work_h hours.
+def spot_loss(work_h: float, *, rate_per_h: float, checkpoint_h: float, restart_h: float) -> SpotLoss:
+    """The expected loss of work_h hours of a machine that works for itself.
 
-    machines: how many must run together, so that the loss of any stops all (data-parallel training); 1 where each
-    works for itself (extraction).
+    Raises MienError where it is interrupted so often that it never gets from one checkpoint to the next.
     """
-    rate = rate_per_h * machines
+    rate = rate_per_h
     if not rate or not work_h:
         return SpotLoss(1.0, 0.0)
     segment_h = min(checkpoint_h, work_h)
     exponent = rate * (segment_h + restart_h)
-    if exponent > 50:  # no segment is ever done
-        return SpotLoss(math.inf, math.inf)
+    if exponent > 50:
+        raise MienError(
+            f"{rate:g} interruptions an hour: with {60 * segment_h:.3g} minutes between checkpoints and "
+            f"{60 * restart_h:.3g} to start anew nothing is ever done on spot; give --interruptions a smaller number"
+        )
     stretch = math.exp(rate * restart_h) * math.expm1(rate * segment_h) / (rate * segment_h)
     return SpotLoss(stretch, rate * work_h * stretch)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from mien.ec2.account import Account
 from mien.ec2.refusals import said_by_aws
 
-OPEN_STATES = ["pending", "running", "shutting-down", "stopping", "stopped"]  # all but terminated
+# "shutting-down" is not: it is not paid for, ends by itself, and `ray down` returns while nodes are in it.
+OPEN_STATES = ["pending", "running", "stopping", "stopped"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
 
+from mien.ec2.cluster_file import CLUSTER_FILE, PLACEHOLDER, Kind, read_cluster_file
 from mien.ec2.cost import Fleet
 from mien.ec2.prices import Prices
 from mien.errors import MienError
 
-CLUSTER_FILE = Path("cluster.yaml")
-TO_FILL_IN = "FILL-IN"
-
-
-class Kind(NamedTuple):
-    """A kind of nodes. most: how many of it there may be at a time."""
-
-    instance_type: str
-    most: int
-    disk_gb: float
-
-
-_HEAD, _WORKER = Kind("r7i.xlarge", 1, 100.0), Kind("c7i.4xlarge", 8, 150.0)  # as in mien's cluster.yaml
+_HEAD = Kind(instance_type="r7i.xlarge", n_max=1, disk_gb=100.0)  # both as in mien's cluster.yaml
+_WORKER = Kind(instance_type="c7i.4xlarge", n_max=8, disk_gb=150.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +27,10 @@ class Nodes:
 
     def fleet(self, name: str | None, n_nodes: int | None, prices: Prices, start_minutes: float, option: str) -> Fleet:
         """Machines of a kind of this cluster, or of an instance type; by default the first kind that may have any."""
-        allowed = [worker for worker, kind in self.workers.items() if kind.most]
+        allowed = [worker for worker, kind in self.workers.items() if kind.n_max]
         name = name or (allowed or [_WORKER.instance_type])[0]
-        kind = self.workers.get(name, Kind(name, 1, self.head.disk_gb))
-        n_nodes = max(1, kind.most) if n_nodes is None else n_nodes
+        kind = self.workers.get(name, Kind(instance_type=name, n_max=1, disk_gb=self.head.disk_gb))
+        n_nodes = max(1, kind.n_max) if n_nodes is None else n_nodes
         if n_nodes < 1:
             raise MienError(f"{option} {n_nodes}: at least 1 machine of {name}")
         if not start_minutes >= 0:
@@ -59,31 +48,16 @@ class Nodes:
 def read_nodes(file: Path | None = None) -> Nodes:
     """The nodes of a cluster file; without one those of cluster.yaml here, else those that mien's own has.
 
-    Raises MienError for a file that is no cluster's.
+    Raises ClusterFileError for a file that is no cluster's.
     """
     if file is None and not CLUSTER_FILE.is_file():
         return Nodes()
-    import yaml
-
-    file = file or CLUSTER_FILE
-    try:
-        told = yaml.safe_load(file.read_text())
-        kinds = {name: _kind(kind) for name, kind in told["available_node_types"].items()}
-        head = kinds.pop(told["head_node_type"])
-        region = told["provider"].get("region")
-        return Nodes(
-            region=None if region == TO_FILL_IN else region,
-            head=head,
-            workers=kinds,
-            idle_minutes=float(told.get("idle_timeout_minutes", 5)),
-            upscaling_speed=float(told.get("upscaling_speed", 1.0)),
-        )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
-        raise MienError(f"--cluster {file}: no cluster file ({what}); give one like mien's cluster.yaml") from None
-
-
-def _kind(declared: Any) -> Kind:
-    node = declared["node_config"]
-    disk_gb = sum(float(disk["Ebs"]["VolumeSize"]) for disk in node.get("BlockDeviceMappings", ()))
-    return Kind(node["InstanceType"], int(declared.get("max_workers", 0)), disk_gb)
+    told = read_cluster_file(file or CLUSTER_FILE)
+    region, kinds = told.provider.region, told.kinds()
+    return Nodes(
+        region=None if region == PLACEHOLDER else region,
+        head=kinds.pop(told.head_node_type),
+        workers=kinds,
+        idle_minutes=told.idle_timeout_minutes,
+        upscaling_speed=told.upscaling_speed,
+    )

@@ -17,8 +17,7 @@ HOURS_OF_A_MONTH = 730.0  # Amazon's own month: 8,760 hours / 12
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Instance:
-    """A type of machine in a region. on_demand, spot: US dollars an hour. interruptions: Amazon's band of the share of
-    spot machines that it took back in a month. checked: whether prices were looked up for the table's date."""
+    """A type of machine in a region. on_demand, spot: US dollars an hour."""
 
     name: str
     vcpus: int
@@ -26,9 +25,7 @@ class Instance:
     gpus: int
     on_demand: float
     spot: float
-    interruptions: str
     interruptions_per_h: float
-    checked: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +64,9 @@ def load_prices(region: str, file: Path | None = None, interruptions_per_h: floa
     table = _read(file)
     try:
         if region not in table["regions"]:
-            raise MienError(f"no prices for region {region!r}: there are {', '.join(table['regions'])}; {_REMEDY}")
+            raise MienError(
+                f"no prices for region {region!r}: give --region, of {', '.join(table['regions'])}; or {_REMEDY}"
+            )
         found = table["regions"][region]
         unchecked = [name for name, price in found["instances"].items() if not price["checked"]]
         return Prices(
@@ -105,9 +104,7 @@ def _instance(name: str, kind: Any, price: Any, bands: Any, interruptions_per_h:
         gpus=int(kind["gpus"]),
         on_demand=_dollars(price["on_demand"]),
         spot=_dollars(price["spot"]),
-        interruptions=price["interruptions"],
         interruptions_per_h=by_band if interruptions_per_h is None else interruptions_per_h,
-        checked=bool(price["checked"]),
     )
 
 

@@ -6,13 +6,14 @@ Instance quotas", Amazon EC2 User Guide), which is less than one node of mien; r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mien.ec2.declaration import Kind
+from mien.ec2.cluster_file import Kind
 
-STANDARD = tuple("acdhimrtz")
+STANDARD, ACCELERATED = tuple("acdhimrtz"), ("g", "gr", "vt")  # letters before the number of a generation
 CODES = {  # (with a GPU of the families G and VT, spot) -> code and name in the service quotas of EC2
     (False, False): ("L-1216C47A", "Running On-Demand Standard (A, C, D, H, I, M, R, T, Z) instances"),
     (False, True): ("L-34B43A08", "All Standard (A, C, D, H, I, M, R, T, Z) Spot Instance Requests"),
@@ -60,7 +61,7 @@ def quotas(session: Any, kinds: Sequence[Kind]) -> Iterator[Quota]:
         counted = [
             kind
             for kind in kinds
-            if kind.n_max and kind.instance_type.startswith(("g", "vt") if gpu else STANDARD) and spot in kind.markets
+            if kind.n_max and _family(kind) in (ACCELERATED if gpu else STANDARD) and spot in kind.markets
         ]
         if not counted:
             continue
@@ -76,3 +77,8 @@ def quotas(session: Any, kinds: Sequence[Kind]) -> Iterator[Quota]:
             n_one=max(n_vcpus[kind.instance_type] for kind in counted),
             n_all=sum(kind.n_max * n_vcpus[kind.instance_type] for kind in counted),
         )
+
+
+def _family(kind: Kind) -> str:
+    """ "c" of c7i.4xlarge, "trn" of trn1.2xlarge."""
+    return re.split(r"[^a-z]", kind.instance_type)[0]
