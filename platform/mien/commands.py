@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json as json_
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -17,7 +17,12 @@ Positional = tyro.conf.Positional
 
 
 def cluster_doctor(
-    address: str | None = None, storage: str | None = None, timeout_s: float = 120.0, json: bool = False
+    address: str | None = None,
+    storage: str | None = None,
+    bring_up: tuple[Literal["cpu", "gpu"], ...] = (),
+    start_minutes: float = 15.0,
+    timeout_s: float = 120.0,
+    json: bool = False,
 ) -> None:
     """Is every node of the cluster fit to work? Says what to mend; exits 2 where there is something.
 
@@ -26,6 +31,8 @@ def cluster_doctor(
     Args:
         address: Another cluster: host:6379.
         storage: s3://bucket/prefix (or a shared folder) that each node tries to write to and to read.
+        bring_up: Have the autoscaler start a node with a CPU, or with a GPU, and look at it too.
+        start_minutes: For those to come.
         timeout_s: Seconds for a node to answer.
         json: Print the findings as JSON.
     """
@@ -36,9 +43,10 @@ def cluster_doctor(
     from mien.doctor import examine, verdicts
     from mien.terminal import OUT, table
 
-    if timeout_s <= 0:
-        raise MienError(f"{timeout_s:g} seconds to answer: give more than 0")
-    findings = examine(address, storage, timeout_s)
+    for option, value in (("--timeout-s", timeout_s), ("--start-minutes", start_minutes)):
+        if not value > 0:
+            raise MienError(f"{option} {value:g}: give more than 0")
+    findings = examine(address, storage, timeout_s, bring_up=bring_up, start_s=60 * start_minutes)
     n_wrong = sum(bool(finding.remedy) for finding in findings)
     if json:
         print(json_.dumps({"fit": not n_wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,19 +51,46 @@ class Node:
     error: str = ""
 
 
-def examine(address: str | None = None, storage: str | None = None, timeout_s: float = 120.0) -> list[Finding]:
+def examine(
+    address: str | None = None,
+    storage: str | None = None,
+    timeout_s: float = 120.0,
+    *,
+    bring_up: Sequence[str] = (),
+    start_s: float = 900.0,
+) -> list[Finding]:
     """All findings, those of one check together. Raises ClusterError where the cluster does not answer at all.
 
     storage: a place that each node writes to. timeout_s: for a node to start a worker and to answer; torch alone may
-    take half a minute to be imported.
+    take half a minute to be imported. bring_up: "cpu", "gpu": have the autoscaler start a node that has one, within
+    start_s, and look at it too.
     """
     with cluster.connected(address) as ray_cluster:
         here = probe.Probe().look(None)
-        nodes = _ask(storage, timeout_s)
+        with _brought_up(bring_up, start_s) as missing:
+            nodes = _ask(storage, timeout_s)
     lock = read_lock()
     findings = [finding for node in nodes for finding in _examined(node, here, lock, ray_cluster.embedded)]
+    remedy = "`ray status -v` says what was refused; does a type of cluster.yaml offer it, with max_workers above 0?"
+    findings += [Finding("cluster", name, f"no node with one came within {start_s:g} s", remedy) for name in missing]
     order = {check: number for number, check in enumerate(dict.fromkeys(finding.check for finding in findings))}
     return sorted(findings, key=lambda finding: order[finding.check])
+
+
+@contextmanager
+def _brought_up(names: Sequence[str], start_s: float) -> Iterator[list[str]]:
+    """Holds a CPU, or a GPU, of a node each; yields the names of those that did not come."""
+    import ray
+
+    amounts: dict[str, dict[str, Any]] = {"cpu": {"num_cpus": 1}, "gpu": {"num_cpus": 1, "num_gpus": 1}}
+    held: list[Any] = [ray.remote(probe.Probe).options(**amounts[name]).remote() for name in names]
+    answers = [actor.time_s.remote() for actor in held]
+    came: list[Any] = ray.wait(answers, num_returns=len(answers), timeout=start_s)[0] if answers else []
+    try:
+        yield [name for name, answer in zip(names, answers) if answer not in came]
+    finally:
+        for actor in held:
+            ray.kill(actor)
 
 
 def _ask(storage: str | None, timeout_s: float) -> list[Node]:
@@ -168,7 +196,10 @@ def _auth(case: Case) -> Said:
 
 
 def _clock(case: Case) -> Said:
-    yield f"{case.node.skew_s:+.1f} s", CLOCK if abs(case.node.skew_s) > LARGEST_SKEW_S else ""
+    if case.node.error:
+        yield case.node.error, "it answered all else and then no more: ask again; ray status"
+    else:
+        yield f"{case.node.skew_s:+.1f} s", CLOCK if abs(case.node.skew_s) > LARGEST_SKEW_S else ""
 
 
 def _disk(case: Case) -> Said:

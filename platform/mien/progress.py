@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 LOG_EVERY_S = 10.0  # between two lines where there is no terminal
@@ -67,5 +68,5 @@ def drawn() -> Iterator[Report]:
 def _rest(progress: Progress) -> str:
     if progress.left_s is None:
         return "starting workers"
-    left = time.strftime("%H:%M:%S", time.gmtime(progress.left_s))
+    left = timedelta(seconds=round(progress.left_s))
     return f"{progress.n_rejects} rejects, {progress.clips_per_s:.1f} clips/s, {left} left"

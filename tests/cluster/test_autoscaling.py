@@ -19,7 +19,13 @@ from conftest import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.slow]
 
-LARGEST_CPUS = 2  # a fake node starts a worker process for each CPU that it claims
+LARGEST_CPUS = 2  # a fake node starts a worker process for each CPU that it claims; cpu-96 claims one more
+ASKED: dict[str, dict[str, Any]] = {
+    "a CPU": {"num_cpus": 1},
+    "a GPU": {"num_gpus": 1, "num_cpus": 1},
+    "more CPUs than `cpu` has": {"num_cpus": LARGEST_CPUS + 1},
+    "a GPU on demand": {"num_gpus": 1, "label_selector": {"market": "on-demand"}},
+}
 HEAD = "ray.head.default"  # the fake provider knows the head by this name alone
 
 
@@ -39,10 +45,12 @@ def node_types() -> dict[str, Any]:
     for name, kind in filled.items():
         resources = {key: kind["resources"].get(key, 0) for key in ("CPU", "GPU")}
         types[HEAD if name == declared["head_node_type"] else name] = {
-            "resources": {key: min(n, LARGEST_CPUS) for key, n in resources.items() if n or key == "CPU"},
+            "resources": {
+                key: min(n, LARGEST_CPUS + (name == "cpu-96")) for key, n in resources.items() if n or key == "CPU"
+            },
             "labels": {**kind.get("labels", {}), "type": name},
             "min_workers": kind.get("min_workers", 0),
-            "max_workers": kind.get("max_workers", 0),
+            "max_workers": max(1, kind.get("max_workers", 0)),  # those that cluster.yaml keeps at 0 are tried as well
             "priority": kind.get("priority", 0),
             "node_config": {},
         }
@@ -54,11 +62,13 @@ def test_each_kind_of_work_brings_up_its_kind_of_node_and_idle_ones_go(tmp_path)
     run_alone(f"exec {sys.executable} {__file__} {tmp_path}", tmp_path / "log", timeout_s=280)
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen["at first"] == []
-    assert seen["an actor asks for CPUs"] == ["cpu"]
-    assert seen["a task asks for a GPU"] == ["cpu", "gpu"], "no second one, and none on demand"
+    assert seen["worked on"] == ["cpu", "gpu", "cpu-96", "gpu-on-demand"], "the head did work, or another type"
+    for number, what in enumerate(ASKED, start=1):
+        assert seen[what] == sorted(seen["worked on"][:number]), f"{what}: no second one, and of no other type"
     assert seen["nothing is asked for"] == []
+    assert len(seen["the doctor saw"]) == 2, "the head, and the node that it had asked for"
+    assert seen["and missed"] == ["gpu"]
     assert seen["head's CPUs"] == 0
-    assert seen["worked on"] == ["cpu", "gpu"], "the head did work"
 
 
 # ---------------------------------------------------------------------- inside of the namespaces
@@ -69,6 +79,8 @@ def main(folder: Path) -> None:
 
     import ray
     from ray.cluster_utils import AutoscalingCluster
+
+    from mien.doctor import examine
 
     class FakeNodes(AutoscalingCluster):
         def _generate_config(self, head_resources: Any, worker_node_types: Any, **_: Any) -> dict[str, Any]:
@@ -117,11 +129,8 @@ def main(folder: Path) -> None:
     @ray.remote(max_restarts=0)
     class Worker:
         def place(self) -> str:
-            return own_type()
-
-    def own_type() -> str:
-        own = ray.get_runtime_context().get_node_id()
-        return next(node["Labels"].get("type", HEAD) for node in ray.nodes() if node["NodeID"] == own)
+            own = ray.get_runtime_context().get_node_id()
+            return next(node["Labels"].get("type", HEAD) for node in ray.nodes() if node["NodeID"] == own)
 
     cluster = FakeNodes(dict(types[HEAD]["resources"]), types, autoscaler_v2=True)
     cluster.start()
@@ -129,14 +138,18 @@ def main(folder: Path) -> None:
     (head,) = ray.nodes()
     seen["head's CPUs"] = head["Resources"].get("CPU", 0)
     seen["at first"] = settled([], for_s=5)
-    actor = Worker.options(num_cpus=1).remote()
-    seen["worked on"] = [ray.get(actor.place.remote(), timeout=90)]
-    seen["an actor asks for CPUs"] = settled(["cpu"], for_s=4)
-    task = ray.remote(num_gpus=1, num_cpus=1)(own_type).remote()
-    seen["worked on"].append(ray.get(task, timeout=90))
-    seen["a task asks for a GPU"] = types_up()
-    del actor, task
+    held, seen["worked on"] = [], []
+    for what, asked in ASKED.items():
+        held.append(Worker.options(**asked).remote())
+        seen["worked on"].append(ray.get(held[-1].place.remote(), timeout=90))
+        seen[what] = settled(sorted(seen["worked on"]), for_s=4)
+    del held
     seen["nothing is asked for"] = settled([], for_s=1)
+    found = examine(bring_up=("cpu",), start_s=90)
+    seen["the doctor saw"] = sorted({finding.node.split("(")[1][:4] for finding in found})
+    seen["and missed"] = [
+        finding.check for finding in examine(bring_up=("gpu",), start_s=0.1) if finding.node == "cluster"
+    ]
     (folder / "seen.json").write_text(json.dumps(seen))
     print(seen)
     ray.shutdown()

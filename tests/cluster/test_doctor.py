@@ -94,6 +94,11 @@ def test_what_is_wrong_is_said_with_its_remedy(well, check, changes, found, reme
 
 def test_a_clock_that_is_off_and_a_version_that_is_not_the_locked_one(well):
     assert "-7.0 s" in verdicts(well._replace(node=replace(well.node, skew_s=-7.0)))["clock"][0]
+    silent = replace(well.node, error="no answer within 120 s")
+    assert verdicts(well._replace(node=silent))["clock"] == (
+        "no answer within 120 s",
+        "it answered all else and then no more: ask again; ray status",
+    )
     said = verdicts(well._replace(lock={**well.lock, "rich": "16.0", "keras": "3.15"}))
     assert said["locked"][0] == "keras missing (3.15), rich 15.0 (16.0)"
 

@@ -53,9 +53,10 @@ class Prometheus:
             raise AssertionError(f"{query}: {error.read().decode()}") from None
         return answer["data"]["result"]
 
-    def number(self, query: str) -> float:
+    def number(self, query: str) -> float | None:
+        """None where there is no such series."""
         found = self.ask(query)
-        return float(found[0]["value"][1]) if found else 0.0
+        return float(found[0]["value"][1]) if found else None
 
     def becomes(self, query: str, number: float, within_s: float = 45) -> None:
         deadline_s = time.monotonic() + within_s

@@ -208,7 +208,7 @@ EXPERIMENT = Experiment(
     ),
     # No checkpoint by the clock, and none because an epoch is the best: whatever is saved, the notice caused.
     training=TrainingConfig(epochs=EPOCHS, patience=EPOCHS, batch_size=8, keep="last"),
-    execution=ExecutionConfig(save_every_s=3600, workers=2, min_workers=1, max_failures=5),
+    execution=ExecutionConfig(save_every_s=3600, workers=2, min_workers=1, max_failures=0),
 )
 
 
@@ -356,7 +356,7 @@ def test_prepare_on_a_node_that_is_drained_and_goes_loses_nothing_and_repeats_li
     log = tmp_path / "extracted.txt"
     code = f"""
         from mien.preprocess import prepare
-        feature = ("tiny_extractors:counted", {{"log": {str(log)!r}, "seconds": 0.1}})
+        feature = ("tiny_extractors:counted", {{"log": {str(log)!r}, "seconds": 0.2}})
         print(prepare("ravdess", {str(tmp_path / "corpus")!r}, {str(tmp_path / "store")!r}, [feature], workers=2))
         """
     with cluster(2) as (nodes, workers):
@@ -366,8 +366,10 @@ def test_prepare_on_a_node_that_is_drained_and_goes_loses_nothing_and_repeats_li
             leaves_s = imds.give_notice(in_s=8)
             assert process.wait(60) == 0
             wait_until(lambda: time.time() > leaves_s, "the end of the notice")
+        assert driver.poll() is None, "it was done before the node went"
         nodes.remove_node(workers[1], allow_graceful=False)
         ended(driver)
+    assert 160 <= len(log.read_text().splitlines()) <= 160 + 64  # at most the part that the node was at
     store = FeatureStore(str(tmp_path / "store"))
     spec = store.spec("ravdess", "loudness")
     assert not [finding for finding in store.verify("ravdess") if finding.severity == "error"]
