@@ -29,7 +29,7 @@ from mien.runs import Run
 from mien.sampler import Sampler
 from mien.splits import Split
 from mien.store import FeatureStore
-from mien.trials import CHOSEN, DECLARED, SearchFolder, Trial
+from mien.trials import CHOSEN, DECLARED, SearchFolder, Trial, keep_of, scored
 from mien.tuning import NO_SCORE, run_trials, trial_experiment
 
 REDRAWS = 200  # draws without a new point after which a space counts as used up
@@ -39,13 +39,14 @@ class Progress(NamedTuple):
     """Called while a search runs; each may be left as it is.
 
     on_fold: before the trials of a fold. on_trial: when one begins, after each epoch, and when it ends. on_finals,
-    on_confirm: how many runs are to do on inner splits, and to be tested; on_epoch and on_run: those.
+    on_confirm: how many runs are to do on inner splits, and to be tested; on_epoch, on_final and on_run: those.
     """
 
     on_fold: Callable[[SearchFolder, Split], None] = lambda folder, split: None
     on_trial: Callable[[Trial], None] = lambda trial: None
     on_warning: Callable[[str], None] = lambda text: None
     on_finals: Callable[[int], None] = lambda n_runs: None
+    on_final: Callable[[Run], None] = lambda run: None
     on_confirm: Callable[[int], None] = lambda n_runs: None
     on_epoch: OnEpoch = lambda run, record: None
     on_run: Callable[[Run, Record], None] = lambda run, metrics: None
@@ -274,25 +275,23 @@ def _cross_validate(
     One split has few people to validate on, and the best of many trials is the best for those few.
     """
     asked = folder.search
-    jobs: dict[tuple[int, str], list[Job]] = {}
+    finals: list[tuple[Trial, list[Job]]] = []
     for split in splits:
         inner = dataset.inner_splits(split, asked.experiment.protocol)
         for trial in folder.finalists(split.fold):
             experiment = trial_experiment(asked, trial.point)
-            jobs[split.fold, trial.signature] = [
-                Job(folder.inner_run(split.fold, trial.signature, part), experiment, inner[part])
-                for part in range(1, len(inner))
-            ]
-    to_do = [job for own in jobs.values() for job in own if not job.run.is_done]
+            runs = [folder.inner_run(split.fold, trial.signature, part) for part in range(1, len(inner))]
+            finals.append((trial, [Job(run, experiment, part) for run, part in zip(runs, inner[1:])]))
+    to_do = [job for _, jobs in finals for job in jobs if not job.run.is_done]
     if to_do:
         progress.on_finals(len(to_do))
-    for run, metrics in train_jobs(to_do, dataset, execution, progress.on_epoch):
-        progress.on_run(run, metrics)
-    for split in splits:
-        for trial in folder.finalists(split.fold):
-            reached = [job.run.metrics()["validation"]["uar"] for job in jobs[split.fold, trial.signature]]
-            scores = [trial.score, *reached]
-            folder.write_trial(trial, inner_uar=None if None in scores else statistics.fmean(scores))
+    for run, _ in train_jobs(to_do, dataset, execution, progress.on_epoch):
+        progress.on_final(run)
+    for trial, jobs in finals:
+        keep = keep_of(asked, trial.point)
+        reached = [record["validation_uar"] for job in jobs if (record := scored(job.run.history(), keep))]
+        is_whole = len(reached) == len(jobs) and trial.score is not None
+        folder.write_trial(trial, inner_uar=statistics.fmean([trial.score or 0.0, *reached]) if is_whole else None)
 
 
 def _confirm(

@@ -170,15 +170,13 @@ def searching(*, quiet: bool = False) -> Iterator[SearchProgress]:
         def on_confirm(n_runs: int) -> None:
             ERR.print(f"testing the winners: {n_runs} runs to do")
 
+        def on_final(run: Any) -> None:
+            ERR.print(f"{'/'.join(run.folder.uri.rsplit('/', 3)[1:])}: done")
+
         def on_run(run: Any, metrics: Any) -> None:
-            if "test" in metrics:
-                where = f"{run.folder.uri.rsplit('/', 3)[1]} seed {run.seed} fold {run.fold}"
-                side = "test"
-            else:
-                where = "/".join(run.folder.uri.rsplit("/", 3)[1:])
-                side = "validation"
-            uar = metrics[side]["uar"]
-            ERR.print(f"{where}: {f'no {side} clips' if uar is None else f'{side} UAR {uar:.4f}'}")
+            uar = metrics["test"]["uar"]
+            score = "no test clips" if uar is None else f"test UAR {uar:.4f}"
+            ERR.print(f"{run.folder.uri.rsplit('/', 3)[1]} seed {run.seed} fold {run.fold}: {score}")
 
         def on_warning(text: str) -> None:
             ERR.print(f"warning: {text}", soft_wrap=True)
@@ -188,6 +186,7 @@ def searching(*, quiet: bool = False) -> Iterator[SearchProgress]:
             on_trial=on_trial,
             on_warning=on_warning,
             on_finals=on_finals,
+            on_final=on_final,
             on_confirm=on_confirm,
             on_run=on_run,
         )
@@ -199,7 +198,7 @@ ENDED = ("done", "pruned", "failed")
 
 def _trial_table(trials: Sequence[Trial]) -> Table:
     """Those that run first, then the best of the others."""
-    drawn = Table("trial", "state", "epochs", "best UAR", "point", box=None, pad_edge=False, header_style="bold")
+    drawn = Table("trial", "state", "epochs", "UAR", "point", box=None, pad_edge=False, header_style="bold")
     order = sorted(trials, key=lambda trial: (trial.state != "running", -(trial.score or 0)))
     for trial in order[:SHOWN_TRIALS]:
         drawn.add_row(str(trial.number), trial.state, str(trial.n_epochs), _score(trial), _point(trial))
@@ -209,7 +208,7 @@ def _trial_table(trials: Sequence[Trial]) -> Table:
 
 
 def _trial_line(trial: Trial) -> str:
-    return f"trial {trial.number} {trial.state}: best validation UAR {_score(trial)}; {trial.reason}; {_point(trial)}"
+    return f"trial {trial.number} {trial.state}: validation UAR {_score(trial)}; {trial.reason}; {_point(trial)}"
 
 
 def _score(trial: Trial) -> str:

@@ -35,10 +35,11 @@ State = Literal["running", "done", "pruned", "failed"]
 class Trial:
     """One configuration in one fold.
 
-    number: in the order drawn, from 0. point: path to value. score: best validation UAR so far, None before the first
-    epoch; epoch: where it was reached. inner_uar: of a finalist, mean validation UAR over the inner splits of the fold,
-    its own among them. n_epochs, seconds: trained in all. reason: why it ended, in words. started_s,
-    ended_s: seconds since 1970; ended_s is None while it runs. attempts: times that it was begun or taken up again.
+    number: in the order drawn, from 0. point: path to value. score: validation UAR of the best epoch, or of the last
+    one, as the experiment keeps (`scored`), None before the first; epoch: where it was reached. n_epochs, seconds:
+    trained in all. reason: why it ended, in words. started_s, ended_s: seconds since 1970; ended_s is None while it
+    runs. attempts: times that it was begun or taken up again. inner_uar: of a finalist, mean validation UAR over the
+    inner splits of the fold, its own among them.
     """
 
     fold: int
@@ -108,7 +109,7 @@ class SearchFolder:
     def _with_history(self, trial: Trial) -> Trial:
         """An unfinished trial as far as it has got: its record is written when it begins and when it ends."""
         history = self.history(trial)
-        best = best_of(history)
+        best = scored(history, keep_of(self.search, trial.point))
         return replace(
             trial,
             score=best["validation_uar"] if best else None,
@@ -193,10 +194,20 @@ def is_score(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def best_of(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The record of the epoch with the best validation UAR, of equals the first; None where none has one."""
-    scored = [record for record in history if record["validation_uar"] is not None]
-    return max(scored, key=lambda record: record["validation_uar"], default=None)
+def keep_of(search: Search, point: Mapping[str, Any]) -> str:
+    """Which epoch of a configuration is kept when it is trained to be tested: "best" or "last"."""
+    return str(point.get("training.keep", search.experiment.training.keep))
+
+
+def scored(history: Sequence[Mapping[str, Any]], keep: str) -> Mapping[str, Any] | None:
+    """The record of the epoch by which a trial competes: the one that would be kept. None where it has no score.
+
+    best: the best validation UAR, of equals the first. last: the last epoch; to compete by the best of epochs that
+    nobody will stop at favours what is quick to learn and to overfit (docs/lab-log.md).
+    """
+    candidates = history[-1:] if keep == "last" else history
+    having = [record for record in candidates if record["validation_uar"] is not None]
+    return max(having, key=lambda record: record["validation_uar"], default=None)
 
 
 # More of the same, wider or elsewhere, is the same search: what is done stands.

@@ -21,7 +21,7 @@ from mien.launch import Job, fit_group
 from mien.runs import Run
 from mien.splits import Split
 from mien.training.loop import Place, Training
-from mien.trials import SearchFolder, Trial, best_of
+from mien.trials import SearchFolder, Trial, keep_of, scored
 
 SAVE_EVERY_S = 20.0  # between two checkpoints of a trial: no more than that is lost with its process
 FOLLOW_S = 0.5  # between two looks at a trial that a group of workers trains
@@ -94,9 +94,15 @@ def run_trials(
 
 
 def trial_experiment(search: Search, point: Mapping[str, Any]) -> Experiment:
-    """What a trial trains: the point, with validation subjects held out to compete on."""
+    """What a trial trains: the point, with validation subjects held out to compete on.
+
+    One that is to keep its last epoch is not stopped early, here as there.
+    """
     experiment = with_point(search.experiment, point)
-    return dataclasses.replace(experiment, training=dataclasses.replace(experiment.training, keep="best"))
+    training = experiment.training
+    if training.keep == "last":
+        training = dataclasses.replace(training, keep="best", patience=training.epochs)
+    return dataclasses.replace(experiment, training=training)
 
 
 def _trainable() -> Any:
@@ -115,6 +121,7 @@ def _trainable() -> Any:
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             search = self._folder.search
+            self._keep = keep_of(search, new_config["point"])
             self._trial_run = self._folder.run(self._split.fold, new_config["signature"])
             job = Job(self._trial_run, trial_experiment(search, new_config["point"]), self._split)
             train = _train_in_group if search.experiment.execution.workers else _train_here
@@ -123,7 +130,7 @@ def _trainable() -> Any:
 
         def step(self) -> dict[str, Any]:
             history, ended = next(self._epochs)
-            return summary(history, ended)
+            return summary(history, ended, self._keep)
 
         def cleanup(self) -> None:
             self._epochs.close()
@@ -191,12 +198,12 @@ def _ended(training: Training) -> str:
     return training.stopped or ""
 
 
-def summary(history: Sequence[Record], ended: str) -> dict[str, Any]:
-    """What Tune, the pruner and the sampler are told after an epoch; score is the best so far.
+def summary(history: Sequence[Record], ended: str, keep: str) -> dict[str, Any]:
+    """What Tune, the pruner and the sampler are told after an epoch; score is what it would compete with, ended now.
 
     `epoch` counts the trial's own epochs: Tune's iterations begin anew where a trial is taken up again.
     """
-    best, last = best_of(history), history[-1]
+    best, last = scored(history, keep), history[-1]
     has_diverged = last["train_loss"] is None
     return {
         "epoch": last["epoch"],
@@ -319,9 +326,9 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
     for trial in earlier:
         past = Past(f"past-{trial.signature}")
         scheduler.on_trial_add(None, past)
-        history = folder.history(trial)
+        history, keep = folder.history(trial), keep_of(folder.search, trial.point)
         for n_epochs in range(1, len(history) + 1):
-            if scheduler.on_trial_result(None, past, summary(history[:n_epochs], "")) == scheduler.STOP:
+            if scheduler.on_trial_result(None, past, summary(history[:n_epochs], "", keep)) == scheduler.STOP:
                 break  # later trials may have made an earlier one a weak one
 
 

@@ -8,7 +8,28 @@ from contextlib import suppress
 
 import pytest
 
-from mien.tuning import CtrlC
+from mien.trials import scored
+from mien.tuning import CtrlC, summary, trial_experiment
+from tiny import SEARCH
+
+HISTORY = [
+    {"epoch": epoch, "validation_uar": uar, "validation_loss": 1.0, "train_loss": 1.0, "seconds": 1.0}
+    for epoch, uar in enumerate((0.4, 0.6, 0.5), start=1)
+]
+
+
+@pytest.mark.parametrize(("keep", "epoch", "score"), [("best", 2, 0.6), ("last", 3, 0.5)])
+def test_a_trial_competes_by_the_epoch_that_would_be_kept(keep, epoch, score):
+    told = summary(HISTORY, "", keep)
+    assert (told["score"], told["best_epoch"]) == (score, epoch)
+    assert scored([], keep) is None
+    assert scored([{**HISTORY[0], "validation_uar": None}], keep) is None
+
+
+def test_a_trial_that_keeps_its_last_epoch_holds_people_out_and_goes_to_its_end():
+    for keep, patience in (("last", 50), ("best", SEARCH.experiment.training.patience)):
+        training = trial_experiment(SEARCH, {"training.keep": keep, "training.epochs": 50}).training
+        assert (training.keep, training.epochs, training.patience) == ("best", 50, patience)
 
 
 def test_a_ctrl_c_that_ray_swallows_comes_again():

@@ -87,6 +87,7 @@ def analyse(
             "method": search.method,
             "pruner": search.pruner,
             "finalists": search.finalists,
+            "keep": search.experiment.training.keep,
             "space": dict(search.space),
             "n_trials": {state: sum(trial.state == state for trial in trials) for state in STATES},
             "minutes": sum(trial.seconds for trial in trials) / 60,
@@ -131,7 +132,7 @@ def _fold(number: int, name: str, trials: Sequence[Trial], space: Mapping[str, D
 
 
 def _selection(folder: SearchFolder, trials: Sequence[Trial], outcomes: Outcomes | None) -> Json | None:
-    """What the winners were chosen by, and what they are worth: mean of the folds' best validation UAR, test UAR."""
+    """What the winners were chosen by, and what they are worth: mean over folds of their validation UAR, test UAR."""
     if outcomes is None:
         return None
     variant = folder.chosen["variants"][CHOSEN]
