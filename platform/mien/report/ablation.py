@@ -158,7 +158,9 @@ def question_sentence(question: Mapping[str, Any]) -> str:
     others = [pair for pair in pairs if pair not in against and "uar" in pair and _kind(pair) == "clear"]
     few = any(_is_of_few(pair) for pair in pairs if "uar" in pair and _kind(pair) == "clear")
     parts = [
-        words.format(listed([f"{pair['values'][0]} ({_short(pair)})" for pair in of_kind]))
+        words.format(
+            listed([f"{pair['values'][0]} ({_short(pair)})" for pair in of_kind]), "is" if len(of_kind) == 1 else "are"
+        )
         for kind, sign, words in SAID
         if (of_kind := [pair for pair in against if _kind(pair) == kind and sign in (0, _sign(pair))])
     ]
@@ -172,10 +174,10 @@ def question_sentence(question: Mapping[str, Any]) -> str:
 
 # What is said of values against the reference: kind, sign (0: either), words.
 SAID = (
-    ("clear", 1, "these data support that {} is better"),
-    ("clear", -1, "these data support that {} is worse"),
-    ("hint", 1, "there is no more than a hint that {} is better"),
-    ("hint", -1, "there is no more than a hint that {} is worse"),
+    ("clear", 1, "these data support that {} {} better"),
+    ("clear", -1, "these data support that {} {} worse"),
+    ("hint", 1, "there is no more than a hint that {} {} better"),
+    ("hint", -1, "there is no more than a hint that {} {} worse"),
     ("open", 0, "these data show no difference for {}"),
     ("untold", 0, "one subject cannot tell of {}"),
     ("none", 0, "there is no comparison with {}"),
