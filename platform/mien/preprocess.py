@@ -20,14 +20,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mien import cluster, telemetry
+from mien.corpora import named
 from mien.corpora.remote import import_clips
-from mien.errors import ExperimentError, MienError
+from mien.errors import CorpusError, ExperimentError, MienError
 from mien.extraction import Outcome, PartExtractor, tasks_from_table
 from mien.features import FeatureSpec
 from mien.parts import Parts
@@ -109,9 +111,11 @@ def prepare(
     have changed under the same name, which is not looked for otherwise. progress: called as parts are done; by
     default a bar on stderr, or a line every ten seconds in a log.
 
-    Raises CorpusError for a root that is none, ExperimentError for a feature that cannot be built, StoreError
-    for a store that cannot be written or is of another format, ClusterError where Ray does not answer.
+    Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built,
+    StoreError for a store that cannot be written or is of another format, ClusterError where Ray does not answer.
     """
+    if limit is not None and limit < 1:
+        raise MienError(f"--limit {limit}: give at least 1, or leave it out for all clips")
     clips, rejects = _import(corpus, root, openface, limit)
     recipes = [(feature, {}) if isinstance(feature, str) else feature for feature in features]
     with ThreadPoolExecutor(max(1, len(recipes))) as pool:
@@ -171,7 +175,21 @@ def _import(
                 track = {"openface": tracks[found.id]} if found.id in tracks else {}
                 yield replace(found, media={**found.media, **track}) if track else found
 
-    return clips_to_table(clips())[:limit], rejects
+    table = clips_to_table(clips())
+    if not len(table):
+        raise CorpusError(f"{os.fspath(root)}: {_why_no_clip(corpus, rejects)}")
+    return table[:limit], rejects
+
+
+def _why_no_clip(corpus: str, rejects: Sequence[Reject]) -> str:
+    reasons = Counter(reject.reason for reject in rejects)
+    if set(reasons) == {"bad-name"}:
+        others = " or ".join(sorted(named(PurePath(reject.path).stem for reject in rejects)))
+        hint = f"is this {others}?" if others else f"the first is {rejects[0].detail}"
+        return f"none of {len(rejects)} files has a name of {corpus}; {hint}"
+    counts = ", ".join(f"{n_files} {reason}" for reason, n_files in reasons.most_common())
+    first = f", the first is {rejects[0].detail}" if rejects else ""
+    return f"none of {len(rejects)} files became a clip of {corpus}: {counts}{first}"
 
 
 def tasks_left(clips: pa.Table, medium: str, done: Collection[str]) -> pa.Table:
