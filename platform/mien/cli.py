@@ -182,7 +182,8 @@ def prepare(
         openface: For openface and openface-clip: a folder of OpenFace CSV files, or one table with a row a clip.
         workers: Processes that extract; by default one for each core.
         limit: Only the first so many clips.
-        retry_rejects: Try the clips again that were rejected before.
+        retry_rejects: Try the clips again that were rejected before. Those that lacked a medium and have it now are
+            tried anyway.
         fresh: Extract all clips anew: for files that were replaced under the same names, which is not looked for.
         json: Print the summary as JSON.
     """
