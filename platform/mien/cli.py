@@ -210,6 +210,10 @@ def prepare(
         _print_json(asdict(summary))
     else:
         prepared(summary)
+    for feature in summary.features:
+        if not feature.n_rows:
+            where = f"{summary.store}/{corpus}/{feature.folder}/rejects.parquet"
+            raise MienError(f"{feature.name}: all {feature.n_rejects} clips were rejected; {where} says why")
 
 
 # ---------------------------------------------------------------------- experiments

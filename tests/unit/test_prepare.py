@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mien import preprocess
+from mien.cli import main
 from mien.cluster import Cluster
 from mien.errors import CorpusError, ExperimentError, MienError
 from mien.extraction import Outcome, PartExtractor, tasks_from_table
@@ -121,3 +122,19 @@ def test_a_clip_that_lacked_its_medium_is_tried_again_when_it_has_it(
     }
     assert counts(ask(8, retry_rejects=True)) == (8, 0, 2, 0)
     assert store.verify("ravdess") == []
+
+
+def test_a_feature_of_which_every_clip_is_rejected_is_no_success(
+    tmp_path: Path, in_this_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip_ids = write_corpus(tmp_path / "root", 2)
+    words = ["prepare", "ravdess", str(tmp_path / "root"), "--store", str(tmp_path / "store")]
+    words += ["--features", "openface-clip", "--openface"]
+    assert main([*words, write_units(tmp_path / "a.csv", clip_ids, "none")]) == 2
+    said = capsys.readouterr()
+    assert "2 clips rejected: bad-table" in said.out
+    (folder,) = (tmp_path / "store" / "ravdess").glob("openface-clip-*")
+    assert said.err.splitlines()[-1] == (
+        f"mien: openface-clip: all 2 clips were rejected; {folder}/rejects.parquet says why"
+    )
+    assert main([*words, write_units(tmp_path / "b.csv", clip_ids), "--retry-rejects"]) == 0
