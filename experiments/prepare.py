@@ -7,6 +7,6 @@
 import sys
 
 if __name__ == "__main__":
-    from mien.cli import main
+    from mien.cli import leave, main
 
-    sys.exit(main(["prepare", *sys.argv[1:]]))
+    leave(main(["prepare", *sys.argv[1:]]))

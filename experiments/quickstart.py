@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from mien.cli import main
+from mien.cli import leave, main
 from mien.experiment import ExecutionConfig, ProtocolConfig, TrainingConfig
 from sync_aug import EXPERIMENT as SYNC_AUG
 
@@ -54,4 +54,4 @@ def _json(experiment) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(quickstart(Path(sys.argv[1] if len(sys.argv) > 1 else "quickstart")))
+    leave(quickstart(Path(sys.argv[1] if len(sys.argv) > 1 else "quickstart")))

@@ -6,9 +6,10 @@ import sys
 
 
 def main() -> None:
+    from mien.cli import leave
     from mien.cli import main as cli
 
-    sys.exit(cli(sys.argv[1:]))
+    leave(cli(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,14 @@ Heavy imports stand inside the commands: `mien --help` loads neither ray nor a f
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 
@@ -36,8 +38,23 @@ def run(declared: Experiment | Search, argv: Sequence[str] | None = None, *, pro
     """What a script of experiments/ does: overrides from the command line, train or search, report; then exit."""
     words = list(sys.argv[1:] if argv is None else argv)
     if isinstance(declared, Search):
-        sys.exit(_guarded(lambda: _search(declared, words, prog)))
-    sys.exit(_guarded(lambda: _train(declared, words, prog)))
+        leave(_guarded(lambda: _search(declared, words, prog)))
+    leave(_guarded(lambda: _train(declared, words, prog)))
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process with this code.
+
+    Ctrl-C leaves threads of Ray behind in the midst of their work, and the interpreter's own end then met a SIGSEGV now
+    and then: after it, whatever wants to be closed is closed, and the rest is left to the system.
+    """
+    if code == INTERRUPTED:
+        atexit._run_exitfuncs()
+        with suppress(OSError):  # nobody reads it any more
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _dispatch(argv: list[str]) -> None:
@@ -182,7 +199,8 @@ def prepare(
         openface: For openface and openface-clip: a folder of OpenFace CSV files, or one table with a row a clip.
         workers: Processes that extract; by default one for each core.
         limit: Only the first so many clips.
-        retry_rejects: Try the clips again that were rejected before.
+        retry_rejects: Try the clips again that were rejected before. Those that lacked a medium and have it now are
+            tried anyway.
         fresh: Extract all clips anew: for files that were replaced under the same names, which is not looked for.
         json: Print the summary as JSON.
     """
@@ -209,6 +227,10 @@ def prepare(
         _print_json(asdict(summary))
     else:
         prepared(summary)
+    for feature in summary.features:
+        if not feature.n_rows:
+            where = f"{summary.store}/{corpus}/{feature.folder}/rejects.parquet"
+            raise MienError(f"{feature.name}: all {feature.n_rejects} clips were rejected; {where} says why")
 
 
 # ---------------------------------------------------------------------- experiments

@@ -102,8 +102,8 @@ class Dataset:
 def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
     """The clips of a store that an experiment asks for.
 
-    Raises StoreError where the store lacks a corpus or feature, ExperimentError where no clip is left or one feature
-    was extracted with different settings for two corpora.
+    Raises StoreError where the store lacks a corpus or feature, ExperimentError where no clip of a corpus is left
+    or one feature was extracted with different settings for two corpora.
     """
     classes = VOCABULARIES.get(config.vocabulary)
     if classes is None:
@@ -115,6 +115,7 @@ def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
     left_out: Counter[str] = Counter()
     for corpus in sorted(config.corpora):
         clips = store.clips(corpus)
+        reasons: Counter[str] = Counter()
         synthetic[corpus] = any(clip.synthetic for clip in clips)
         tables = {}
         for name in config.features:
@@ -131,15 +132,17 @@ def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
             found = {name: table.frames(where[clip.id]) for name, (table, where) in tables.items() if clip.id in where}
             reason, index = _place(clip, config, found)
             if reason:
-                left_out[reason] += 1
+                reasons[reason] += 1
                 continue
             contents = {tables[name][0].content[tables[name][1][clip.id]] for name in found}
             rows.append((clip, index, contents, found))
-    if not rows:
-        raise ExperimentError(
-            f"no clip is left of {', '.join(config.corpora)}: {dict(left_out)}; "
-            "check data.label_source, data.channel and the store's rejects"
-        )
+        if reasons.total() == len(clips):
+            why = ", ".join(f"{n_clips} clips: {reason}" for reason, n_clips in reasons.most_common())
+            raise ExperimentError(
+                f"{corpus}: no clip is left ({why or 'its clip table is empty'}); check data.label_source, "
+                "data.channel and the store's rejects, or leave it out of data.corpora"
+            )
+        left_out += reasons
     truth = np.array([index for _, index, _, _ in rows], np.int64)
     targets = np.eye(len(classes), dtype=np.float32)[truth]
     if config.soft_labels:

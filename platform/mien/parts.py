@@ -105,11 +105,14 @@ class Parts:
             if rejects:
                 self.folder.write_bytes(f"rejects-{name}.parquet", to_parquet(rejects_to_table(rejects)))
 
-    def reopen(self, *, retry_rejects: bool = False, fresh: bool = False) -> set[str]:
+    def reopen(
+        self, *, retry_rejects: bool = False, fresh: bool = False, retry: Collection[str] = frozenset()
+    ) -> set[str]:
         """Make ready for more and return the ids of the clips that are done: all with a row or a reject.
 
         Until `finish`, nobody reads it as finished. A part that cannot be read is removed: its clips are not
-        done. retry_rejects: forget the rejects. fresh: forget everything, for media whose bytes have changed.
+        done. retry_rejects: forget the rejects; retry: those of these clips. fresh: forget everything, for media whose
+        bytes have changed.
         """
         with writing(self.folder):
             if fresh:
@@ -128,9 +131,21 @@ class Parts:
             for name in self._names("rejects"):
                 if retry_rejects:
                     self.folder.remove(name)
-                else:
-                    done |= {reject.id for reject in read_rejects(self.folder, name)}
+                    continue
+                rejects = read_rejects(self.folder, name)
+                kept = [reject for reject in rejects if reject.id not in retry]
+                if len(kept) < len(rejects):
+                    self.folder.write_bytes(name, to_parquet(rejects_to_table(kept)))
+                done |= {reject.id for reject in kept}
         return done
+
+    def rejected(self, reason: str) -> set[str]:
+        """Ids of the clips that were rejected for this reason, finished or not."""
+        manifest = self.manifest()
+        if manifest is not None and reason not in manifest["reasons"]:
+            return set()
+        names = self._names("rejects")
+        return {r.id for name in names for r in read_rejects(self.folder, name) if r.reason == reason}
 
     def finish(self, clip_ids: Collection[str]) -> dict[str, Any]:
         """Prove that each clip has one row or one reject, and write the MANIFEST, which is returned.

@@ -20,15 +20,18 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mien import cluster, telemetry
+from mien.corpora import named
 from mien.corpora.remote import import_clips
-from mien.errors import ExperimentError, MienError
+from mien.errors import CorpusError, ExperimentError, MienError
 from mien.extraction import Outcome, PartExtractor, tasks_from_table
+from mien.extractors import EXTRACTORS
 from mien.features import FeatureSpec
 from mien.parts import Parts
 from mien.progress import Progress, Report, drawn
@@ -49,9 +52,9 @@ _SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for
 class PreparedFeature:
     """What `prepare` did for one feature.
 
-    n_rows + n_rejects are all clips of the corpus, n_extracted those that were tried now, by n_workers.
-    startup_s: from asking for actors until the first clip. work_s: from the first clip's start to the last
-    one's end. worker_peak_bytes: the largest resident memory that any worker ever had.
+    n_rows + n_rejects are all clips of the corpus, n_extracted those that were tried now, by n_workers; n_rejected of
+    these were rejected. startup_s: from asking for actors until the first clip. work_s: from the first clip's start to
+    the last one's end. worker_peak_bytes: the largest resident memory that any worker ever had.
     """
 
     name: str
@@ -60,6 +63,7 @@ class PreparedFeature:
     n_rejects: int
     reasons: dict[str, int]
     n_extracted: int
+    n_rejected: int
     n_workers: int
     startup_s: float
     work_s: float
@@ -109,13 +113,20 @@ def prepare(
     have changed under the same name, which is not looked for otherwise. progress: called as parts are done; by
     default a bar on stderr, or a line every ten seconds in a log.
 
-    Raises CorpusError for a root that is none, ExperimentError for a feature that cannot be built, StoreError
-    for a store that cannot be written or is of another format, ClusterError where Ray does not answer.
+    Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built,
+    StoreError for a store that cannot be written or is of another format, ClusterError where Ray does not answer.
     """
+    if not features:
+        raise MienError(f"--features: none is named; choose from {', '.join(EXTRACTORS)}")
+    if limit is not None and limit < 1:
+        raise MienError(f"--limit {limit}: give at least 1, or leave it out for all clips")
     clips, rejects = _import(corpus, root, openface, limit)
     recipes = [(feature, {}) if isinstance(feature, str) else feature for feature in features]
     with ThreadPoolExecutor(max(1, len(recipes))) as pool:
         described = list(pool.map(_describe, recipes))
+    for (name, _), (_, medium) in zip(recipes, described):
+        if medium == "openface" and not openface:
+            raise ExperimentError(f"--features {name}: reads CSV files of OpenFace; say where they are with --openface")
     target = FeatureStore(store)
     target.write_clips(corpus, clips, rejects)
     jobs = [
@@ -124,8 +135,9 @@ def prepare(
     ]
     todo: list[pa.Table] = []
     for job in jobs:
-        is_done = target.is_finished(corpus, job.parts.spec) and not (retry_rejects or fresh)
-        done = None if is_done else job.parts.reopen(retry_rejects=retry_rejects, fresh=fresh)
+        supplied = _supplied(job, clips)
+        is_done = target.is_finished(corpus, job.parts.spec) and not (retry_rejects or fresh or supplied)
+        done = None if is_done else job.parts.reopen(retry_rejects=retry_rejects, fresh=fresh, retry=supplied)
         todo.append(tasks_left(clips if done is not None else clips[:0], job.medium, done or ()))
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # Ray tells of dead workers on stdout, which is the caller's
@@ -171,7 +183,30 @@ def _import(
                 track = {"openface": tracks[found.id]} if found.id in tracks else {}
                 yield replace(found, media={**found.media, **track}) if track else found
 
-    return clips_to_table(clips())[:limit], rejects
+    table = clips_to_table(clips())
+    if not len(table):
+        raise CorpusError(f"{os.fspath(root)}: {_why_no_clip(corpus, rejects)}")
+    return table[:limit], rejects
+
+
+def _why_no_clip(corpus: str, rejects: Sequence[Reject]) -> str:
+    reasons = Counter(reject.reason for reject in rejects)
+    if set(reasons) == {"bad-name"}:
+        others = " or ".join(sorted(named(PurePath(reject.path).stem for reject in rejects)))
+        hint = f"is this {others}?" if others else f"the first is {rejects[0].detail}"
+        return f"none of {len(rejects)} files has a name of {corpus}; {hint}"
+    counts = ", ".join(f"{n_files} {reason}" for reason, n_files in reasons.most_common())
+    first = f", the first is {rejects[0].detail}" if rejects else ""
+    return f"none of {len(rejects)} files became a clip of {corpus}: {counts}{first}"
+
+
+def _supplied(job: _Job, clips: pa.Table) -> set[str]:
+    """Clips that were rejected for want of the medium, which they have now."""
+    lacked = job.parts.rejected(f"no-{job.medium}")
+    if not lacked:
+        return lacked
+    tasks = tasks_left(clips, job.medium, ())
+    return lacked & set(tasks.filter(pc.is_valid(tasks["path"]))["clip_id"].to_pylist())
 
 
 def tasks_left(clips: pa.Table, medium: str, done: Collection[str]) -> pa.Table:
@@ -280,6 +315,7 @@ class _Run:
             n_rows=manifest["n_rows"],
             n_rejects=manifest["n_rejects"],
             reasons=manifest["reasons"],
+            n_rejected=self._n_rejects,
             **self.work(),
             worker_peak_bytes=self._peak_bytes,
         )

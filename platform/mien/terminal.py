@@ -80,6 +80,10 @@ def prepared(summary: Prepared) -> None:
     for feature in summary.features:
         for reason, n_clips in sorted(feature.reasons.items(), key=lambda item: -item[1]):
             OUT.print(f"{feature.name}: {n_clips} clips rejected: {reason}", markup=False)
+        if feature.n_rejects:
+            before = feature.n_rejects - feature.n_rejected
+            again = f"; {before} are from before, --retry-rejects tries them again" if before > 0 else ""
+            OUT.print(f"{feature.name}: see {summary.corpus}/{feature.folder}/rejects.parquet{again}", soft_wrap=True)
 
 
 def summaries(found: Sequence[Series]) -> None:

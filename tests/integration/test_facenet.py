@@ -197,9 +197,10 @@ def test_another_file_than_the_one_asked_for(weights_file: Path) -> None:
 def test_a_file_that_is_no_network(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     torch.save({"conv.weight": torch.zeros(3)}, path)
-    extractor = face.facenet(RATE_HZ, str(path))
-    with pytest.raises(MienError, match="not a state dict of InceptionResnetV1"):
-        extractor([scene((100, 50, 0.8))], RATE_HZ)
+    (tmp_path / "b.pt").write_bytes(b"hi\n")
+    for weights in (path, tmp_path / "b.pt"):
+        with pytest.raises(MienError, match="not a state dict of InceptionResnetV1; give them with --facenet-weights"):
+            face.facenet(RATE_HZ, str(weights))
 
 
 def test_missing_weights_say_how_to_get_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,6 +105,10 @@ def test_a_corpus_is_imported_as_from_a_disk(bucket: Folder, tmp_path: Path, cor
     assert found == as_from_disk and any(isinstance(one, Reject) for one in found)
     clips = [one for one in found if isinstance(one, Clip)]
     assert clips and all(clip.synthetic for clip in clips), "a synthetic corpus would pass for a real one"
+    below = clips[0].media["audio"].rpartition("/")[0]
+    for other in (bucket.uri, below):
+        found = list(import_clips(corpus, other))
+        assert all(one.synthetic for one in found if isinstance(one, Clip)), other
     assert all(path.startswith(f"{uri}/") for clip in clips for path in clip.media.values())
     assert len(media.decode_audio(clips[0].media["audio"], 16_000)) > 0
     if corpus == "cremad":

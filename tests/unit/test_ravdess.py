@@ -174,6 +174,27 @@ def test_a_name_that_is_no_text_becomes_a_printable_reject(tmp_path: Path) -> No
     assert only_reject(tmp_path).id.encode() == "caf\ufffd.wav".encode()
 
 
+@pytest.mark.parametrize("root", ["", "sample", "sample/Speech", "sample/Speech/Actor_01", "links", "files"])
+def test_a_clip_from_below_the_mark_is_synthetic_from_wherever_it_is_imported(tmp_path: Path, root: str) -> None:
+    name = "Actor_01/03-01-05-01-01-01-01.wav"
+    put(tmp_path, "sample/SYNTHETIC.json", f"sample/Speech/{name}")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/Actor_01").symlink_to(tmp_path / "sample/Speech/Actor_01")
+    (tmp_path / "files/Actor_01").mkdir(parents=True)
+    (tmp_path / "files" / name).symlink_to(tmp_path / "sample/Speech" / name)
+    clips, _ = sort(tmp_path / root)
+    assert [clip.synthetic for clip in clips] == [True]
+
+
+def test_a_recording_beside_a_sample_is_not_synthetic(tmp_path: Path) -> None:
+    put(tmp_path, "sample/SYNTHETIC.json", "sample/Actor_01/03-01-05-01-01-01-01.wav")
+    put(tmp_path, "real/Actor_02/03-01-05-01-01-01-02.wav", "real/Actor_01/01-01-05-01-01-01-01.mp4")
+    clips, _ = sort(tmp_path)
+    assert {clip.subject: clip.synthetic for clip in clips} == {"ravdess/01": True, "ravdess/02": False}
+    assert [clip.synthetic for clip in sort(tmp_path / "real")[0]] == [False, False]
+    assert "1 of 3 files made by `mien sample`" in " ".join(f.detail for f in ravdess.verify(tmp_path).findings)
+
+
 @contextmanager
 def without_privileges() -> Iterator[Path]:
     """A folder and a user to whom permissions apply: root may read everything."""
@@ -194,13 +215,15 @@ def test_what_may_not_be_read_is_a_reject() -> None:
         put(root, "Actor_01/03-01-05-01-01-01-01.wav", "Actor_02/03-01-05-01-01-01-02.wav")
         (root / "Actor_01/03-01-05-01-01-01-01.wav").chmod(0)
         (root / "Actor_02").chmod(0)
+        (root / "link").symlink_to(root / "Actor_02")
         clips, rejects = sort(root)
     assert clips == []
     assert [(reject.id, reject.reason) for reject in rejects] == [
         ("Actor_02", "unreadable"),
+        ("link", "unreadable"),
         ("ravdess/01-05-01-01-01-01", "unreadable"),
     ]
-    assert "permission denied" in rejects[1].detail
+    assert "permission denied" in rejects[2].detail
 
 
 def test_a_root_that_may_not_be_read_is_an_error() -> None:

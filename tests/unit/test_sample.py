@@ -196,6 +196,7 @@ def test_a_cut_off_sample_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
+        ({"corpora": ()}, "^--corpora: none is named; choose from ravdess, cremad"),
         ({"corpora": ("ami",)}, "no sample of corpus 'ami': choose from ravdess, cremad"),
         ({"n_subjects": 0}, "0 subjects: ravdess has 1 to 24"),
         ({"n_subjects": 25}, "25 subjects: ravdess has 1 to 24"),

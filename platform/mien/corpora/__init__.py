@@ -7,7 +7,7 @@ this name belongs to; ValueError where the name is not one of this corpus).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -82,3 +82,15 @@ def load(name: str) -> Corpus:
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}: choose from {', '.join(CORPORA)}")
     return import_module(CORPORA[name])
+
+
+def named(stems: Iterable[str]) -> set[str]:
+    """The corpora that these file names belong to."""
+
+    def has(name: str, stem: str) -> bool:
+        try:
+            return bool(load(name).clip_id(stem))
+        except ValueError:
+            return False
+
+    return {name for stem in stems for name in CORPORA if has(name, stem)}

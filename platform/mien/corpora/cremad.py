@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mien.corpora import Card, Finding, Progress, Verification
 from mien.corpora.inventory import Published, compare, read_facts
-from mien.corpora.tree import Misplaced, find_media, in_order, is_synthetic, sort_into_clips
+from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
 from mien.emotions import CREMAD_CODES
 from mien.errors import CorpusError
 from mien.records import Clip, Label, Reject
@@ -108,9 +108,9 @@ def import_clips(root: Path) -> Iterator[Clip | Reject]:
     where they are there. Raises CorpusError where root is no folder or holds no media, or a table is broken.
     """
     root = Path(root).absolute()
-    recordings, rejects = sort_into_clips(find_media(root, CARD.title, CARD.access), root, _place)
-    perceived, actors, synthetic = _read_perceived(root), _read_demographics(root), is_synthetic(root)
-    clips = [_clip(id, paths, perceived, actors, synthetic) for id, paths in recordings.items()]
+    recordings, synthetic, rejects = sort_into_clips(find_media(root, CARD.title, CARD.access), root, _place)
+    perceived, actors = _read_perceived(root), _read_demographics(root)
+    clips = [_clip(id, paths, perceived, actors, id in synthetic) for id, paths in recordings.items()]
     return in_order(clips, rejects)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mien.corpora import Finding, Progress, Verification
-from mien.corpora.tree import SYNTHETIC_MARKER, File, Misplaced, is_synthetic
+from mien.corpora.tree import SYNTHETIC_MARKER, File, Misplaced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,11 +51,13 @@ def compare(
     (files hashed, files to hash).
     """
     known = {file.name: file for file in published}
+    files = list(files)
     found, findings = _match(files, known, place)
     n_found = Counter(known[name].part for name in found)
     counts = {part: (n_found[part], n) for part, n in Counter(file.part for file in known.values()).items()}
-    if is_synthetic(root):
-        detail = f"made by `mien sample`, as {SYNTHETIC_MARKER} says: not the published corpus"
+    if n_synthetic := sum(file.synthetic for file in files):
+        made = f"{n_synthetic} of {len(files)} files made by `mien sample`"
+        detail = f"{made}, as {SYNTHETIC_MARKER} says: not the published corpus"
         findings = [_error("synthetic", detail, root)]
     else:
         findings += _check_parts(root, counts, known.values(), found)

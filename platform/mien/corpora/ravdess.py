@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mien.corpora import Card, Progress, Verification
 from mien.corpora.inventory import Published, compare, read_facts
-from mien.corpora.tree import Misplaced, find_media, in_order, is_synthetic, sort_into_clips
+from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
 from mien.emotions import RAVDESS_CODES
 from mien.records import Clip, Label, Reject
 
@@ -92,9 +92,8 @@ def import_clips(root: Path) -> Iterator[Clip | Reject]:
     else from the video file. Raises CorpusError where root is no folder or holds no media.
     """
     root = Path(root).absolute()
-    recordings, rejects = sort_into_clips(find_media(root, CARD.title, CARD.access), root, _place)
-    synthetic = is_synthetic(root)
-    clips = [_clip(id, by_modality, synthetic) for id, by_modality in recordings.items()]
+    recordings, synthetic, rejects = sort_into_clips(find_media(root, CARD.title, CARD.access), root, _place)
+    clips = [_clip(id, by_modality, id in synthetic) for id, by_modality in recordings.items()]
     return in_order(clips, rejects)
 
 

@@ -51,19 +51,21 @@ def _stand_in(folder: Folder, stand_in: Path) -> None:
         path = PurePosixPath(name)
         if ".." in path.parts:  # S3 allows it in a key; here it would lead out
             continue
-        if path.suffix.lower() in MEDIA_SUFFIXES:
-            target = stand_in / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("wb") as empty:
-                empty.truncate(file.size)
-        elif path.suffix.lower() == TABLE_SUFFIX:
-            target = stand_in / path
-            target.parent.mkdir(parents=True, exist_ok=True)
+        suffix, is_mark = path.suffix.lower(), path.name == SYNTHETIC_MARKER
+        if suffix not in (*MEDIA_SUFFIXES, TABLE_SUFFIX) and not is_mark:
+            continue
+        target = stand_in / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if suffix == TABLE_SUFFIX:
             target.write_bytes(folder.read_bytes(name))
+            continue
+        with target.open("wb") as empty:
+            empty.truncate(file.size)
     scheme, _, place = folder.uri.partition("://")
     bucket, *prefixes = place.split("/")
-    for depth in range(len(prefixes), max(-1, len(prefixes) - 3), -1):  # as far up as the importers look for it
+    # No medium of a sample lies deeper than two folders within its root, and what is further up may be closed to us.
+    for depth in range(len(prefixes) - 1, max(-1, len(prefixes) - 3), -1):
         above = Folder(f"{scheme}://{'/'.join([bucket, *prefixes[:depth]])}")
         if above.exists(SYNTHETIC_MARKER):
-            (stand_in / SYNTHETIC_MARKER).write_bytes(above.read_bytes(SYNTHETIC_MARKER))
+            (stand_in / SYNTHETIC_MARKER).touch()
             return

@@ -71,9 +71,11 @@ def write_sample(
     left as it is. The same seed gives the same bytes (with the same FFmpeg); more subjects leave the first
     ones as they were.
 
-    progress: called with (clips written, clips to write). Raises CorpusError where something else lies in a
-    corpus's place, or a number is out of range.
+    progress: called with (clips written, clips to write). Raises CorpusError where no corpus is named,
+    something else lies in a corpus's place, or a number is out of range.
     """
+    if not corpora:
+        raise CorpusError(f"--corpora: none is named; choose from {', '.join(_PLANS)}")
     for corpus in corpora:
         if corpus not in _PLANS:
             raise CorpusError(f"no sample of corpus {corpus!r}: choose from {', '.join(_PLANS)}")

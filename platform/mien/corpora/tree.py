@@ -16,7 +16,7 @@ from pathlib import Path
 from mien.errors import CorpusError
 from mien.records import Clip, Reject
 
-# A corpus that `mien sample` wrote carries this file; clips from below it are marked synthetic.
+# A corpus that `mien sample` wrote carries this file; clips from anywhere below it are marked synthetic.
 SYNTHETIC_MARKER = "SYNTHETIC.json"
 
 # Order of preference where one recording lies there twice: as published first, lossless before lossy.
@@ -38,11 +38,13 @@ MEDIA_SUFFIXES = (
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A directory entry with a media suffix. problem: (reason, sentence) where it cannot be used."""
+    """A directory entry with a media suffix. problem: (reason, sentence) where it cannot be used. synthetic: `mien
+    sample` wrote the corpus that it lies in."""
 
     path: Path
     n_bytes: int
     problem: tuple[str, str] | None = None
+    synthetic: bool = False
 
 
 class Misplaced(ValueError):
@@ -69,13 +71,14 @@ def find_media(root: Path, title: str, remedy: str) -> list[File]:
         raise CorpusError(f"{root}: cannot be reached ({error.strerror}): check its permissions") from None
     if not _may(root, os.R_OK | os.X_OK):
         raise CorpusError(f"{root}: cannot be listed (permission denied): check its permissions")
-    files = sorted(_walk(root, set()), key=lambda file: (_preference(file.path), file.path))
+    files = sorted(_walk(root, set(), _is_marked(root)), key=lambda file: (_preference(file.path), file.path))
     if not files:
         raise CorpusError(f"{root}: no media files below it. {title}: {remedy}")
     return files
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[File]:
+def _walk(folder: Path, seen: set[tuple[int, int]], synthetic: bool) -> Iterator[File]:
+    """synthetic: a folder that this one was reached through carries the mark, or one above what was linked to."""
     try:
         state = folder.stat()
         entries = list(os.scandir(folder)) if (state.st_dev, state.st_ino) not in seen else []
@@ -84,6 +87,7 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[File]:
         yield File(folder, 0, ("unreadable", detail))
         return
     seen.add((state.st_dev, state.st_ino))
+    synthetic = synthetic or any(entry.name == SYNTHETIC_MARKER for entry in entries)
     for entry in entries:
         if entry.name.startswith("."):  # .DS_Store, and the ._name doubles that macOS writes into archives
             continue
@@ -93,10 +97,18 @@ def _walk(folder: Path, seen: set[tuple[int, int]]) -> Iterator[File]:
         except OSError as error:  # a link that leads nowhere may have been a folder of clips
             yield File(path, 0, ("unreadable", f"cannot be followed ({error.strerror}): check the link"))
             continue
+        is_marked = synthetic or (entry.is_symlink() and _is_marked(path))
         if stat.S_ISDIR(state.st_mode):
-            yield from _walk(path, seen)
+            yield from _walk(path, seen, is_marked)
         elif path.suffix.lower() in MEDIA_SUFFIXES:
-            yield File(path, state.st_size, _problem(path, state))
+            yield File(path, state.st_size, _problem(path, state), is_marked)
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether it carries the mark, or a folder above it does, also above what it links to."""
+    target = path.resolve()
+    folders = (path, *path.parents, target, *target.parents)
+    return any(os.access(folder / SYNTHETIC_MARKER, os.F_OK) for folder in folders)  # False, too, in a closed folder
 
 
 def _problem(path: Path, state: os.stat_result) -> tuple[str, str] | None:
@@ -115,13 +127,14 @@ def _may(path: Path, mode: int) -> bool:
 
 def sort_into_clips(
     files: Iterable[File], root: Path, place: Callable[[Path], tuple[str, str]]
-) -> tuple[dict[str, dict[str, str]], list[Reject]]:
-    """Clip id to its files by slot, and a reject for each file that fits nowhere.
+) -> tuple[dict[str, dict[str, str]], set[str], list[Reject]]:
+    """Clip id to its files by slot, the ids of synthetic clips, and a reject for each file that fits nowhere.
 
     place: tells of a path its clip id and its slot in that clip (one per kind of recording), or raises
     `Misplaced`. Of two usable files for one slot the first is kept.
     """
     slots: dict[str, dict[str, str]] = defaultdict(dict)
+    synthetic: set[str] = set()
     rejects: list[Reject] = []
     for file in files:
         try:
@@ -137,7 +150,9 @@ def sort_into_clips(
             rejects.append(_reject(clip_id, file, root, "duplicate", detail))
         else:
             slots[clip_id][slot] = str(file.path)
-    return {clip_id: found for clip_id, found in slots.items() if found}, rejects
+            if file.synthetic:
+                synthetic.add(clip_id)
+    return {clip_id: found for clip_id, found in slots.items() if found}, synthetic, rejects
 
 
 def in_order(clips: Iterable[Clip], rejects: Iterable[Reject]) -> Iterator[Clip | Reject]:
@@ -165,8 +180,3 @@ def _reject(clip_id: str | None, file: File, root: Path, reason: str, detail: st
 def _printable(path: Path) -> str:
     """A path as text that Arrow and a terminal take, whatever bytes the file system allowed in the name."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def is_synthetic(root: Path) -> bool:
-    """Whether `mien sample` wrote the corpus that root is, or that it is one or two folders within."""
-    return any((folder / SYNTHETIC_MARKER).exists() for folder in (root, *root.parents[:2]))

@@ -100,7 +100,7 @@ def facenet(
     be. detect_every_s: seconds between runs of the whole detector; detect_height_px: height of the picture
     that it sees, of which a face must fill at least 20. precision: "bfloat16" halves the time on CPUs that
     have it (avx512_bf16, AMX) and takes several times longer elsewhere; it moved descriptions, which are of
-    length 1, by 0.005 (random weights).
+    length 1, by 0.005 (random weights). Raises MienError for weights that cannot be had or are not of this network.
     """
     if rate_hz <= 0 or detect_every_s <= 0 or detect_height_px < 60:
         raise ExperimentError(
@@ -112,6 +112,8 @@ def facenet(
     if weights is None:
         weights, sha256 = PUBLISHED_URL, sha256 or PUBLISHED_SHA256
     found = weights if weights == "random" else read_weights(weights, sha256)[1]
+    if found not in ("random", PUBLISHED_SHA256):
+        _embedder(weights, found, precision)  # a file that is no network is refused here, once, and not clip by clip
     spec = FeatureSpec(
         name="facenet",
         version=1,
