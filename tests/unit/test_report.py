@@ -19,10 +19,13 @@ from mien.errors import MienError
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
 from mien.intervals import Scored, holm
 from mien.report import compare, figures, report, summary_rows
+from mien.report.caveats import caveats
 from mien.report.outcomes import NEEDED, read_outcomes
 from mien.report.settings import differing, settings
 from mien.report.summary import classification_report, read_baseline, summarise, with_interval
+from mien.report.wording import baseline_sentence
 from mien.runs import Run, Series
+from mien.storage import Folder
 from reading import Page, mean_recall
 
 
@@ -150,12 +153,35 @@ def test_a_class_absent_in_a_fold_is_no_zero(tmp_path):
         ),
         ("below-baseline", {"skill": 0.5, "baseline_skill": 2.0}, "support vector machine"),
         ("near-baseline", {"skill": 1.55, "baseline_skill": 1.5}, "may be chance"),
+        ("near-baseline", {"skill": 1.5, "baseline_skill": 1.55}, "may be chance"),
         ("no-baseline", {}, "--baseline"),
     ],
 )
 def test_every_caveat_is_given_where_it_applies(tmp_path, kind, options, word):
     plain = {"n_subjects": 12, "folds": 2, "skill": 2.0}
     assert word in kinds(series_directory(tmp_path, **(plain | options)))[kind]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "title", "verdict"),
+    [
+        (-0.012, -0.086, 0.074, "Not clearly better than the baseline", "not clearly different"),
+        (0.012, -0.074, 0.086, "Not clearly better than the baseline", "not clearly different"),
+        (-0.012, None, None, "Not clearly better than the baseline", "one subject cannot tell"),
+        (-0.05, -0.086, -0.001, "Loses to the baseline", "clearly worse"),
+        (0.05, 0.001, 0.086, "", "clearly better"),
+    ],
+)
+def test_box_page_and_terminal_say_the_same_of_the_baseline(reported, tmp_path, value, low, high, title, verdict):
+    summary = reported.folder.read_json("metrics.json")
+    summary["baseline"]["difference"]["uar"] |= {"value": value, "low": low, "high": high}
+    found = caveats(reported, summary)
+    assert [caveat.title for caveat in found] == [title] * bool(title)
+    assert verdict in baseline_sentence(summary)
+    summary["caveats"] = [caveat._asdict() for caveat in found]
+    copied = Series(Folder(tmp_path), reported.experiment)
+    copied.folder.write_json("metrics.json", summary)
+    assert dict(summary_rows(copied)).get("caution", "") == title
 
 
 def test_a_clean_series_has_no_caveat(reported):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from mien.report.page import interval, p_value, score
 
@@ -59,20 +59,25 @@ def run_statement(protocol: str, split: Json) -> str:
     )
 
 
+def stands(difference: Json) -> Literal["better", "worse", "open", "untold"]:
+    """What a paired difference allows to say: open where its interval holds 0, untold where it has none."""
+    if difference["low"] is None:
+        return "untold"
+    return "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "open"
+
+
 def baseline_sentence(summary: Json) -> str:
     """How the model stands against the support vector machine; empty where there is none to stand against."""
     baseline = summary["baseline"]
     if not (baseline and baseline["difference"]):
         return ""
     difference, n_clips = baseline["difference"]["uar"], baseline["n_shared_clips"]
-    if difference["low"] is None:
-        verdict = "whether that is chance, one subject cannot tell"
-    elif difference["low"] > 0:
-        verdict = "clearly better"
-    elif difference["high"] < 0:
-        verdict = "clearly worse"
-    else:
-        verdict = "not clearly different"
+    verdict = {
+        "untold": "whether that is chance, one subject cannot tell",
+        "better": "clearly better",
+        "worse": "clearly worse",
+        "open": "not clearly different",
+    }[stands(difference)]
     return (
         "A support vector machine on the same features and folds reaches a UAR of "
         f"{score(baseline['uar']['value'])}. On the {_counted(n_clips, 'clip')} that both were tested on "
