@@ -23,7 +23,7 @@ from mien.report.caveats import caveats
 from mien.report.outcomes import NEEDED, read_outcomes
 from mien.report.settings import differing, settings
 from mien.report.summary import classification_report, read_baseline, summarise, with_interval
-from mien.report.wording import baseline_sentence
+from mien.report.wording import baseline_sentence, gap_sentence
 from mien.runs import Run, Series
 from mien.storage import Folder
 from reading import Page, mean_recall
@@ -481,6 +481,22 @@ def test_the_leakage_gap_is_stated_where_only_the_protocol_differs(tmp_path):
         "protocol.kind": ["random-leaky", "by-subject", "random-leaky"],
     }
     assert (tmp_path / "out" / "compare.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "words"),
+    [
+        (0.15, 0.1, 0.2, "This leakage gap is what knowing the test speakers is worth"),
+        (-0.005, -0.112, 0.095, "these data show no leakage gap; one of more than 0.095 is unlikely"),
+        (0.0, 0.0, 0.0, "these data show no leakage gap; one of more than 0.000"),
+        (-0.15, -0.2, -0.1, "no leakage gap: the split at random scored lower"),
+        (0.15, None, None, "one subject cannot tell"),
+    ],
+)
+def test_a_gap_is_claimed_only_where_it_was_found(value, low, high, words):
+    said = gap_sentence("clean", "leaky", {"value": value, "low": low, "high": high, "p_value": None}, 144)
+    assert words in said
+    assert ("on new people it is lost" in said) == (low is not None and low > 0)
 
 
 def test_series_that_share_only_some_clips_are_compared_on_those(tmp_path):

@@ -101,12 +101,17 @@ def search_sentence(result: Json, n_asked: int, grace_epochs: int) -> str:
 
 
 def gap_sentence(grouped: str, random: str, difference: Json, n_clips: int) -> str:
-    """The leakage gap: what splitting at random adds to the same model's score."""
+    """The leakage gap: what splitting at random adds to the same model's score, where it is told from 0."""
+    verdict = {
+        "untold": "Whether that is a leakage gap, one subject cannot tell.",
+        "better": "This leakage gap is what knowing the test speakers is worth: on new people it is lost.",
+        "worse": "So these data show no leakage gap: the split at random scored lower.",
+        "open": f"So these data show no leakage gap; one of more than {score(difference['high'])} is unlikely.",
+    }[stands(difference)]
     return (
         f"Splitting clips at random ({random}) instead of by subject ({grouped}) changes UAR by "
         f"{score(difference['value'], signed=True)} ({interval(difference, signed=True)}; "
-        f"{p_value(difference['p_value'])}; {_counted(n_clips, 'clip')}). This leakage gap is what knowing "
-        "the test speakers is worth: on new people it is lost."
+        f"{p_value(difference['p_value'])}; {_counted(n_clips, 'clip')}). {verdict}"
     )
 
 
