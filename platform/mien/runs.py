@@ -163,13 +163,20 @@ class Series:
         return self.folder.read_json("data.json")
 
     @property
-    def baseline(self) -> Series | None:
-        """The SVC on the same clips, features and folds, where one was trained."""
+    def baseline_named(self) -> str | None:
+        """<experiment>/<signature> of the SVC on the same clips, features and folds, where one was trained."""
         if not self.folder.exists("baseline.json"):
             return None
         named = self.folder.read_json("baseline.json")
-        storage = Folder(self.folder.uri.rsplit("/", 2)[0])
-        return Series.open((storage / named["experiment"] / named["signature"]).uri)
+        return f"{named['experiment']}/{named['signature']}"
+
+    @property
+    def baseline(self) -> Series | None:
+        """The SVC beside this series; None as well where this series alone was copied here."""
+        if (named := self.baseline_named) is None:
+            return None
+        folder = Folder(self.folder.uri.rsplit("/", 2)[0]) / named
+        return Series.open(folder.uri) if folder.exists("data.json") else None
 
     def run(self, seed: int, fold: int) -> Run:
         return Run(self.folder / f"seed-{seed}" / f"fold-{fold}", seed, fold)

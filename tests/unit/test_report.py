@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import pytest
 
 from factories import series_directory
+from mien.cli import main
 from mien.errors import MienError
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
 from mien.intervals import Scored, holm
@@ -190,6 +192,22 @@ def test_a_clean_series_has_no_caveat(reported):
 
 def test_an_svc_is_not_told_to_beat_itself(reported):
     assert kinds(reported.baseline) == {}
+
+
+def test_a_series_copied_without_its_baseline_is_reported_and_names_it(tmp_path, capsys):
+    series = series_directory(tmp_path / "runs", n_subjects=12, folds=2, skill=2.0, baseline_skill=1.0)
+    other = series_directory(tmp_path / "runs", name="other", n_subjects=12, folds=2)
+    alone = tmp_path / "solo" / "trial" / series.signature
+    shutil.copytree(series.folder.uri, alone)
+    assert main(["report", str(alone)]) == 0
+    assert main(["compare", str(alone), other.folder.uri, "--out", str(tmp_path / "out")]) == 0
+    copied = Series.open(str(alone))
+    assert series.baseline is not None and copied.baseline is None
+    assert copied.folder.read_json("metrics.json")["baseline"] is None
+    found = kinds(copied)
+    assert f"trial-svc/{series.baseline.signature}" in found["baseline-not-here"]
+    assert "no-baseline" not in found
+    assert "Its baseline is not here" in copied.folder.read_text("report.html")
 
 
 def test_a_subject_on_both_sides_is_cried_out(tmp_path):

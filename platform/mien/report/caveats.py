@@ -33,7 +33,7 @@ def caveats(series: Series, summary: Json) -> list[Caveat]:
         *caveats_of_subjects(summary["n_subjects"]),
         *_of_classes(summary),
         *_of_runs(summary),
-        *_of_baseline(summary),
+        *_of_baseline(summary, series.baseline_named),
     ]
 
 
@@ -149,10 +149,19 @@ def _of_runs(summary: Json) -> Iterator[Caveat]:
         )
 
 
-def _of_baseline(summary: Json) -> Iterator[Caveat]:
+def _of_baseline(summary: Json, named: str | None) -> Iterator[Caveat]:
+    """named: the baseline that was trained, whether it can be read here or not."""
     baseline = summary["baseline"]
     if baseline is None:
-        if summary["family"] != "svc":
+        if named:
+            yield Caveat(
+                "baseline-not-here",
+                False,
+                "Its baseline is not here",
+                f"A support vector machine was trained beside it, {named}, but no finished run of the same classes is "
+                "in that folder of this storage. Copy it there to have the two compared.",
+            )
+        elif summary["family"] != "svc":
             yield Caveat(
                 "no-baseline",
                 False,
