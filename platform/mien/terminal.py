@@ -221,7 +221,8 @@ def _point(trial: Trial) -> str:
 
 
 def searched(folder: SearchFolder) -> None:
-    """The winner of each fold, by its validation subjects."""
+    """A search that was reported: the winner of each fold, by its validation subjects, and what the test says."""
+    from mien.report import search_rows
     from mien.trials import rank_score
 
     rows, won = [], {}
@@ -234,3 +235,5 @@ def searched(folder: SearchFolder) -> None:
     for name, winner in won.items():
         if winner is not None:
             OUT.print(f"{name}, trial {winner.number}: {_point(winner)}", soft_wrap=True, markup=False)
+    for name, said in search_rows(folder.folder.read_json("analysis.json")):
+        OUT.print(f"{name}: {said}", soft_wrap=True, markup=False)

@@ -6,6 +6,6 @@ Needs numpy, pyarrow, matplotlib and jinja2, so results stay readable where ray 
 from mien.report.comparison import compare
 from mien.report.search import report_search
 from mien.report.series import report
-from mien.report.summary import summary_rows
+from mien.report.summary import search_rows, summary_rows
 
-__all__ = ["compare", "report", "report_search", "summary_rows"]
+__all__ = ["compare", "report", "report_search", "search_rows", "summary_rows"]
