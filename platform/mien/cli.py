@@ -319,13 +319,16 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comp
     """
     from mien import report as reports
     from mien.runs import Series
-    from mien.terminal import summaries
+    from mien.storage import Folder
+    from mien.terminal import OUT, summaries
 
     if len(runs) < 2:
         raise MienError("compare: give two or more folders that `mien train` printed")
     found = [Series.open(uri) for uri in runs]
     paths = reports.compare(found, out)
     summaries(found)
+    for line in reports.comparison_lines(Folder(out).read_json("compare.json")):
+        OUT.print(line, soft_wrap=True, markup=False)
     for path in paths:
         print(path)
 

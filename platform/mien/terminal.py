@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -90,7 +91,7 @@ def summaries(found: Sequence[Series]) -> None:
     names = dict.fromkeys(name for column in columns for name in column)
     table(
         ["", *(series.experiment.name for series in found)],
-        [[name, *(column.get(name, "") for column in columns)] for name in names],
+        [[name, *(escape(column.get(name, "")) for column in columns)] for name in names],
     )
 
 

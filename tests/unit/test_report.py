@@ -548,6 +548,30 @@ def test_what_cannot_be_compared_says_why(tmp_path):
     assert page.count("Not compared:") == 3
 
 
+def test_a_terminal_gets_differences_gaps_and_reasons(tmp_path, capsys):
+    clean = series_directory(tmp_path, name="clean", n_subjects=12, folds=3, skill=1.0)
+    leaky = series_directory(tmp_path, name="leaky", n_subjects=12, folds=3, skill=2.0, protocol="random-leaky")
+    same = series_directory(tmp_path, name="same", n_subjects=12, folds=3, skill=1.02)
+    elsewhere = series_directory(tmp_path, name="elsewhere", folds=2, corpora=("cremad",))
+    out = tmp_path / "out"
+    words = ["compare", *(one.folder.uri for one in (clean, leaky, same, elsewhere)), "--out", str(out)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    result = json.loads((out / "compare.json").read_text())
+    found = result["series"][2]["difference"]["uar"]
+    told = f"{with_interval(found, signed=True)}, p = {found['p_value']:.3f} (Holm p = {found['p_adjusted']:.3f}); "
+    assert f"same less clean, 144 shared clips: UAR {told}Accuracy (WA) " in said
+    assert "leaky less clean, 144 shared clips: UAR +0." in said
+    assert "elsewhere is not compared with clean: it was tested on none of the first one's clips" in said
+    assert result["leakage"][0]["sentence"] in said
+
+
+def test_a_terminal_says_that_one_subject_has_no_interval(tmp_path, capsys):
+    series = series_directory(tmp_path, n_subjects=1, clips_per_class=4, folds=2, protocol="random-leaky")
+    assert main(["report", series.folder.uri]) == 0
+    assert "[no interval]" in capsys.readouterr().out
+
+
 def test_a_comparison_takes_two_different_series(reported, tmp_path):
     with pytest.raises(MienError, match="two series or more"):
         compare([reported], tmp_path)
