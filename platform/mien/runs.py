@@ -157,9 +157,14 @@ class Series:
         return self.folder.uri.rsplit("/", 1)[-1]
 
     @property
+    def storage(self) -> Folder:
+        """Where it lies now; the experiment says where it was trained."""
+        return Folder(self.folder.uri.rsplit("/", 2)[0])
+
+    @property
     def data(self) -> dict[str, Any]:
-        """What was read: corpora (clips, subjects, synthetic or not), features (their specs), fingerprints, classes,
-        label source, clips by class, clips left out by reason, groups of byte-identical clips."""
+        """What was read: store, corpora (clips, subjects, synthetic or not), features (their specs), fingerprints,
+        classes, label source, clips by class, clips left out by reason, groups of byte-identical clips."""
         return self.folder.read_json("data.json")
 
     @property
@@ -175,7 +180,7 @@ class Series:
         """The SVC beside this series; None as well where this series alone was copied here."""
         if (named := self.baseline_named) is None:
             return None
-        folder = Folder(self.folder.uri.rsplit("/", 2)[0]) / named
+        folder = self.storage / named
         return Series.open(folder.uri) if folder.exists("data.json") else None
 
     def run(self, seed: int, fold: int) -> Run:

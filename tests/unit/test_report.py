@@ -5,10 +5,12 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +22,13 @@ from mien.cli import main
 from mien.errors import MienError
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
 from mien.intervals import Scored, holm
+from mien.launch import open_series
 from mien.report import compare, figures, report, summary_rows
 from mien.report.caveats import caveats
 from mien.report.outcomes import NEEDED, read_outcomes
 from mien.report.settings import differing, settings
 from mien.report.summary import classification_report, read_baseline, summarise, with_interval
-from mien.report.wording import baseline_sentence, gap_sentence
+from mien.report.wording import baseline_sentence, commands_again, gap_sentence
 from mien.runs import Run, Series
 from mien.storage import Folder
 from reading import Page, mean_recall
@@ -413,9 +416,38 @@ def test_the_page_says_what_was_measured(reported):
         "channel is song",
         "execution.seeds",
         f"mien report {reported.folder}",
-        f"mien train {reported.folder}/experiment.json",
+        f"mien train {reported.folder}/experiment.json --store {Path.cwd()}/store --storage {reported.storage}\n",
     ):
         assert words in page, words
+
+
+def test_do_it_again_holds_in_every_directory(tmp_path, monkeypatch):
+    """Relative places are those of the training, or else of the reporting; a bucket stays as it is."""
+    (tmp_path / "my runs").mkdir()
+    monkeypatch.chdir(tmp_path / "my runs")
+    series = series_directory("runs", n_subjects=4, folds=2, epochs=2)
+    runs = tmp_path / "my runs" / "runs"
+    again, anew = commands_again("train experiment.json", series, series.experiment.execution)
+    assert shlex.split(again)[2:] == [
+        *(f"{runs}/trial/{series.signature}/experiment.json", "--store", f"{tmp_path}/my runs/store"),
+        *("--storage", str(runs)),
+    ]
+    assert shlex.split(anew)[2:] == [f"{runs}/trial/{series.signature}"]
+    for store in ("/elsewhere/store", "s3://bucket/store"):
+        series.folder.write_json("data.json", {**series.data, "store": store})
+        assert f" --store {store} " in commands_again("train experiment.json", series, series.experiment.execution)[0]
+    fingerprints = series.data["fingerprints"]
+    elsewhere = replace(series.experiment, execution=replace(series.experiment.execution, store="/other", storage="/r"))
+    assert elsewhere.signature(fingerprints) == series.experiment.signature(fingerprints) == series.signature
+
+
+def test_a_training_notes_where_its_store_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = Experiment(name="trial")
+    read = SimpleNamespace(fingerprints={}, summary=dict)
+    assert open_series(asked, read).data["store"] == f"{tmp_path}/store"
+    bucket = replace(asked, execution=replace(asked.execution, store="s3://bucket/store"))
+    assert open_series(bucket, read).data["store"] == "s3://bucket/store"
 
 
 def test_synthetic_data_and_random_weights_are_shown_in_every_report(tmp_path):

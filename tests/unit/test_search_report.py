@@ -452,6 +452,12 @@ def test_the_page_fetches_nothing_and_describes_every_picture(reported):
     assert len(set(page.ids)) == len(page.ids)
 
 
+def test_do_it_again_names_store_and_storage(reported):
+    places = f"--store {Path.cwd()}/store --storage {reported.storage}"
+    assert reported.folder == reported.storage / "search"
+    assert f"mien search {reported.folder}/search.json {places}\n" in reported.folder.read_text("report.html")
+
+
 def test_lists_and_whole_numbers_can_be_searched(tmp_path):
     space = {
         "augment.stretch": "[0.9, 1.1] | [0.8, 1.2]",

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import shlex
+from typing import TYPE_CHECKING, Any, Literal
 
 from mien.report.page import interval, p_value, score
+from mien.storage import absolute
+
+if TYPE_CHECKING:
+    from mien.experiment import ExecutionConfig
+    from mien.runs import Series
+    from mien.trials import SearchFolder
 
 PROTOCOLS = {
     "by-subject": "by-subject: no person on both sides of a split",
@@ -84,6 +91,18 @@ def baseline_sentence(summary: Json) -> str:
         f"this model differs from it by {score(difference['value'], signed=True)} "
         f"({interval(difference, signed=True)}, {p_value(difference['p_value'])}): {verdict}."
     )
+
+
+def commands_again(words: str, of: Series | SearchFolder, asked: ExecutionConfig) -> tuple[str, str]:
+    """What goes on with a folder, and what reports it anew; both hold in any directory. words: "train experiment.json".
+
+    The storage is where the folder lies now, the store where it was read. Older data.json do not name the store: a
+    relative one is then taken as of here.
+    """
+    verb, file = words.split()
+    store = of.data.get("store") or absolute(asked.store)
+    again = ("mien", verb, of.folder.path(file), "--store", store, "--storage", of.storage.uri)
+    return shlex.join(again), shlex.join(("mien", "report", of.folder.uri))
 
 
 def search_sentence(result: Json, n_asked: int, grace_epochs: int) -> str:
