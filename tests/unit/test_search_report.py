@@ -19,10 +19,12 @@ from factories import QUESTIONS, search_directory, series_directory
 from mien.cli import main
 from mien.errors import MienError
 from mien.experiment.space import Choice, Range
-from mien.report import report_search
+from mien.report import report_search, search_figures
 from mien.report import search as search_report
 from mien.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
 from mien.report.importance import FEWEST_TRIALS, importances
+from mien.report.search_drawings import height_label
+from mien.report.search_figures import Dot
 from mien.report.summary import with_interval
 from mien.trials import SearchFolder, Trial, ranked
 from reading import Page, mean_recall
@@ -437,6 +439,17 @@ def test_all_files_are_written_and_named(written):
     assert len(rows) == 1 + len(reported.trials())
     assert "augment.kind" in rows[0].split(",")
     assert "NaN" not in reported.folder.read_text("analysis.json")
+
+
+@pytest.mark.parametrize("n_fields", [1, 2, 3])
+def test_the_labels_of_slices_stand_inside_the_picture(n_fields):
+    space = {f"field.number_{i}": Range(0.0, 1.0, False, False) for i in range(n_fields)}
+    dots = [Dot(dict.fromkeys(space, x), x - 0.5, True, x == 0.9) for x in (0.1, 0.5, 0.9)]
+    figure = search_figures.slices(dots, space, height_label({0: "fold 0", 1: "fold 1"}))
+    figure.draw_without_rendering()
+    label = figure._supylabel.get_window_extent()
+    assert figure.bbox.y0 <= label.y0 and label.y1 <= figure.bbox.y1
+    assert figure.bbox.x0 <= label.x0
 
 
 def test_the_page_fetches_nothing_and_describes_every_picture(reported):
