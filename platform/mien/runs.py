@@ -145,9 +145,12 @@ class Series:
     def open(cls, uri: str) -> Series:
         """The series at a path; also of any Run, or of an experiment with a single signature."""
         folder = Folder(uri)
-        for candidate in (folder, *_series_above(folder), *_series_below(folder)):
-            if candidate.exists("experiment.json") and candidate.exists("data.json"):
-                return cls(candidate, Experiment.from_json(candidate.read_json("experiment.json")))
+        found = [one for one in (folder, *_series_above(folder)) if _is_series(one)][:1] or _series_below(folder)
+        if len(found) == 1:
+            return cls(found[0], Experiment.from_json(found[0].read_json("experiment.json")))
+        if found:
+            signatures = ", ".join(one.uri.rsplit("/", 1)[-1] for one in found)
+            raise MienError(f"{folder}: {len(found)} series are here; add one of their signatures: {signatures}")
         raise MienError(
             f"{folder}: no runs here; give the folder that `mien train` printed (<storage>/<experiment>/<signature>)"
         )
@@ -204,6 +207,9 @@ def _series_above(folder: Folder) -> list[Folder]:
 
 
 def _series_below(folder: Folder) -> list[Folder]:
-    """The only signature of an experiment; with several the user has to say which."""
-    names = [name for name in folder.names() if (folder / name).exists("data.json")]
-    return [folder / names[0]] if len(names) == 1 else []
+    """The signatures of an experiment; with several the user has to say which."""
+    return [folder / name for name in folder.names() if _is_series(folder / name)]
+
+
+def _is_series(folder: Folder) -> bool:
+    return folder.exists("experiment.json") and folder.exists("data.json")

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from factories import series_directory
+from factories import search_directory, series_directory
 from mien.cli import main
 from mien.errors import MienError
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
@@ -301,6 +301,33 @@ def test_nothing_finished_is_an_error_with_the_remedy(tmp_path):
 def test_a_folder_that_is_no_series_is_an_error_with_the_remedy(tmp_path):
     with pytest.raises(MienError, match="give the folder that `mien train` printed"):
         Series.open(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_of_several_series_names_them(tmp_path):
+    signatures = [series_directory(tmp_path, folds=folds).signature for folds in (2, 3)]
+    with pytest.raises(MienError, match="2 series are here") as refused:
+        Series.open(str(tmp_path / "trial"))
+    assert str(refused.value).endswith(f"add one of their signatures: {', '.join(sorted(signatures))}")
+    search_directory(tmp_path / "searches", n_subjects=4, folds=2, n_trials=2, is_over=False)
+    with pytest.raises(MienError, match="no runs here"):
+        Series.open(str(tmp_path / "searches"))
+
+
+def test_list_tells_protocols_and_synthetic_clips_apart(tmp_path, capsys):
+    series_directory(tmp_path, name="clean", n_subjects=4, folds=2)
+    series_directory(tmp_path, name="leaky", n_subjects=4, folds=2, protocol="random-leaky", synthetic=True)
+    search_directory(tmp_path, n_subjects=4, folds=2, n_trials=2, is_over=False)
+    assert main(["runs", "list", str(tmp_path), "--json"]) == 0
+    found = {r["experiment"]: (r["protocol"], r["synthetic"]) for r in json.loads(capsys.readouterr().out)}
+    assert found == {
+        "clean": ("by-subject", False),
+        "leaky": ("random-leaky", True),
+        "search": ("by-subject", False),
+    }
+    assert main(["runs", "list", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.search(r"leaky .* random-leaky +synthetic", "\n".join(lines))
+    assert re.search(r"clean .* by-subject +recorded", "\n".join(lines))
 
 
 def test_predictions_of_other_classes_are_refused(tmp_path):
