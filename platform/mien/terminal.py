@@ -106,6 +106,7 @@ def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[last]}"), console=ERR, disable=not ERR.is_terminal) as progress:
         tasks: dict[str, Any] = {}
+        begun: set[Any] = set()
 
         def on_start(series: Series, to_do: int, in_all: int) -> None:
             ERR.print(
@@ -115,6 +116,9 @@ def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
             tasks["runs"] = progress.add_task(series.experiment.name, total=in_all, completed=in_all - to_do, last="")
 
         def on_epoch(run: Any, record: Any) -> None:
+            if run not in begun and record["epoch"] > 1:
+                ERR.print(f"seed {run.seed} fold {run.fold}: goes on at epoch {record['epoch']}", soft_wrap=True)
+            begun.add(run)
             line = f"seed {run.seed} fold {run.fold}  {epoch_line(record)}"
             progress.update(tasks["runs"], last=line)
             if not ERR.is_terminal and record["epoch"] % LOG_EVERY_EPOCHS == 0:

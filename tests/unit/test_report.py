@@ -31,6 +31,7 @@ from mien.report.summary import classification_report, read_baseline, summarise,
 from mien.report.wording import baseline_sentence, commands_again, gap_sentence
 from mien.runs import Run, Series
 from mien.storage import Folder
+from mien.terminal import training_progress
 from reading import Page, mean_recall
 
 
@@ -505,9 +506,23 @@ def test_a_terminal_gets_the_headline_first(reported):
     assert rows[0][1].startswith("trial ")
     assert rows[1][0] == "UAR"
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", rows[1][1])
-    assert dict(rows)["tested on"] == "12 subjects, 144 clips; 2 seed(s) x 2 fold(s)"
+    assert dict(rows)["tested on"] == "144 clips of 12 subjects, 2 folds, mean of 2 seeds"
+    assert dict(rows)["tested on"] in reported.folder.read_text("report.html")
     assert "caution" not in dict(rows)
     assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [no interval]"
+
+
+def test_a_log_says_where_a_training_goes_on(tmp_path, capsys):
+    """Once for each run that was begun before; a run begun now has nothing to say."""
+    series = series_directory(tmp_path, n_subjects=4, folds=2)
+    record = {"train_loss": 1.0, "validation_uar": 0.5, "samples_per_s": 9.0}
+    with training_progress() as told:
+        told.on_start(series, 2, 2)
+        for fold, epochs in ((0, (8, 9, 1)), (1, (1, 2))):
+            for epoch in epochs:
+                told.on_epoch(series.run(0, fold), {**record, "epoch": epoch})
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "goes on" in line] == ["seed 0 fold 0: goes on at epoch 8"]
 
 
 def test_a_terminal_gets_every_warning_and_needs_no_report(tmp_path):

@@ -42,17 +42,21 @@ PRUNERS = {
 Json = dict[str, Any]
 
 
-def statement(summary: Json) -> str:
-    """What the headline was measured on, in one sentence."""
+def tested_on(summary: Json) -> str:
+    """As "144 clips of 12 subjects, 2 folds, one seed"."""
     n_seeds, n_folds = len(summary["seeds"]), summary["n_folds"]
     seeds = "one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds"
     folds = "one fold" if n_folds == 1 else f"{n_folds} folds"
+    return f"{_counted(summary['n_clips'], 'clip')} of {_counted(summary['n_subjects'], 'subject')}, {folds}, {seeds}"
+
+
+def statement(summary: Json) -> str:
+    """What the headline was measured on, in one sentence."""
     protocol = PROTOCOLS.get(summary["protocol"], summary["protocol"])
     if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
         protocol = f"{summary['protocol']}, but with people on both sides of a split"
     return (
-        f"{_counted(summary['n_clips'], 'clip')} of {_counted(summary['n_subjects'], 'subject')}, {folds}, "
-        f"{seeds}. Protocol {protocol}. Labels "
+        f"{tested_on(summary)}. Protocol {protocol}. Labels "
         f"{LABELS.get(summary['label_source'], summary['label_source'])}."
     )
 
