@@ -27,7 +27,7 @@ from mien.report.summary import (
     summarise,
     with_interval,
 )
-from mien.report.wording import PROTOCOLS, gap_sentence, tested_on
+from mien.report.wording import PROTOCOLS, gap_sentence, measured_on
 from mien.runs import Series
 from mien.storage import Folder
 
@@ -116,7 +116,7 @@ def _entry(label: str, series: Series, outcomes: Outcomes) -> Json:
         "folder": series.folder.uri,
         "family": family(summary["family"]),
         "protocol_text": PROTOCOLS[summary["protocol"]],
-        "tested_on": tested_on(summary),
+        "tested_on": measured_on(summary),
         **{key: summary[key] for key in KEPT},
         "difference": None,
     }

@@ -13,7 +13,7 @@ from mien.metrics import brier, ece, macro_f1, nll, per_class, uar, wa
 from mien.report.caveats import caveats
 from mien.report.outcomes import Outcomes, on_shared_clips, read_outcomes, read_predicted
 from mien.report.page import score as digits
-from mien.report.wording import tested_on
+from mien.report.wording import measured_on
 from mien.runs import Run, Series
 
 LEVEL = 0.95
@@ -142,7 +142,7 @@ def summary_rows(series: Series) -> list[tuple[str, str]]:
         ("experiment", f"{summary['experiment']} {summary['signature']}"),
         *((name, with_interval(summary["test"][metric])) for metric, name in NAMES.items()),
         ("protocol", f"{summary['protocol']}, {summary['label_source']} labels"),
-        ("tested on", tested_on(summary)),
+        ("tested on", measured_on(summary)),
     ]
     if summary["ensemble"]:
         rows.insert(2, ("UAR, seeds as one model", with_interval(summary["ensemble"]["uar"])))

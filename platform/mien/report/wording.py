@@ -42,7 +42,7 @@ PRUNERS = {
 Json = dict[str, Any]
 
 
-def tested_on(summary: Json) -> str:
+def measured_on(summary: Json) -> str:
     """As "144 clips of 12 subjects, 2 folds, one seed"."""
     n_seeds, n_folds = len(summary["seeds"]), summary["n_folds"]
     seeds = "one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds"
@@ -56,7 +56,7 @@ def statement(summary: Json) -> str:
     if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
         protocol = f"{summary['protocol']}, but with people on both sides of a split"
     return (
-        f"{tested_on(summary)}. Protocol {protocol}. Labels "
+        f"{measured_on(summary)}. Protocol {protocol}. Labels "
         f"{LABELS.get(summary['label_source'], summary['label_source'])}."
     )
 
