@@ -306,7 +306,7 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
 
     Args:
         runs: Folders that `mien train` or `mien search` printed.
-        json: Print the metrics of series as JSON.
+        json: Print metrics.json of series and analysis.json of searches, by folder.
     """
     from mien import report as reports
     from mien.runs import Series
@@ -315,21 +315,21 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
     from mien.trials import SearchFolder
 
     searches = [SearchFolder.open(uri) for uri in runs if Folder(uri).exists("search.json")]
+    found = [Series.open(uri) for uri in runs if not Folder(uri).exists("search.json")]
     for folder in searches:
         page, *_ = reports.report_search(folder)
-        searched(folder)
-        print(f"report: {page}")
-    found = [Series.open(uri) for uri in runs if not Folder(uri).exists("search.json")]
-    if not found:
-        return
+        if not json:
+            searched(folder)
+            print(f"report: {page}")
     for series in found:
         reports.report(series)
     if json:
-        _print_json({series.folder.uri: series.folder.read_json("metrics.json") for series in found})
-        return
-    summaries(found)
-    for series in found:
-        print(f"report: {series.folder.path('report.html')}")
+        analyses = {search.folder.uri: search.folder.read_json("analysis.json") for search in searches}
+        _print_json(analyses | {series.folder.uri: series.folder.read_json("metrics.json") for series in found})
+    elif found:
+        summaries(found)
+        for series in found:
+            print(f"report: {series.folder.path('report.html')}")
 
 
 def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comparison")) -> None:
@@ -341,13 +341,16 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comp
     """
     from mien import report as reports
     from mien.runs import Series
-    from mien.terminal import summaries
+    from mien.storage import Folder
+    from mien.terminal import OUT, summaries
 
     if len(runs) < 2:
         raise MienError("compare: give two or more folders that `mien train` printed")
     found = [Series.open(uri) for uri in runs]
     paths = reports.compare(found, out)
     summaries(found)
+    for line in reports.comparison_lines(Folder(out).read_json("compare.json")):
+        OUT.print(line, soft_wrap=True, markup=False)
     for path in paths:
         print(path)
 

@@ -60,7 +60,7 @@ def cluster_doctor(
 
 
 def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) -> None:
-    """What a storage holds: series and searches, how many runs are done, and the test UAR of what was reported.
+    """What a storage holds: series and searches, runs done, protocol, and the test UAR of what was reported.
 
     Args:
         storage: A folder or s3://bucket/prefix, as was given to `--storage`.
@@ -77,10 +77,14 @@ def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) 
     if not records:
         raise MienError(f"{Folder(storage)}: no runs here; give what was given to --storage")
     rows = [
-        [r["experiment"], r["signature"], r["kind"], r["done"], "" if r.get("uar") is None else f"{r['uar']:.4f}"]
+        [
+            *(r[name] for name in ("experiment", "signature", "kind", "done", "protocol")),
+            "synthetic" if r["synthetic"] else "recorded",
+            "" if r.get("uar") is None else f"{r['uar']:.4f}",
+        ]
         for r in records
     ]
-    table(["experiment", "signature", "", "done", "test UAR"], rows)
+    table(["experiment", "signature", "", "done", "protocol", "clips", "test UAR"], rows)
 
 
 def runs_pull(

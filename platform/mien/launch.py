@@ -20,6 +20,7 @@ from mien.experiment import AugmentConfig, ExecutionConfig, Experiment, LossConf
 from mien.families import FAMILIES
 from mien.runs import Run, Series
 from mien.splits import Split
+from mien.storage import absolute
 from mien.store import FeatureStore
 from mien.training.loop import Place, train_run
 
@@ -97,7 +98,8 @@ def _train_series(experiment: Experiment, dataset: Dataset, splits: list[Split],
 def open_series(experiment: Experiment, dataset: Dataset) -> Series:
     """The series of an experiment on these clips, begun or taken up again."""
     series = Series.create(experiment, experiment.signature(dataset.fingerprints))
-    series.folder.write_json("data.json", {**dataset.summary(), "label_source": experiment.data.label_source})
+    read = {"store": absolute(experiment.execution.store), "label_source": experiment.data.label_source}
+    series.folder.write_json("data.json", {**dataset.summary(), **read})
     return series
 
 

@@ -7,7 +7,7 @@ DONE comes after everything else, so a pull that was broken off leaves no run th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
@@ -93,18 +93,37 @@ def held(storage: Folder) -> Iterator[dict[str, Any]]:
         folder = storage / experiment
         if folder.exists("search.json"):
             n_trials = sum(len((folder / name).names()) for name in folder.names() if name.startswith("fold-"))
-            yield {"experiment": experiment, "signature": "", "kind": "search", "done": f"{n_trials} trials"}
+            asked = folder.read_json("search.json")["experiment"]
+            yield {
+                "experiment": experiment,
+                "signature": "",
+                "kind": "search",
+                "done": f"{n_trials} trials",
+                "protocol": asked["protocol"]["kind"],
+                "synthetic": folder.exists("data.json") and _is_synthetic(folder.read_json("data.json")),
+            }
         for signature in folder.names():
             if (folder / signature).exists("data.json"):
                 yield {"experiment": experiment, "signature": signature, **_progress(folder / signature)}
 
 
 def _progress(folder: Folder) -> dict[str, Any]:
-    """Of a series: runs done, and its test UAR where it was reported."""
-    runs = list(Series.open(folder.uri).runs())
+    """Of a series: runs done, what sets its score apart from others, and its test UAR where it was reported."""
+    series = Series.open(folder.uri)
+    runs = list(series.runs())
     n_done = sum(run.is_done for run in runs)
     uar = None
     if folder.exists("metrics.json"):
         uar = folder.read_json("metrics.json")["test"]["uar"]["value"]
     begun = f", {len(runs) - n_done} begun" if n_done < len(runs) else ""
-    return {"kind": "series", "done": f"{n_done} runs{begun}", "uar": uar}
+    return {
+        "kind": "series",
+        "done": f"{n_done} runs{begun}",
+        "protocol": series.experiment.protocol.kind,
+        "synthetic": _is_synthetic(series.data),
+        "uar": uar,
+    }
+
+
+def _is_synthetic(data: Mapping[str, Any]) -> bool:
+    return any(corpus["synthetic"] for corpus in data["corpora"].values())

@@ -145,9 +145,12 @@ class Series:
     def open(cls, uri: str) -> Series:
         """The series at a path; also of any Run, or of an experiment with a single signature."""
         folder = Folder(uri)
-        for candidate in (folder, *_series_above(folder), *_series_below(folder)):
-            if candidate.exists("experiment.json") and candidate.exists("data.json"):
-                return cls(candidate, Experiment.from_json(candidate.read_json("experiment.json")))
+        found = [one for one in (folder, *_series_above(folder)) if _is_series(one)][:1] or _series_below(folder)
+        if len(found) == 1:
+            return cls(found[0], Experiment.from_json(found[0].read_json("experiment.json")))
+        if found:
+            signatures = ", ".join(one.uri.rsplit("/", 1)[-1] for one in found)
+            raise MienError(f"{folder}: {len(found)} series are here; add one of their signatures: {signatures}")
         raise MienError(
             f"{folder}: no runs here; give the folder that `mien train` printed (<storage>/<experiment>/<signature>)"
         )
@@ -157,19 +160,31 @@ class Series:
         return self.folder.uri.rsplit("/", 1)[-1]
 
     @property
+    def storage(self) -> Folder:
+        """Where it lies now; the experiment says where it was trained."""
+        return Folder(self.folder.uri.rsplit("/", 2)[0])
+
+    @property
     def data(self) -> dict[str, Any]:
-        """What was read: corpora (clips, subjects, synthetic or not), features (their specs), fingerprints, classes,
-        label source, clips by class, clips left out by reason, groups of byte-identical clips."""
+        """What was read: store, corpora (clips, subjects, synthetic or not), features (their specs), fingerprints,
+        classes, label source, clips by class, clips left out by reason, groups of byte-identical clips."""
         return self.folder.read_json("data.json")
 
     @property
-    def baseline(self) -> Series | None:
-        """The SVC on the same clips, features and folds, where one was trained."""
+    def baseline_named(self) -> str | None:
+        """<experiment>/<signature> of the SVC on the same clips, features and folds, where one was trained."""
         if not self.folder.exists("baseline.json"):
             return None
         named = self.folder.read_json("baseline.json")
-        storage = Folder(self.folder.uri.rsplit("/", 2)[0])
-        return Series.open((storage / named["experiment"] / named["signature"]).uri)
+        return f"{named['experiment']}/{named['signature']}"
+
+    @property
+    def baseline(self) -> Series | None:
+        """The SVC beside this series; None as well where this series alone was copied here."""
+        if (named := self.baseline_named) is None:
+            return None
+        folder = self.storage / named
+        return Series.open(folder.uri) if folder.exists("data.json") else None
 
     def run(self, seed: int, fold: int) -> Run:
         return Run(self.folder / f"seed-{seed}" / f"fold-{fold}", seed, fold)
@@ -192,6 +207,9 @@ def _series_above(folder: Folder) -> list[Folder]:
 
 
 def _series_below(folder: Folder) -> list[Folder]:
-    """The only signature of an experiment; with several the user has to say which."""
-    names = [name for name in folder.names() if (folder / name).exists("data.json")]
-    return [folder / names[0]] if len(names) == 1 else []
+    """The signatures of an experiment; with several the user has to say which."""
+    return [folder / name for name in folder.names() if _is_series(folder / name)]
+
+
+def _is_series(folder: Folder) -> bool:
+    return folder.exists("experiment.json") and folder.exists("data.json")

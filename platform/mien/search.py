@@ -28,6 +28,7 @@ from mien.launch import Job, OnEpoch, Record, open_series, train_jobs
 from mien.runs import Run
 from mien.sampler import Sampler
 from mien.splits import Split
+from mien.storage import absolute
 from mien.store import FeatureStore
 from mien.trials import CHOSEN, DECLARED, SearchFolder, Trial, keep_of, scored
 from mien.tuning import NO_SCORE, run_trials, trial_experiment
@@ -124,6 +125,7 @@ def _write_data(folder: SearchFolder, dataset: Dataset, splits: Sequence[Split])
     """data.json; ExperimentError where the trials that are there were trained on other features."""
     data = {
         **dataset.summary(),
+        "store": absolute(folder.search.experiment.execution.store),
         "label_source": folder.search.experiment.data.label_source,
         "folds": {str(split.fold): split.name for split in splits},
     }

@@ -33,18 +33,22 @@ class File(NamedTuple):
     mtime_ns: int
 
 
+def absolute(uri: str) -> str:
+    """A place as it is named in any directory; a bucket's as it stands, and nobody is asked for it."""
+    return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
 class Folder:
     """A directory by path or URI. Nothing is created until something is written."""
 
     def __init__(self, uri: str | os.PathLike[str]) -> None:
         text = os.fspath(uri)
         self.is_local = "://" not in text
+        self.uri = absolute(text)
         if self.is_local:
-            self.uri = str(Path(text).expanduser().absolute())
             self._fs: pafs.FileSystem = pafs.LocalFileSystem()
             self._root = self.uri
         else:
-            self.uri = text.rstrip("/")
             try:
                 with explained(self.uri):  # the bucket's region is asked for
                     self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _OPTIONS.get(text.split("://")[0], ""))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -94,7 +95,7 @@ def summaries(found: Sequence[Series]) -> None:
     names = dict.fromkeys(name for column in columns for name in column)
     table(
         ["", *(series.experiment.name for series in found)],
-        [[name, *(column.get(name, "") for column in columns)] for name in names],
+        [[name, *(escape(column.get(name, "")) for column in columns)] for name in names],
     )
 
 
@@ -109,6 +110,7 @@ def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, TextColumn("{task.fields[last]}"), console=ERR, disable=not ERR.is_terminal) as progress:
         tasks: dict[str, Any] = {}
+        begun: set[Any] = set()
 
         def on_start(series: Series, to_do: int, in_all: int) -> None:
             ERR.print(
@@ -118,6 +120,9 @@ def training_progress(*, quiet: bool = False) -> Iterator[TrainingProgress]:
             tasks["runs"] = progress.add_task(series.experiment.name, total=in_all, completed=in_all - to_do, last="")
 
         def on_epoch(run: Any, record: Any) -> None:
+            if run not in begun and record["epoch"] > 1:
+                ERR.print(f"seed {run.seed} fold {run.fold}: goes on at epoch {record['epoch']}", soft_wrap=True)
+            begun.add(run)
             line = f"seed {run.seed} fold {run.fold}  {epoch_line(record)}"
             progress.update(tasks["runs"], last=line)
             if not ERR.is_terminal and record["epoch"] % LOG_EVERY_EPOCHS == 0:
@@ -225,7 +230,8 @@ def _point(trial: Trial) -> str:
 
 
 def searched(folder: SearchFolder) -> None:
-    """The winner of each fold, by its validation subjects."""
+    """A search that was reported: the winner of each fold, by its validation subjects, and what the test says."""
+    from mien.report import search_rows
     from mien.trials import rank_score
 
     rows, won = [], {}
@@ -238,3 +244,5 @@ def searched(folder: SearchFolder) -> None:
     for name, winner in won.items():
         if winner is not None:
             OUT.print(f"{name}, trial {winner.number}: {_point(winner)}", soft_wrap=True, markup=False)
+    for name, said in search_rows(folder.folder.read_json("analysis.json")):
+        OUT.print(f"{name}: {said}", soft_wrap=True, markup=False)

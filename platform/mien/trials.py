@@ -86,6 +86,11 @@ class SearchFolder:
         return cls(folder, Search.from_json(folder.read_json("search.json")))
 
     @property
+    def storage(self) -> Folder:
+        """Where it lies now."""
+        return Folder(self.folder.uri.rsplit("/", 1)[0])
+
+    @property
     def data(self) -> dict[str, Any]:
         """What was read, as in a Series, and `folds`: names of the folds that are searched, by number."""
         return self.folder.read_json("data.json")

@@ -35,6 +35,8 @@ document.querySelector("iframe").onload = (event) => {{
     paper: view.getComputedStyle(page.body).backgroundColor,
     ink: view.getComputedStyle(page.body).color,
     n_figures: page.querySelectorAll("figure svg").length,
+    effects: [...page.querySelectorAll(".beside, .stacked")].map((cell) => cell.getClientRects().length),
+    scrolled_px: [...page.querySelectorAll(".scroll:has(.beside)")].map((box) => box.scrollWidth - box.clientWidth),
   }});
 }};
 </script>"""
@@ -111,6 +113,11 @@ def test_pages_fit_a_phone_and_fetch_nothing(pages, tmp_path, name):
     assert on_phone["smallest_text_px"] >= SMALLEST_TEXT_PX
     if name == "report":
         assert browse(pages[name], DESKTOP_PX, tmp_path)["overflow_px"] == 0
+    if name == "search":  # effect sizes: below p on a phone, else in a column of their own
+        on_desktop = browse(pages[name], DESKTOP_PX, tmp_path)
+        assert not any(on_phone["scrolled_px"] + on_desktop["scrolled_px"])
+        assert on_phone["effects"] == [0, 1, 0, 1, 0, 1, 0]
+        assert on_desktop["effects"] == [1, 0, 1, 0, 1, 0, 1]
 
 
 @pytest.mark.slow

@@ -5,24 +5,33 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from factories import series_directory
+from factories import search_directory, series_directory
+from mien.cli import main
 from mien.errors import MienError
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
 from mien.intervals import Scored, holm
+from mien.launch import open_series
 from mien.report import compare, figures, report, summary_rows
+from mien.report.caveats import caveats
 from mien.report.outcomes import NEEDED, read_outcomes
 from mien.report.settings import differing, settings
 from mien.report.summary import classification_report, read_baseline, summarise, with_interval
+from mien.report.wording import baseline_sentence, commands_again, gap_sentence
 from mien.runs import Run, Series
+from mien.storage import Folder
+from mien.terminal import training_progress
 from reading import Page, mean_recall
 
 
@@ -150,6 +159,7 @@ def test_a_class_absent_in_a_fold_is_no_zero(tmp_path):
         ),
         ("below-baseline", {"skill": 0.5, "baseline_skill": 2.0}, "support vector machine"),
         ("near-baseline", {"skill": 1.55, "baseline_skill": 1.5}, "may be chance"),
+        ("near-baseline", {"skill": 1.5, "baseline_skill": 1.55}, "may be chance"),
         ("no-baseline", {}, "--baseline"),
     ],
 )
@@ -158,12 +168,50 @@ def test_every_caveat_is_given_where_it_applies(tmp_path, kind, options, word):
     assert word in kinds(series_directory(tmp_path, **(plain | options)))[kind]
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "title", "verdict"),
+    [
+        (-0.012, -0.086, 0.074, "Not clearly better than the baseline", "not clearly different"),
+        (0.012, -0.074, 0.086, "Not clearly better than the baseline", "not clearly different"),
+        (-0.012, None, None, "Not clearly better than the baseline", "one subject cannot tell"),
+        (-0.05, -0.086, -0.001, "Loses to the baseline", "clearly worse"),
+        (0.05, 0.001, 0.086, "", "clearly better"),
+    ],
+)
+def test_box_page_and_terminal_say_the_same_of_the_baseline(reported, tmp_path, value, low, high, title, verdict):
+    summary = reported.folder.read_json("metrics.json")
+    summary["baseline"]["difference"]["uar"] |= {"value": value, "low": low, "high": high}
+    found = caveats(reported, summary)
+    assert [caveat.title for caveat in found] == [title] * bool(title)
+    assert verdict in baseline_sentence(summary)
+    summary["caveats"] = [caveat._asdict() for caveat in found]
+    copied = Series(Folder(tmp_path), reported.experiment)
+    copied.folder.write_json("metrics.json", summary)
+    assert dict(summary_rows(copied)).get("caution", "") == title
+
+
 def test_a_clean_series_has_no_caveat(reported):
     assert kinds(reported) == {}
 
 
 def test_an_svc_is_not_told_to_beat_itself(reported):
     assert kinds(reported.baseline) == {}
+
+
+def test_a_series_copied_without_its_baseline_is_reported_and_names_it(tmp_path, capsys):
+    series = series_directory(tmp_path / "runs", n_subjects=12, folds=2, skill=2.0, baseline_skill=1.0)
+    other = series_directory(tmp_path / "runs", name="other", n_subjects=12, folds=2)
+    alone = tmp_path / "solo" / "trial" / series.signature
+    shutil.copytree(series.folder.uri, alone)
+    assert main(["report", str(alone)]) == 0
+    assert main(["compare", str(alone), other.folder.uri, "--out", str(tmp_path / "out")]) == 0
+    copied = Series.open(str(alone))
+    assert series.baseline is not None and copied.baseline is None
+    assert copied.folder.read_json("metrics.json")["baseline"] is None
+    found = kinds(copied)
+    assert f"trial-svc/{series.baseline.signature}" in found["baseline-not-here"]
+    assert "no-baseline" not in found
+    assert "Its baseline is not here" in copied.folder.read_text("report.html")
 
 
 def test_a_subject_on_both_sides_is_cried_out(tmp_path):
@@ -254,6 +302,33 @@ def test_nothing_finished_is_an_error_with_the_remedy(tmp_path):
 def test_a_folder_that_is_no_series_is_an_error_with_the_remedy(tmp_path):
     with pytest.raises(MienError, match="give the folder that `mien train` printed"):
         Series.open(str(tmp_path / "nowhere"))
+
+
+def test_a_folder_of_several_series_names_them(tmp_path):
+    signatures = [series_directory(tmp_path, folds=folds).signature for folds in (2, 3)]
+    with pytest.raises(MienError, match="2 series are here") as refused:
+        Series.open(str(tmp_path / "trial"))
+    assert str(refused.value).endswith(f"add one of their signatures: {', '.join(sorted(signatures))}")
+    search_directory(tmp_path / "searches", n_subjects=4, folds=2, n_trials=2, is_over=False)
+    with pytest.raises(MienError, match="no runs here"):
+        Series.open(str(tmp_path / "searches"))
+
+
+def test_list_tells_protocols_and_synthetic_clips_apart(tmp_path, capsys):
+    series_directory(tmp_path, name="clean", n_subjects=4, folds=2)
+    series_directory(tmp_path, name="leaky", n_subjects=4, folds=2, protocol="random-leaky", synthetic=True)
+    search_directory(tmp_path, n_subjects=4, folds=2, n_trials=2, is_over=False)
+    assert main(["runs", "list", str(tmp_path), "--json"]) == 0
+    found = {r["experiment"]: (r["protocol"], r["synthetic"]) for r in json.loads(capsys.readouterr().out)}
+    assert found == {
+        "clean": ("by-subject", False),
+        "leaky": ("random-leaky", True),
+        "search": ("by-subject", False),
+    }
+    assert main(["runs", "list", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.search(r"leaky .* random-leaky +synthetic", "\n".join(lines))
+    assert re.search(r"clean .* by-subject +recorded", "\n".join(lines))
 
 
 def test_predictions_of_other_classes_are_refused(tmp_path):
@@ -369,9 +444,38 @@ def test_the_page_says_what_was_measured(reported):
         "channel is song",
         "execution.seeds",
         f"mien report {reported.folder}",
-        f"mien train {reported.folder}/experiment.json",
+        f"mien train {reported.folder}/experiment.json --store {Path.cwd()}/store --storage {reported.storage}\n",
     ):
         assert words in page, words
+
+
+def test_do_it_again_holds_in_every_directory(tmp_path, monkeypatch):
+    """Relative places are those of the training, or else of the reporting; a bucket stays as it is."""
+    (tmp_path / "my runs").mkdir()
+    monkeypatch.chdir(tmp_path / "my runs")
+    series = series_directory("runs", n_subjects=4, folds=2, epochs=2)
+    runs = tmp_path / "my runs" / "runs"
+    again, anew = commands_again("train experiment.json", series, series.experiment.execution)
+    assert shlex.split(again)[2:] == [
+        *(f"{runs}/trial/{series.signature}/experiment.json", "--store", f"{tmp_path}/my runs/store"),
+        *("--storage", str(runs)),
+    ]
+    assert shlex.split(anew)[2:] == [f"{runs}/trial/{series.signature}"]
+    for store in ("/elsewhere/store", "s3://bucket/store"):
+        series.folder.write_json("data.json", {**series.data, "store": store})
+        assert f" --store {store} " in commands_again("train experiment.json", series, series.experiment.execution)[0]
+    fingerprints = series.data["fingerprints"]
+    elsewhere = replace(series.experiment, execution=replace(series.experiment.execution, store="/other", storage="/r"))
+    assert elsewhere.signature(fingerprints) == series.experiment.signature(fingerprints) == series.signature
+
+
+def test_a_training_notes_where_its_store_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = Experiment(name="trial")
+    read = SimpleNamespace(fingerprints={}, summary=dict)
+    assert open_series(asked, read).data["store"] == f"{tmp_path}/store"
+    bucket = replace(asked, execution=replace(asked.execution, store="s3://bucket/store"))
+    assert open_series(bucket, read).data["store"] == "s3://bucket/store"
 
 
 def test_synthetic_data_and_random_weights_are_shown_in_every_report(tmp_path):
@@ -402,9 +506,23 @@ def test_a_terminal_gets_the_headline_first(reported):
     assert rows[0][1].startswith("trial ")
     assert rows[1][0] == "UAR"
     assert re.fullmatch(r"0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]", rows[1][1])
-    assert dict(rows)["tested on"] == "12 subjects, 144 clips; 2 seed(s) x 2 fold(s)"
+    assert dict(rows)["tested on"] == "144 clips of 12 subjects, 2 folds, mean of 2 seeds"
+    assert dict(rows)["tested on"] in reported.folder.read_text("report.html")
     assert "caution" not in dict(rows)
     assert with_interval({"value": 0.5, "low": None, "high": None}) == "0.500 [no interval]"
+
+
+def test_a_log_says_where_a_training_goes_on(tmp_path, capsys):
+    """Once for each run that was begun before; a run begun now has nothing to say."""
+    series = series_directory(tmp_path, n_subjects=4, folds=2)
+    record = {"train_loss": 1.0, "validation_uar": 0.5, "samples_per_s": 9.0}
+    with training_progress() as told:
+        told.on_start(series, 2, 2)
+        for fold, epochs in ((0, (8, 9, 1)), (1, (1, 2))):
+            for epoch in epochs:
+                told.on_epoch(series.run(0, fold), {**record, "epoch": epoch})
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if "goes on" in line] == ["seed 0 fold 0: goes on at epoch 8"]
 
 
 def test_a_terminal_gets_every_warning_and_needs_no_report(tmp_path):
@@ -457,6 +575,22 @@ def test_the_leakage_gap_is_stated_where_only_the_protocol_differs(tmp_path):
     assert (tmp_path / "out" / "compare.png").stat().st_size > 0
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "words"),
+    [
+        (0.15, 0.1, 0.2, "This leakage gap is what knowing the test speakers is worth"),
+        (-0.005, -0.112, 0.095, "these data show no leakage gap; one of more than 0.095 is unlikely"),
+        (0.0, 0.0, 0.0, "these data show no leakage gap; one of more than 0.000"),
+        (-0.15, -0.2, -0.1, "no leakage gap: the split at random scored lower"),
+        (0.15, None, None, "one subject cannot tell"),
+    ],
+)
+def test_a_gap_is_claimed_only_where_it_was_found(value, low, high, words):
+    said = gap_sentence("clean", "leaky", {"value": value, "low": low, "high": high, "p_value": None}, 144)
+    assert words in said
+    assert ("on new people it is lost" in said) == (low is not None and low > 0)
+
+
 def test_series_that_share_only_some_clips_are_compared_on_those(tmp_path):
     large = series_directory(tmp_path / "a", n_subjects=12, folds=3)
     small = series_directory(tmp_path / "b", n_subjects=6, folds=3, skill=3.0)
@@ -486,6 +620,30 @@ def test_what_cannot_be_compared_says_why(tmp_path):
     assert "96 of the shared clips have another label" in reasons[2]
     page = (tmp_path / "out" / "compare.html").read_text()
     assert page.count("Not compared:") == 3
+
+
+def test_a_terminal_gets_differences_gaps_and_reasons(tmp_path, capsys):
+    clean = series_directory(tmp_path, name="clean", n_subjects=12, folds=3, skill=1.0)
+    leaky = series_directory(tmp_path, name="leaky", n_subjects=12, folds=3, skill=2.0, protocol="random-leaky")
+    same = series_directory(tmp_path, name="same", n_subjects=12, folds=3, skill=1.02)
+    elsewhere = series_directory(tmp_path, name="elsewhere", folds=2, corpora=("cremad",))
+    out = tmp_path / "out"
+    words = ["compare", *(one.folder.uri for one in (clean, leaky, same, elsewhere)), "--out", str(out)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    result = json.loads((out / "compare.json").read_text())
+    found = result["series"][2]["difference"]["uar"]
+    told = f"{with_interval(found, signed=True)}, p = {found['p_value']:.3f} (Holm p = {found['p_adjusted']:.3f}); "
+    assert f"same less clean, 144 shared clips: UAR {told}Accuracy (WA) " in said
+    assert "leaky less clean, 144 shared clips: UAR +0." in said
+    assert "elsewhere is not compared with clean: it was tested on none of the first one's clips" in said
+    assert result["leakage"][0]["sentence"] in said
+
+
+def test_a_terminal_says_that_one_subject_has_no_interval(tmp_path, capsys):
+    series = series_directory(tmp_path, n_subjects=1, clips_per_class=4, folds=2, protocol="random-leaky")
+    assert main(["report", series.folder.uri]) == 0
+    assert "[no interval]" in capsys.readouterr().out
 
 
 def test_a_comparison_takes_two_different_series(reported, tmp_path):

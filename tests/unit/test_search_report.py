@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from factories import QUESTIONS, search_directory
+from factories import QUESTIONS, search_directory, series_directory
+from mien.cli import main
 from mien.errors import MienError
 from mien.experiment.space import Choice, Range
-from mien.report import report_search
+from mien.report import report_search, search_figures
 from mien.report import search as search_report
 from mien.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
 from mien.report.importance import FEWEST_TRIALS, importances
+from mien.report.search_drawings import height_label
+from mien.report.search_figures import Dot
+from mien.report.summary import with_interval
 from mien.trials import SearchFolder, Trial, ranked
 from reading import Page, mean_recall
 
@@ -133,6 +137,33 @@ def test_the_test_score_of_the_chosen_is_recomputed_by_hand(reported):
     winners = [reported.winner(fold).score for fold in range(3)]
     assert selection["validation_uar"] == pytest.approx(np.mean(winners), rel=1e-12)
     assert selection["optimism"] == pytest.approx(np.mean(winners) - np.mean(scores), rel=1e-9)
+
+
+def test_a_terminal_gets_the_test_score_and_what_selection_took(reported, capsys):
+    assert main(["report", reported.folder.uri]) == 0
+    said = capsys.readouterr().out
+    selection = reported.folder.read_json("analysis.json")["selection"]
+    assert f"test UAR: {with_interval(selection['test'])}" in said
+    assert f"optimism: {selection['optimism']:+.3f}, their validation UAR of {selection['validation_uar']:.3f}" in said
+    assert "caution" not in said
+
+
+def test_a_terminal_gets_no_test_score_of_a_search_that_is_not_over(tmp_path, capsys):
+    folder = search_directory(tmp_path, **SMALL, is_over=False)
+    assert main(["report", folder.folder.uri]) == 0
+    said = capsys.readouterr().out
+    assert "test UAR: none yet" in said
+    assert "caution: The search is not over" in said
+
+
+def test_json_of_searches_and_series_is_one_document(tmp_path, capsys):
+    folder = search_directory(tmp_path, **SMALL)
+    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2)
+    assert main(["report", folder.folder.uri, series.folder.uri, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        folder.folder.uri: folder.folder.read_json("analysis.json"),
+        series.folder.uri: series.folder.read_json("metrics.json"),
+    }
 
 
 def test_the_best_of_n_is_never_the_headline(reported):
@@ -410,6 +441,17 @@ def test_all_files_are_written_and_named(written):
     assert "NaN" not in reported.folder.read_text("analysis.json")
 
 
+@pytest.mark.parametrize("n_fields", [1, 2, 3])
+def test_the_labels_of_slices_stand_inside_the_picture(n_fields):
+    space = {f"field.number_{i}": Range(0.0, 1.0, False, False) for i in range(n_fields)}
+    dots = [Dot(dict.fromkeys(space, x), x - 0.5, True, x == 0.9) for x in (0.1, 0.5, 0.9)]
+    figure = search_figures.slices(dots, space, height_label({0: "fold 0", 1: "fold 1"}))
+    figure.draw_without_rendering()
+    label = figure._supylabel.get_window_extent()
+    assert figure.bbox.y0 <= label.y0 and label.y1 <= figure.bbox.y1
+    assert figure.bbox.x0 <= label.x0
+
+
 def test_the_page_fetches_nothing_and_describes_every_picture(reported):
     text = reported.folder.read_text("report.html")
     page = Page(text)
@@ -421,6 +463,12 @@ def test_the_page_fetches_nothing_and_describes_every_picture(reported):
     assert "None" not in text
     assert "nan" not in re.findall(r">([^<]*)<", text.lower())
     assert len(set(page.ids)) == len(page.ids)
+
+
+def test_do_it_again_names_store_and_storage(reported):
+    places = f"--store {Path.cwd()}/store --storage {reported.storage}"
+    assert reported.folder == reported.storage / "search"
+    assert f"mien search {reported.folder}/search.json {places}\n" in reported.folder.read_text("report.html")
 
 
 def test_lists_and_whole_numbers_can_be_searched(tmp_path):

@@ -3,9 +3,9 @@
 Needs numpy, pyarrow, matplotlib and jinja2, so results stay readable where ray and the frameworks break.
 """
 
-from mien.report.comparison import compare
+from mien.report.comparison import compare, comparison_lines
 from mien.report.search import report_search
 from mien.report.series import report
-from mien.report.summary import summary_rows
+from mien.report.summary import search_rows, summary_rows
 
-__all__ = ["compare", "report", "report_search", "summary_rows"]
+__all__ = ["compare", "comparison_lines", "report", "report_search", "search_rows", "summary_rows"]

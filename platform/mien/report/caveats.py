@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from mien.report.page import interval, score
+from mien.report.wording import stands
 from mien.runs import Series
 
 # With fewer clusters than this a cluster bootstrap gives intervals that are too narrow (Cameron,
@@ -31,7 +33,7 @@ def caveats(series: Series, summary: Json) -> list[Caveat]:
         *caveats_of_subjects(summary["n_subjects"]),
         *_of_classes(summary),
         *_of_runs(summary),
-        *_of_baseline(summary),
+        *_of_baseline(summary, series.baseline_named),
     ]
 
 
@@ -147,10 +149,19 @@ def _of_runs(summary: Json) -> Iterator[Caveat]:
         )
 
 
-def _of_baseline(summary: Json) -> Iterator[Caveat]:
+def _of_baseline(summary: Json, named: str | None) -> Iterator[Caveat]:
+    """named: the baseline that was trained, whether it can be read here or not."""
     baseline = summary["baseline"]
     if baseline is None:
-        if summary["family"] != "svc":
+        if named:
+            yield Caveat(
+                "baseline-not-here",
+                False,
+                "Its baseline is not here",
+                f"A support vector machine was trained beside it, {named}, but no finished run of the same classes is "
+                "in that folder of this storage. Copy it there to have the two compared.",
+            )
+        elif summary["family"] != "svc":
             yield Caveat(
                 "no-baseline",
                 False,
@@ -162,22 +173,24 @@ def _of_baseline(summary: Json) -> Iterator[Caveat]:
     if baseline["difference"] is None:
         yield Caveat("no-baseline", False, "No baseline", "The baseline was tested on none of these clips.")
         return
-    difference, reached = baseline["difference"]["uar"], f"{baseline['uar']['value']:.3f}"
-    if difference["value"] < 0:
+    difference = baseline["difference"]["uar"]
+    reached = (
+        f"A support vector machine on the same features and folds reaches a UAR of {score(baseline['uar']['value'])}"
+    )
+    if stands(difference) == "worse":
         yield Caveat(
             "below-baseline",
             True,
             "Loses to the baseline",
-            f"A support vector machine on the same features and folds reaches a UAR of {reached}, which is "
-            f"{-difference['value']:.3f} more than this model.",
+            f"{reached}, which is {score(-difference['value'])} more than this model.",
         )
-    elif difference["low"] is None or difference["low"] <= 0:
+    elif stands(difference) != "better":
         yield Caveat(
             "near-baseline",
             True,
             "Not clearly better than the baseline",
-            f"A support vector machine on the same features and folds reaches a UAR of {reached}; the "
-            f"difference of {difference['value']:.3f} may be chance.",
+            f"{reached}; the difference of {score(difference['value'], signed=True)} "
+            f"({interval(difference, signed=True)}) may be chance.",
         )
 
 

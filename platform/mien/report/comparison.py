@@ -15,10 +15,19 @@ from mien.experiment.experiment import NOT_LEARNT
 from mien.intervals import holm
 from mien.report import figures
 from mien.report.outcomes import Outcomes, on_shared_clips, read_outcomes
-from mien.report.page import family, render
+from mien.report.page import family, p_value, render
 from mien.report.settings import differing
-from mien.report.summary import Json, as_json, differences, read_baseline, summarise
-from mien.report.wording import PROTOCOLS, gap_sentence
+from mien.report.summary import (
+    NAMES,
+    PAIRED,
+    Json,
+    as_json,
+    differences,
+    read_baseline,
+    summarise,
+    with_interval,
+)
+from mien.report.wording import PROTOCOLS, gap_sentence, measured_on
 from mien.runs import Series
 from mien.storage import Folder
 
@@ -72,6 +81,26 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
     return [folder.path(name) for name in ("compare.html", "compare.json", "compare.png")]
 
 
+def comparison_lines(result: Json) -> list[str]:
+    """What a terminal shows of compare.json: the difference of each to the first, or why there is none; the gaps."""
+    lines = []
+    for one in result["series"][1:]:
+        difference = one["difference"]
+        if "reason" in difference:
+            lines.append(f"{one['label']} is not compared with {result['reference']}: {difference['reason']}")
+            continue
+        told = [_told(NAMES[metric], difference[metric], len(result["series"]) > 2) for metric in PAIRED]
+        n_clips = f"{difference['n_shared_clips']} shared clips"
+        lines.append(f"{one['label']} less {result['reference']}, {n_clips}: {'; '.join(told)}")
+    return lines + [gap["sentence"] for gap in result["leakage"]]
+
+
+def _told(name: str, difference: Json, is_one_of_several: bool) -> str:
+    adjusted = difference.get("p_adjusted")
+    holm_p = f" (Holm {p_value(adjusted)})" if is_one_of_several and adjusted is not None else ""
+    return f"{name} {with_interval(difference, signed=True)}, {p_value(difference['p_value'])}{holm_p}"
+
+
 def _labels(series: Sequence[Series]) -> list[str]:
     """The name of each, with its signature where two have the same."""
     names = [one.experiment.name for one in series]
@@ -87,6 +116,7 @@ def _entry(label: str, series: Series, outcomes: Outcomes) -> Json:
         "folder": series.folder.uri,
         "family": family(summary["family"]),
         "protocol_text": PROTOCOLS[summary["protocol"]],
+        "tested_on": measured_on(summary),
         **{key: summary[key] for key in KEPT},
         "difference": None,
     }

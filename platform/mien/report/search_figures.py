@@ -120,7 +120,8 @@ def slices(dots: Sequence[Dot], space: Mapping[str, Distribution], label: str) -
             _scale(axes, distribution)
         for axes in panels[len(space) :]:
             axes.set_axis_off()
-        figure.supylabel(label, fontsize=10)
+        # One row of panels is lower than the label is long.
+        figure.supylabel(label.replace(", ", ",\n") if n_rows == 1 else label, fontsize=10)
         return figure
 
 

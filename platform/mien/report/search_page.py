@@ -12,7 +12,7 @@ from mien.report.leaderboard import counts, other_row, ranked_row, short
 from mien.report.page import interval
 from mien.report.page import score as digits
 from mien.report.search_drawings import height_label
-from mien.report.wording import LABELS, search_sentence, statement
+from mien.report.wording import LABELS, commands_again, search_sentence, statement
 from mien.trials import SearchFolder, Trial, ranked
 
 N_SHOWN = 8  # trials of a fold that stand in the open; the others unfold
@@ -73,7 +73,7 @@ def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, dra
             for question in result["questions"]
         ],
         "most_panels": search_figures.MOST_PANELS,
-        "commands": (f"mien search {folder.folder}/search.json", f"mien report {folder.folder}"),
+        "commands": commands_again("search search.json", folder, search.experiment.execution),
         "alts": _alts(result, trials, drawings),
         "mien_version": mien.__version__,
     }

@@ -17,7 +17,7 @@ from mien.report.page import render, score
 from mien.report.run import report_run
 from mien.report.settings import settings, text
 from mien.report.summary import Json, classification_report, read_baseline, summarise
-from mien.report.wording import LABELS, baseline_sentence, statement
+from mien.report.wording import LABELS, baseline_sentence, commands_again, statement
 from mien.runs import Series
 
 
@@ -115,10 +115,7 @@ def _page_values(series: Series, outcomes: Outcomes, summary: Json) -> Json:
         "execution": [(s.name, s.value) for s in chosen if not s.is_learnt],
         "minutes": sum(run["minutes"] for run in summary["runs"]),
         "environment": _environment(series, outcomes),
-        "commands": (
-            f"mien train {series.folder}/experiment.json",
-            f"mien report {series.folder}",
-        ),
+        "commands": commands_again("train experiment.json", series, experiment.execution),
         "experiment_json": json.dumps(experiment.to_json(), indent=2, ensure_ascii=False),
         "mien_version": mien.__version__,
     }

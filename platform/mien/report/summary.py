@@ -12,6 +12,8 @@ from mien.intervals import Scored, paired_subject_bootstrap, subject_bootstrap
 from mien.metrics import brier, ece, macro_f1, nll, per_class, uar, wa
 from mien.report.caveats import caveats
 from mien.report.outcomes import Outcomes, on_shared_clips, read_outcomes, read_predicted
+from mien.report.page import score as digits
+from mien.report.wording import measured_on
 from mien.runs import Run, Series
 
 LEVEL = 0.95
@@ -140,11 +142,7 @@ def summary_rows(series: Series) -> list[tuple[str, str]]:
         ("experiment", f"{summary['experiment']} {summary['signature']}"),
         *((name, with_interval(summary["test"][metric])) for metric, name in NAMES.items()),
         ("protocol", f"{summary['protocol']}, {summary['label_source']} labels"),
-        (
-            "tested on",
-            f"{summary['n_subjects']} subjects, {summary['n_clips']} clips; "
-            f"{len(summary['seeds'])} seed(s) x {summary['n_folds']} fold(s)",
-        ),
+        ("tested on", measured_on(summary)),
     ]
     if summary["ensemble"]:
         rows.insert(2, ("UAR, seeds as one model", with_interval(summary["ensemble"]["uar"])))
@@ -153,8 +151,29 @@ def summary_rows(series: Series) -> list[tuple[str, str]]:
         rows.insert(2, ("UAR of the SVC baseline", with_interval(summary["baseline"]["uar"])))
         if difference:
             rows.insert(3, ("difference to it", with_interval(difference["uar"], signed=True)))
+    return rows + _cautions(summary)
+
+
+def search_rows(analysis: Json) -> list[tuple[str, str]]:
+    """What a terminal shows of a search beside its winners, from analysis.json: the score to quote first."""
+    selection = analysis["selection"]
+    if selection is None:
+        rows = [("test UAR", "none yet; validation UAR chose, so it is no result")]
+    else:
+        rows = [
+            ("test UAR", f"{with_interval(selection['test'])}, winners trained again; quote this one"),
+            (
+                "optimism",
+                f"{digits(selection['optimism'], signed=True)}, their validation UAR of "
+                f"{digits(selection['validation_uar'])} less that",
+            ),
+        ]
+    return rows + _cautions(analysis)
+
+
+def _cautions(summary: Json) -> list[tuple[str, str]]:
     warnings = [caveat["title"] for caveat in summary["caveats"] if caveat["is_warning"]]
-    return [*rows, ("caution", "; ".join(warnings))] if warnings else rows
+    return [("caution", "; ".join(warnings))] if warnings else []
 
 
 def with_interval(scored: Mapping[str, float | None], *, signed: bool = False) -> str:
