@@ -236,7 +236,10 @@ def search(experiment: Annotated[str, Positional]) -> None:
 def _overridden(declared: Any, argv: list[str], prog: str | None, description: str) -> Any:
     """An Experiment or a Search with what the command line says of it."""
     config = (tyro.conf.AvoidSubcommands,)
-    return tyro.cli(type(declared), default=declared, args=argv, prog=prog, description=description, config=config)
+    try:
+        return tyro.cli(type(declared), default=declared, args=argv, prog=prog, description=description, config=config)
+    except ValueError as error:  # of a group without a name, execution: tyro tells those of the others itself
+        raise MienError(f"{error}; see --help") from None
 
 
 def _train(experiment: Experiment, argv: list[str], prog: str | None) -> None:
