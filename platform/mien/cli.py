@@ -5,6 +5,7 @@ Heavy imports stand inside the commands: `mien --help` loads neither ray nor a f
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -25,6 +26,13 @@ from mien.scripts import load_experiment, load_search
 
 Positional = tyro.conf.Positional
 MISTAKE, OURS, INTERRUPTED = 2, 1, 130  # exit codes: the user's hand, our fault, Ctrl-C
+MACHINE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+)  # what a disk refuses is no fault of ours
 
 
 def main(argv: Sequence[str]) -> int:
@@ -79,6 +87,13 @@ def _guarded(command: Callable[[], None]) -> int:
     except BrokenPipeError:  # `mien corpora | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OURS
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or give permission, and run the same again"
+        print(f"mien: {where}{os.strerror(error.errno)}; {remedy}", file=sys.stderr)
+        return MISTAKE
 
 
 # ---------------------------------------------------------------------- corpora
@@ -129,7 +144,7 @@ def sample(
         print(f"{name}: {root}")
 
 
-def verify(corpus: Annotated[str, Positional], root: Annotated[Path, Positional], json: bool = False) -> None:
+def verify(corpus: Annotated[str, Positional], root: Annotated[str, Positional], json: bool = False) -> None:
     """Is this download complete and intact? Exits 2 where it is not.
 
     Args:
@@ -141,8 +156,12 @@ def verify(corpus: Annotated[str, Positional], root: Annotated[Path, Positional]
     from mien.terminal import bar, verification
 
     module = load(corpus)
+    if "://" in root:
+        raise MienError(
+            f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
+        )
     with bar("files read", enabled=not json) as advance:
-        found = module.verify(root, progress=advance)
+        found = module.verify(Path(root), progress=advance)
     if json:
         from dataclasses import asdict
 
@@ -313,12 +332,12 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
         print(f"report: {series.folder.path('report.html')}")
 
 
-def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comparison")) -> None:
+def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison") -> None:
     """Set series side by side: differences on the same clips, with intervals, and the leakage gap.
 
     Args:
         runs: Two or more folders that `mien train` printed; the first is what the others are compared with.
-        out: Folder for compare.html, compare.json and the figure.
+        out: Folder, or s3://bucket/prefix, for compare.html, compare.json and the figure.
     """
     from mien import report as reports
     from mien.runs import Series

@@ -23,6 +23,10 @@ class StoreError(MienError):
     """A feature store that lacks what was asked, or that another version wrote."""
 
 
+class FolderError(MienError):
+    """A place that is no folder, or that cannot be made one."""
+
+
 class BucketError(MienError):
     """An S3 bucket that is not there, does not answer, or does not let this user in."""
 

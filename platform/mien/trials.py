@@ -74,7 +74,7 @@ class SearchFolder:
         folder = Folder(search.experiment.execution.storage) / search.experiment.name
         if folder.exists("search.json"):
             check_same(Search.from_json(folder.read_json("search.json")), search, folder.uri)
-        folder.write_json("search.json", search.to_json())
+        folder.make().write_json("search.json", search.to_json())
         return cls(folder, search)
 
     @classmethod

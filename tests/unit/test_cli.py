@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +57,76 @@ def refused(capsys: pytest.CaptureFixture[str], words: Sequence[str], *named: st
 )
 def test_a_wrong_scale_is_refused_by_field_and_value(capsys, command, words, named):
     refused(capsys, [command, SCRIPT, *words], named)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the command line runs; a file and a table of series lie there."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").touch()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "one.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("report afile", "/afile: is a file; give a folder"),
+        ("runs list afile", "/afile: is a file; give a folder"),
+        ("runs pull afile out", "/afile: is a file; give a folder"),
+        ("runs pull runs afile", "/afile: cannot be made a folder (File exists); choose another place"),
+        ("runs pull runs afile/below", "/afile/below: cannot be made a folder (Not a directory)"),
+        (f"train {SCRIPT} --store afile", "/afile: is a file; give a folder"),
+        ("sample afile", "/afile: cannot be made a folder (File exists)"),
+        ("sample /proc/x", "/proc/x: cannot be made a folder"),
+        ("sample s3://b/x", "s3:/b/x: neither a path nor a bucket"),
+        ("prepare ravdess . --openface afile", "/afile: is a file; give a folder"),
+        ("bench envelope --figure nowhere/x.png", "nowhere/x.png: cannot be written (No such file or directory)"),
+        ("prepare ravdess gs://b/x", "gs://b/x: neither a path nor a bucket"),
+        ("cost afile", "/afile: is a file; give a folder"),
+    ],
+)
+def test_a_file_or_an_impossible_place_where_a_folder_is_wanted(folder, capsys, words, named):
+    refused(capsys, words.split(), named)
+    assert not list(folder.glob("out*"))
+
+
+@pytest.mark.parametrize("uri", ["gs://b/x", "file:///tmp/nope", "s3://", "s3:///x", "s3:/b/x"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["runs", "list", "{}"],
+        ["report", "{}"],
+        ["runs", "pull", "runs", "{}"],
+        ["train", SCRIPT, "--store", "{}"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_is_neither_a_path_nor_a_bucket_is_refused_at_once(folder, capsys, monkeypatch, words, uri):
+    monkeypatch.setattr("mien.storage.explained", None)  # which goes around all that is asked of a network
+    refused(
+        capsys, [word.format(uri) for word in words], f"{uri}: neither a path nor a bucket; give a folder, or s3://"
+    )
+
+
+def test_verify_says_that_it_reads_folders_of_this_machine(capsys):
+    refused(capsys, ["verify", "ravdess", "s3://b/x"], "s3://b/x: verify reads folders of this machine")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_what_the_disk_refuses_is_told_in_a_line(capsys, monkeypatch, number):
+    def full() -> None:
+        raise OSError(number, os.strerror(number), "/somewhere/x")
+
+    monkeypatch.setitem(COMMANDS, "corpora", full)
+    refused(capsys, ["corpora"], "/somewhere/x", os.strerror(number))
+
+
+def test_other_errors_of_the_system_are_ours(monkeypatch):
+    def gone() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/site-packages/mien/table.json")
+
+    monkeypatch.setitem(COMMANDS, "corpora", gone)
+    with pytest.raises(FileNotFoundError):
+        main(["corpora"])
