@@ -27,6 +27,10 @@ class FolderError(MienError):
     """A place that is no folder, or that cannot be made one."""
 
 
+class DamagedError(MienError):
+    """A file that is not what was written: cut, empty, overwritten."""
+
+
 class BucketError(MienError):
     """An S3 bucket that is not there, does not answer, or does not let this user in."""
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from mien.errors import MienError
+from mien.errors import DamagedError, MienError
 from mien.experiment import Experiment
-from mien.storage import Folder
+from mien.storage import Folder, undamaged
 
 DONE = "DONE"
 MANIFEST = "MANIFEST.json"
@@ -66,7 +66,8 @@ class Run:
         """One record an epoch, in order; empty before the first."""
         if not self.folder.exists("history.jsonl"):
             return []
-        return [json.loads(line) for line in self.folder.read_text("history.jsonl").splitlines()]
+        with undamaged(self.folder.path("history.jsonl")):
+            return [json.loads(line) for line in self.folder.read_text("history.jsonl").splitlines()]
 
     def write_history(self, records: list[dict[str, Any]]) -> None:
         """Replace the whole history: an epoch repeated after a crash must not stand in it twice."""
@@ -98,7 +99,7 @@ class Run:
             return None
         try:
             manifest = folder.read_json(MANIFEST)
-        except json.JSONDecodeError:
+        except DamagedError:
             return None
         files = {name: folder.read_bytes(name) for name in manifest["files"] if folder.exists(name)}
         whole = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == manifest["files"]
@@ -147,7 +148,8 @@ class Series:
         folder = Folder(uri)
         for candidate in (folder, *_series_above(folder), *_series_below(folder)):
             if candidate.exists("experiment.json") and candidate.exists("data.json"):
-                return cls(candidate, Experiment.from_json(candidate.read_json("experiment.json")))
+                path = candidate.path("experiment.json")
+                return cls(candidate, Experiment.from_json(candidate.read_json("experiment.json"), path))
         raise MienError(
             f"{folder}: no runs here; give the folder that `mien train` printed (<storage>/<experiment>/<signature>)"
         )

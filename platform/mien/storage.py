@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from mien.errors import BucketError, FolderError
+from mien.errors import BucketError, DamagedError, FolderError
 
 _OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
 _FOUND: set[str] = set()  # buckets that were there
@@ -143,14 +143,17 @@ class Folder:
         self.write_bytes(name, text.encode())
 
     def read_json(self, name: str) -> Any:
-        return json.loads(self.read_bytes(name))
+        """Raises DamagedError where it is no JSON."""
+        with undamaged(self.path(name)):
+            return json.loads(self.read_bytes(name))
 
     def write_json(self, name: str, value: Any) -> None:
         """Indented, keys in the order given, NaN refused: other tools must be able to read it."""
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        with explained(self.uri):
+        """Raises DamagedError where it is no Parquet."""
+        with undamaged(self.path(name)), explained(self.uri):
             return pq.read_table(self._full(name), columns=columns, filesystem=self._fs)
 
     def write_table(self, name: str, table: pa.Table) -> None:
@@ -237,6 +240,20 @@ def explained(uri: str) -> Iterator[None]:
         who = "the AWS identity in use" if _has_credentials() else "you: no AWS credentials were found, log in first"
         bucket = uri.split("://")[1].split("/")[0]
         raise BucketError(f"{uri}: {(remedy or '{said}').format(bucket=bucket, said=said, who=who)}") from error
+
+
+@contextmanager
+def undamaged(path: str) -> Iterator[None]:
+    """What a reader finds wrong in a file as one DamagedError. Errors of the system stay as they are."""
+    try:
+        yield
+    except (ValueError, OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DamagedError(
+            f"{path}: damaged ({str(error).splitlines()[0]}); copy it here again, or delete it, of a finished run with "
+            "its folder, and run the same again"
+        ) from error
 
 
 def _has_credentials() -> bool:

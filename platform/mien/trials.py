@@ -73,7 +73,9 @@ class SearchFolder:
         """
         folder = Folder(search.experiment.execution.storage) / search.experiment.name
         if folder.exists("search.json"):
-            check_same(Search.from_json(folder.read_json("search.json")), search, folder.uri)
+            check_same(
+                Search.from_json(folder.read_json("search.json"), folder.path("search.json")), search, folder.uri
+            )
         folder.make().write_json("search.json", search.to_json())
         return cls(folder, search)
 
@@ -83,7 +85,7 @@ class SearchFolder:
         folder = Folder(uri)
         if not folder.exists("search.json"):
             raise MienError(f"{folder}: no search here; give the folder that `mien search` printed")
-        return cls(folder, Search.from_json(folder.read_json("search.json")))
+        return cls(folder, Search.from_json(folder.read_json("search.json"), folder.path("search.json")))
 
     @property
     def data(self) -> dict[str, Any]:

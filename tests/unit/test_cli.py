@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT
+from factories import series_directory
 from mien.cli import COMMANDS, GROUPS, main
 
 SCRIPT = str(ROOT / "experiments" / "sync_aug.py")
@@ -130,3 +132,43 @@ def test_other_errors_of_the_system_are_ours(monkeypatch):
     monkeypatch.setitem(COMMANDS, "corpora", gone)
     with pytest.raises(FileNotFoundError):
         main(["corpora"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished series, small."""
+    series = series_directory(tmp_path_factory.mktemp("runs"), n_subjects=4, folds=2, epochs=2)
+    return Path(series.folder.uri)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("experiment.json", '{"name": "tri'),
+        ("data.json", ""),
+        ("seed-0/fold-0/predictions.parquet", ""),
+        ("seed-0/fold-1/predictions.parquet", "PAR1 and no more"),
+        ("seed-0/fold-0/metrics.json", "{"),
+        ("seed-0/fold-0/history.jsonl", '{"epoch": 1}\n{"epo'),
+    ],
+)
+def test_a_damaged_file_of_a_series_is_named(finished, tmp_path, capsys, file, text):
+    shutil.copytree(finished, tmp_path / "series")
+    (tmp_path / "series" / file).write_text(text)
+    refused(
+        capsys, ["report", str(tmp_path / "series")], f"/series/{file}: damaged (", "copy it here again, or delete it"
+    )
+
+
+def test_a_damaged_search_is_named(tmp_path, capsys):
+    (tmp_path / "search.json").write_text('{"space": {')
+    refused(capsys, ["report", str(tmp_path)], "/search.json: damaged (")
+    (tmp_path / "search.json").write_text("{}")
+    refused(capsys, ["report", str(tmp_path)], "/search.json: not a search: experiment: ")
+
+
+def test_a_comparison_needs_a_folder_to_write_to(finished, folder, capsys):
+    shutil.copytree(finished, folder / "other")
+    refused(
+        capsys, ["compare", str(finished), "other", "--out", "afile"], "/afile: cannot be made a folder (File exists)"
+    )
