@@ -14,6 +14,7 @@ from conftest import ROOT
 from factories import series_directory
 from mien.cli import COMMANDS, GROUPS, main
 
+SEARCH = str(ROOT / "experiments" / "search_sync_aug.py")
 SCRIPT = str(ROOT / "experiments" / "sync_aug.py")
 
 
@@ -172,3 +173,29 @@ def test_a_comparison_needs_a_folder_to_write_to(finished, folder, capsys):
     refused(
         capsys, ["compare", str(finished), "other", "--out", "afile"], "/afile: cannot be made a folder (File exists)"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (f"search {SEARCH} --trials 0", "--trials 0: give more than 0"),
+        (f"search {SEARCH} --epochs -1", "--epochs -1: give more than 0"),
+        ("envelope --clips 0", "--clips 0: give more than 0"),
+        ("envelope --nodes 10 0", "--nodes 0: give more than 0"),
+        ("envelope --nodes", "--nodes: give at least one number"),
+        ("envelope --partitions 0", "--partitions 0: give more than 0"),
+        ("scale --clips 100 -4", "--clips -4: give more than 0"),
+        ("scale --limit-gb nan", "--limit-gb nan: give more than 0"),
+        ("scale --batches -1", "--batches -1: give 0 or more"),
+        ("prepare ravdess nowhere --clips 0", "--clips 0: give more than 0"),
+        ("prepare ravdess nowhere --rate 0", "--rate 0: give more than 0"),
+        ("svc nowhere --rounds 0", "--rounds 0: give more than 0"),
+    ],
+)
+def test_a_bench_of_nothing_is_refused(capsys, words, named):
+    refused(capsys, ["bench", *words.split()], named)
+
+
+def test_bench_svc_looks_at_the_corpus_before_it_makes_an_environment(folder, capsys, monkeypatch):
+    monkeypatch.setattr("mien.bench.svc.nkululeko_python", None)
+    refused(capsys, ["bench", "svc", "nowhere"], "nowhere: does not exist")

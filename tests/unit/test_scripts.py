@@ -54,7 +54,11 @@ def test_json_of_an_earlier_run_or_search_is_a_script(tmp_path: Path):
         ("empty.py", "x = 1", "defines no EXPERIMENT"),
         ("broken.json", "{", r"broken\.json: not JSON"),
         ("wrong.json", '{"name": "x", "loss": {"gama": 1}}', r"wrong\.json: not an experiment: loss\.gama"),
-        ("wrong.json", '{"experiment": {"name": "x"}, "space": {}, "trials": 0}', r"wrong\.json: not a search: .*trials is 0"),
+        (
+            "wrong.json",
+            '{"experiment": {"name": "x"}, "space": {}, "trials": 0}',
+            r"wrong\.json: not a search: .*trials is 0",
+        ),
         (
             "value.py",
             "from mien.experiment import *\n\nTrainingConfig(epochs=0)",
