@@ -314,6 +314,8 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
     from mien.terminal import searched, summaries
     from mien.trials import SearchFolder
 
+    if not runs:
+        raise MienError("report: give a folder that `mien train` or `mien search` printed")
     searches = [SearchFolder.open(uri) for uri in runs if Folder(uri).exists("search.json")]
     for folder in searches:
         page, *_ = reports.report_search(folder)

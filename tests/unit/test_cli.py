@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from conftest import ROOT
 from factories import series_directory
 from mien.cli import COMMANDS, GROUPS, main
+from tiny import write_store
 
 SEARCH = str(ROOT / "experiments" / "search_sync_aug.py")
 SCRIPT = str(ROOT / "experiments" / "sync_aug.py")
@@ -199,3 +201,45 @@ def test_a_bench_of_nothing_is_refused(capsys, words, named):
 def test_bench_svc_looks_at_the_corpus_before_it_makes_an_environment(folder, capsys, monkeypatch):
     monkeypatch.setattr("mien.bench.svc.nkululeko_python", None)
     refused(capsys, ["bench", "svc", "nowhere"], "nowhere: does not exist")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One corpus, ravdess, with the features voice and face."""
+    folder = str(tmp_path_factory.mktemp("store"))
+    write_store(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("--data.corpora ravdes", "has no corpus 'ravdes', it has ravdess: the nearest is ravdess"),
+        ("--data.audio egemap", "has no finished 'egemap', it has .*: the nearest are egemaps, egemaps-clip"),
+        ("--data.audio voices", "has no finished 'voices', it has .*: the nearest is voice;"),
+        ("--data.label-source perceived", "data.label_source 'perceived': the nearest are perceived-"),
+        ("--data.label-source perceived-face", r"no clip is left of ravdess \(41 clips: no perceived-face label\)"),
+        ("--data.channel song", r"\(41 clips: channel is not song\)"),
+    ],
+)
+def test_a_name_that_is_none_is_told_with_the_nearest(store, capsys, words, named):
+    asked = [
+        "train",
+        SCRIPT,
+        "--store",
+        store,
+        "--data.corpora",
+        "ravdess",
+        "--data.audio",
+        "voice",
+        "--data.video",
+        "face",
+    ]
+    assert main([*asked, *words.split()]) == 2
+    said = capsys.readouterr().err
+    assert re.match(f"mien: .*{named}", said) and said.count("\n") == 1, said
+
+
+@pytest.mark.parametrize("words", [["report"], ["report", "--json"]])
+def test_a_report_of_nothing_is_refused(capsys, words):
+    refused(capsys, words, "report: give a folder that `mien train` or `mien search` printed")
