@@ -55,11 +55,11 @@ def _dispatch(argv: list[str]) -> None:
     if argv[:1] == ["search"] and len(argv) > 1 and not argv[1].startswith("-"):
         _search(load_search(argv[1]), argv[2:], f"mien search {argv[1]}")
         return
-    commands = COMMANDS
+    commands, prog, description = COMMANDS, "mien", DESCRIPTION
     if argv and argv[0] in GROUPS:
-        commands = {name: command for name, command in COMMANDS.items() if name.startswith(f"{argv[0]} ")}
-        named = " ".join(argv[:2]) in commands
-        argv = [" ".join(argv[:2]), *argv[2:]] if named else argv[1:]
+        prog, description = f"mien {argv[0]}", GROUPS[argv[0]]
+        commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith(f"{argv[0]} ")}
+        argv = argv[1:]
     if argv == ["--version"]:
         import mien
 
@@ -67,8 +67,8 @@ def _dispatch(argv: list[str]) -> None:
         return
     tyro.extras.subcommand_cli_from_dict(
         commands,
-        prog="mien",
-        description="Experiments in multimodal emotion recognition, from a laptop to a cluster.",
+        prog=prog,
+        description=description,
         args=argv or ["--help"],
     )
 
@@ -233,21 +233,23 @@ def prepare(
 # ---------------------------------------------------------------------- experiments
 
 
-def train(experiment: Annotated[str, Positional]) -> None:
+def train(experiment: Annotated[str, Positional], json: bool = False) -> None:
     """Train an experiment and report on it. Any field can be set: mien train EXPERIMENT --help.
 
     Args:
         experiment: A script of experiments/, or the experiment.json of an earlier run.
+        json: Print where the series is and its metrics as JSON.
     """
     # With an EXPERIMENT, _dispatch has taken over before this is reached; here is where its help comes from.
     raise MienError(f"{experiment}: give the experiment first: mien train EXPERIMENT [overrides]")
 
 
-def search(experiment: Annotated[str, Positional]) -> None:
+def search(experiment: Annotated[str, Positional], json: bool = False) -> None:
     """Search fields of an experiment with Ray Tune, nested by subject. All options: mien search EXPERIMENT --help.
 
     Args:
         experiment: A script of experiments/ with a SEARCH or an EXPERIMENT, or the search.json of an earlier search.
+        json: Print where the search is and its analysis as JSON.
     """
     raise MienError(f"{experiment}: give the experiment first: mien search EXPERIMENT [overrides]")
 
@@ -255,6 +257,7 @@ def search(experiment: Annotated[str, Positional]) -> None:
 def _overridden(declared: Any, argv: list[str], prog: str | None, description: str) -> Any:
     """An Experiment or a Search with what the command line says of it."""
     config = (tyro.conf.AvoidSubcommands,)
+    description = f"{description} Beside the options below, --json prints the results as JSON.".strip()
     try:
         return tyro.cli(type(declared), default=declared, args=argv, prog=prog, description=description, config=config)
     except ValueError as error:  # of a group without a name, execution: tyro tells those of the others itself
@@ -358,7 +361,14 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-GROUPS = ("bench", "cluster", "runs")  # of commands, whose names have two words
+DESCRIPTION = (
+    "Experiments in multimodal emotion recognition, from a laptop to a cluster. `mien --version` prints the version."
+)
+GROUPS = {  # of commands, whose names have two words
+    "bench": "Ratios against plain loops, on this machine, in one run; and a model of many nodes.",
+    "cluster": "A cluster on EC2: its account, whether its nodes are fit to work, and what is left of it.",
+    "runs": "What a storage holds of series and searches, and a copy of it.",
+}
 COMMANDS: dict[str, Callable[..., None]] = {
     **{
         command.__name__: command

@@ -27,10 +27,27 @@ def test_a_group_lists_its_commands_and_no_others(capsys, group, rest):
         main([group, *rest])
     said = capsys.readouterr().out
     assert not ended.value.code
-    listed = {line.split("•")[1].strip() for line in said.splitlines() if "•" in line}
-    assert {name for name in COMMANDS if any(line.startswith(name) for line in listed)} == {
-        name for name in COMMANDS if name.startswith(f"{group} ")
-    }
+    assert said.startswith(f"usage: mien {group} ") and GROUPS[group] in said
+    listed = [line.split("•")[1].split()[0] for line in said.splitlines() if "•" in line]
+    assert [f"{group} {name}" for name in listed] == [name for name in COMMANDS if name.startswith(f"{group} ")]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--help"], "mien --version"),
+        (["train", "--help"], "--json"),
+        (["search", "--help"], "--json"),
+        (["train", SCRIPT, "--help"], "--json"),
+        (["search", SCRIPT, "--help"], "--json"),
+        (["runs", "list", "--help"], "usage: mien runs list "),
+    ],
+)
+def test_help_names_what_there_is(capsys, words, named):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert not ended.value.code
+    assert named in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["runs", "pul", "x"], ["cluster", "nonsense"]])
