@@ -6,6 +6,7 @@ Heavy imports stand inside the commands: `mien --help` loads neither ray nor a f
 from __future__ import annotations
 
 import atexit
+import errno
 import json
 import os
 import sys
@@ -27,6 +28,13 @@ from mien.scripts import load_experiment, load_search
 
 Positional = tyro.conf.Positional
 MISTAKE, OURS, INTERRUPTED = 2, 1, 130  # exit codes: the user's hand, our fault, Ctrl-C
+MACHINE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+)  # what a disk refuses is no fault of ours
 
 
 def main(argv: Sequence[str]) -> int:
@@ -64,11 +72,11 @@ def _dispatch(argv: list[str]) -> None:
     if argv[:1] == ["search"] and len(argv) > 1 and not argv[1].startswith("-"):
         _search(load_search(argv[1]), argv[2:], f"mien search {argv[1]}")
         return
-    commands = COMMANDS
+    commands, prog, description = COMMANDS, "mien", DESCRIPTION
     if argv and argv[0] in GROUPS:
-        commands = {name: command for name, command in COMMANDS.items() if name.startswith(f"{argv[0]} ")}
-        named = " ".join(argv[:2]) in commands
-        argv = [" ".join(argv[:2]), *argv[2:]] if named else argv[1:]
+        prog, description = f"mien {argv[0]}", GROUPS[argv[0]]
+        commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith(f"{argv[0]} ")}
+        argv = argv[1:]
     if argv == ["--version"]:
         import mien
 
@@ -76,8 +84,8 @@ def _dispatch(argv: list[str]) -> None:
         return
     tyro.extras.subcommand_cli_from_dict(
         commands,
-        prog="mien",
-        description="Experiments in multimodal emotion recognition, from a laptop to a cluster.",
+        prog=prog,
+        description=description,
         args=argv or ["--help"],
     )
 
@@ -96,6 +104,13 @@ def _guarded(command: Callable[[], None]) -> int:
     except BrokenPipeError:  # `mien corpora | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OURS
+    except OSError as error:
+        if error.errno not in MACHINE:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        remedy = "make room or give permission, and run the same again"
+        print(f"mien: {where}{os.strerror(error.errno)}; {remedy}", file=sys.stderr)
+        return MISTAKE
 
 
 # ---------------------------------------------------------------------- corpora
@@ -146,7 +161,7 @@ def sample(
         print(f"{name}: {root}")
 
 
-def verify(corpus: Annotated[str, Positional], root: Annotated[Path, Positional], json: bool = False) -> None:
+def verify(corpus: Annotated[str, Positional], root: Annotated[str, Positional], json: bool = False) -> None:
     """Is this download complete and intact? Exits 2 where it is not.
 
     Args:
@@ -158,8 +173,12 @@ def verify(corpus: Annotated[str, Positional], root: Annotated[Path, Positional]
     from mien.terminal import bar, verification
 
     module = load(corpus)
+    if "://" in root:
+        raise MienError(
+            f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
+        )
     with bar("files read", enabled=not json) as advance:
-        found = module.verify(root, progress=advance)
+        found = module.verify(Path(root), progress=advance)
     if json:
         from dataclasses import asdict
 
@@ -236,21 +255,23 @@ def prepare(
 # ---------------------------------------------------------------------- experiments
 
 
-def train(experiment: Annotated[str, Positional]) -> None:
+def train(experiment: Annotated[str, Positional], json: bool = False) -> None:
     """Train an experiment and report on it. Any field can be set: mien train EXPERIMENT --help.
 
     Args:
         experiment: A script of experiments/, or the experiment.json of an earlier run.
+        json: Print where the series is and its metrics as JSON.
     """
     # With an EXPERIMENT, _dispatch has taken over before this is reached; here is where its help comes from.
     raise MienError(f"{experiment}: give the experiment first: mien train EXPERIMENT [overrides]")
 
 
-def search(experiment: Annotated[str, Positional]) -> None:
+def search(experiment: Annotated[str, Positional], json: bool = False) -> None:
     """Search fields of an experiment with Ray Tune, nested by subject. All options: mien search EXPERIMENT --help.
 
     Args:
         experiment: A script of experiments/ with a SEARCH or an EXPERIMENT, or the search.json of an earlier search.
+        json: Print where the search is and its analysis as JSON.
     """
     raise MienError(f"{experiment}: give the experiment first: mien search EXPERIMENT [overrides]")
 
@@ -258,7 +279,11 @@ def search(experiment: Annotated[str, Positional]) -> None:
 def _overridden(declared: Any, argv: list[str], prog: str | None, description: str) -> Any:
     """An Experiment or a Search with what the command line says of it."""
     config = (tyro.conf.AvoidSubcommands,)
-    return tyro.cli(type(declared), default=declared, args=argv, prog=prog, description=description, config=config)
+    description = f"{description} Beside the options below, --json prints the results as JSON.".strip()
+    try:
+        return tyro.cli(type(declared), default=declared, args=argv, prog=prog, description=description, config=config)
+    except ValueError as error:  # of a group without a name, execution: tyro tells those of the others itself
+        raise MienError(f"{error}; see --help") from None
 
 
 def _train(experiment: Experiment, argv: list[str], prog: str | None) -> None:
@@ -314,6 +339,8 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
     from mien.terminal import searched, summaries
     from mien.trials import SearchFolder
 
+    if not runs:
+        raise MienError("report: give a folder that `mien train` or `mien search` printed")
     searches = [SearchFolder.open(uri) for uri in runs if Folder(uri).exists("search.json")]
     found = [Series.open(uri) for uri in runs if not Folder(uri).exists("search.json")]
     for folder in searches:
@@ -332,12 +359,12 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
             print(f"report: {series.folder.path('report.html')}")
 
 
-def compare(runs: Annotated[tuple[str, ...], Positional], out: Path = Path("comparison")) -> None:
+def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison") -> None:
     """Set series side by side: differences on the same clips, with intervals, and the leakage gap.
 
     Args:
         runs: Two or more folders that `mien train` printed; the first is what the others are compared with.
-        out: Folder for compare.html, compare.json and the figure.
+        out: Folder, or s3://bucket/prefix, for compare.html, compare.json and the figure.
     """
     from mien import report as reports
     from mien.runs import Series
@@ -359,7 +386,14 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-GROUPS = ("bench", "cluster", "runs")  # of commands, whose names have two words
+DESCRIPTION = (
+    "Experiments in multimodal emotion recognition, from a laptop to a cluster. `mien --version` prints the version."
+)
+GROUPS = {  # of commands, whose names have two words
+    "bench": "Ratios against plain loops, on this machine, in one run; and a model of many nodes.",
+    "cluster": "A cluster on EC2: its account, whether its nodes are fit to work, and what is left of it.",
+    "runs": "What a storage holds of series and searches, and a copy of it.",
+}
 COMMANDS: dict[str, Callable[..., None]] = {
     **{
         command.__name__: command

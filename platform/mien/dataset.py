@@ -6,6 +6,7 @@ Values are views into the store's Arrow buffers: nothing is copied until a batch
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.emotions import VOCABULARIES, class_index
-from mien.errors import ExperimentError
+from mien.errors import ExperimentError, nearest
 from mien.experiment import DataConfig, ProtocolConfig
 from mien.features import FeatureSpec, Frames
-from mien.records import Clip
+from mien.records import LABEL_SOURCES, Clip
 from mien.splits import Split, inner_splits, make_splits
 from mien.store import FeatureStore
 
@@ -108,6 +109,10 @@ def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
     classes = VOCABULARIES.get(config.vocabulary)
     if classes is None:
         raise ExperimentError(f"data.vocabulary {config.vocabulary!r}: choose from {', '.join(VOCABULARIES)}")
+    if config.label_source not in LABEL_SOURCES:
+        raise ExperimentError(
+            f"data.label_source {config.label_source!r}: {nearest(config.label_source, LABEL_SOURCES)}"
+        )
     specs: dict[str, FeatureSpec] = {}
     fingerprints: dict[str, str] = {}
     synthetic: dict[str, bool] = {}
@@ -137,10 +142,9 @@ def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
             contents = {tables[name][0].content[tables[name][1][clip.id]] for name in found}
             rows.append((clip, index, contents, found))
         if reasons.total() == len(clips):
-            why = ", ".join(f"{n_clips} clips: {reason}" for reason, n_clips in reasons.most_common())
             raise ExperimentError(
-                f"{corpus}: no clip is left ({why or 'its clip table is empty'}); check data.label_source, "
-                "data.channel and the store's rejects, or leave it out of data.corpora"
+                f"no clip is left of {corpus} ({_in_words(reasons)}); check "
+                "data.label_source, data.channel and the store's rejects, or leave it out of data.corpora"
             )
         left_out += reasons
     truth = np.array([index for _, index, _, _ in rows], np.int64)
@@ -179,6 +183,15 @@ def _place(clip: Clip, config: DataConfig, found: dict[str, Frames]) -> tuple[st
     if config.missing == "drop" and len(found) < len(config.features):
         return "lacks one of the features", -1
     return "", index
+
+
+def _in_words(left_out: Mapping[str, int]) -> str:
+    """
+    >>> _in_words({"no perceived-face label": 168, "lacks one of the features": 1})
+    '168 clips: no perceived-face label; 1 clip: lacks one of the features'
+    """
+    found = [f"{n} clip{'s' if n > 1 else ''}: {reason}" for reason, n in left_out.items()]
+    return "; ".join(found) or "the store holds none"
 
 
 def _has_votes(clip: Clip, config: DataConfig) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class MienError(Exception):
     """A mistake that the user can mend. The message is one or two plain sentences."""
@@ -23,6 +26,14 @@ class StoreError(MienError):
     """A feature store that lacks what was asked, or that another version wrote."""
 
 
+class FolderError(MienError):
+    """A place that is no folder, or that cannot be made one."""
+
+
+class DamagedError(MienError):
+    """A file that is not what was written: cut, empty, overwritten."""
+
+
 class BucketError(MienError):
     """An S3 bucket that is not there, does not answer, or does not let this user in."""
 
@@ -33,3 +44,18 @@ class LeakError(MienError):
 
 class ExperimentError(MienError):
     """An experiment whose parts do not fit each other or the store."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The remedy for a name that is none of those known: the ones that are like it, or all of them.
+
+    >>> nearest("egemap", ["egemaps", "facenet"])
+    'the nearest is egemaps'
+    >>> nearest("x", ["egemaps", "facenet"])
+    'choose from egemaps, facenet'
+    """
+    names = list(known)
+    like = difflib.get_close_matches(name, names)
+    if not like:
+        return f"choose from {', '.join(names)}"
+    return f"the nearest {'is' if len(like) == 1 else 'are'} {', '.join(like)}"

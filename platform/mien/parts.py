@@ -24,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mien import __version__
-from mien.errors import StoreError
+from mien.errors import DamagedError, StoreError
 from mien.features import FeatureSpec, Frames
 from mien.records import Reject, rejects_to_table
 from mien.storage import Folder, to_parquet
@@ -321,7 +321,7 @@ def read_rejects(folder: Folder, name: str) -> list[Reject]:
 def _read_table(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
     try:
         return folder.read_table(name, columns)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, DamagedError) as error:
         raise StoreError(
             f"{folder.path(name)} is missing or damaged: delete {folder.path(MANIFEST)} and run mien prepare again, "
             "it extracts what is lost"

@@ -47,7 +47,7 @@ def pull(
     if not there:
         found = ", ".join(storage.names()) or "nothing"
         raise MienError(f"{storage / only if only else storage}: no runs here; {storage} holds {found}")
-    here = directory.files()
+    here = directory.make().files()
     missing = [name for name, file in there.items() if here.get(name) != file]
     n_done = 0
     with ThreadPoolExecutor(N_AT_ONCE) as pool:

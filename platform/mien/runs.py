@@ -20,9 +20,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from mien.errors import MienError
+from mien.errors import DamagedError, MienError
 from mien.experiment import Experiment
-from mien.storage import Folder
+from mien.storage import Folder, undamaged
 
 DONE = "DONE"
 MANIFEST = "MANIFEST.json"
@@ -66,7 +66,8 @@ class Run:
         """One record an epoch, in order; empty before the first."""
         if not self.folder.exists("history.jsonl"):
             return []
-        return [json.loads(line) for line in self.folder.read_text("history.jsonl").splitlines()]
+        with undamaged(self.folder.path("history.jsonl")):
+            return [json.loads(line) for line in self.folder.read_text("history.jsonl").splitlines()]
 
     def write_history(self, records: list[dict[str, Any]]) -> None:
         """Replace the whole history: an epoch repeated after a crash must not stand in it twice."""
@@ -98,7 +99,7 @@ class Run:
             return None
         try:
             manifest = folder.read_json(MANIFEST)
-        except json.JSONDecodeError:
+        except DamagedError:
             return None
         files = {name: folder.read_bytes(name) for name in manifest["files"] if folder.exists(name)}
         whole = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == manifest["files"]
@@ -138,7 +139,7 @@ class Series:
     def create(cls, experiment: Experiment, signature: str) -> Series:
         """The series of an experiment in its storage; an existing one is taken up again."""
         folder = Folder(experiment.execution.storage) / experiment.name / signature
-        folder.write_json("experiment.json", experiment.to_json())
+        folder.make().write_json("experiment.json", experiment.to_json())
         return cls(folder, experiment)
 
     @classmethod
@@ -147,7 +148,8 @@ class Series:
         folder = Folder(uri)
         found = [one for one in (folder, *_series_above(folder)) if _is_series(one)][:1] or _series_below(folder)
         if len(found) == 1:
-            return cls(found[0], Experiment.from_json(found[0].read_json("experiment.json")))
+            path = found[0].path("experiment.json")
+            return cls(found[0], Experiment.from_json(found[0].read_json("experiment.json"), path))
         if found:
             signatures = ", ".join(one.uri.rsplit("/", 1)[-1] for one in found)
             raise MienError(f"{folder}: {len(found)} series are here; add one of their signatures: {signatures}")

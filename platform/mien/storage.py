@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from mien.errors import BucketError, MienError
+from mien.errors import BucketError, DamagedError, FolderError
 
-_OPTIONS = {"s3": "?allow_delayed_open=true"}  # a small object by one request, not the three of a multipart upload
+_OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
 _FOUND: set[str] = set()  # buckets that were there
 
 
@@ -44,16 +44,15 @@ class Folder:
     def __init__(self, uri: str | os.PathLike[str]) -> None:
         text = os.fspath(uri)
         self.is_local = "://" not in text
+        if not re.match(r"s3://[\w.-]+(/|$)", text) and re.match(r"\w+:/", text):  # a Path makes s3:/ of s3://
+            raise FolderError(f"{text}: neither a path nor a bucket; give a folder, or s3://bucket/prefix")
         self.uri = absolute(text)
         if self.is_local:
             self._fs: pafs.FileSystem = pafs.LocalFileSystem()
             self._root = self.uri
         else:
-            try:
-                with explained(self.uri):  # the bucket's region is asked for
-                    self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _OPTIONS.get(text.split("://")[0], ""))
-            except pa.ArrowInvalid as error:
-                raise MienError(f"{text}: {error}; give a folder, or s3://bucket/prefix") from error
+            with explained(self.uri):  # the bucket's region is asked for
+                self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _OPTION)
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(f"{self.uri}/{name}")
@@ -77,6 +76,17 @@ class Folder:
         """The path of a file in it as a person or pandas would write it."""
         return f"{self.uri}/{name}" if name else self.uri
 
+    def make(self) -> Folder:
+        """Made where it is not there, for places that a user named. Raises FolderError where it cannot be."""
+        if self.is_local:
+            try:
+                Path(self._root).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise FolderError(
+                    f"{self.uri}: cannot be made a folder ({error.strerror}); choose another place"
+                ) from None
+        return self
+
     def exists(self, name: str = "") -> bool:
         with explained(self.uri):
             found = self._fs.get_file_info(self._full(name)).type != pafs.FileType.NotFound
@@ -89,18 +99,14 @@ class Folder:
 
         Files still being written (their names start with a dot) are left out.
         """
-        selector = pafs.FileSelector(self._root, allow_not_found=True)
-        with explained(self.uri):
-            found = sorted(i.base_name for i in self._fs.get_file_info(selector) if not i.base_name.startswith("."))
+        found = sorted(info.base_name for info in self._infos(recursive=False))
         if not found:
             self._check_bucket()
         return found
 
     def files(self) -> dict[str, File]:
         """Those in it and below, by name ("a/b.json"), sorted; empty if it does not exist."""
-        selector = pafs.FileSelector(self._root, allow_not_found=True, recursive=True)
-        with explained(self.uri):
-            found = [i for i in self._fs.get_file_info(selector) if i.is_file and not i.base_name.startswith(".")]
+        found = [info for info in self._infos(recursive=True) if info.is_file]
         if not found:
             self._check_bucket()
         below = len(self._root) + 1
@@ -139,14 +145,17 @@ class Folder:
         self.write_bytes(name, text.encode())
 
     def read_json(self, name: str) -> Any:
-        return json.loads(self.read_bytes(name))
+        """Raises DamagedError where it is no JSON."""
+        with undamaged(self.path(name)):
+            return json.loads(self.read_bytes(name))
 
     def write_json(self, name: str, value: Any) -> None:
         """Indented, keys in the order given, NaN refused: other tools must be able to read it."""
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
-        with explained(self.uri):
+        """Raises DamagedError where it is no Parquet."""
+        with undamaged(self.path(name)), explained(self.uri):
             return pq.read_table(self._full(name), columns=columns, filesystem=self._fs)
 
     def write_table(self, name: str, table: pa.Table) -> None:
@@ -160,6 +169,17 @@ class Folder:
                 self._fs.delete_dir(self._full(name))
             elif info.type == pafs.FileType.File:
                 self._fs.delete_file(self._full(name))
+
+    def _infos(self, *, recursive: bool) -> list[pafs.FileInfo]:
+        """Of what is in it and not hidden. Raises FolderError where it is a file, or may not be looked into."""
+        selector = pafs.FileSelector(self._root, allow_not_found=True, recursive=recursive)
+        try:
+            with explained(self.uri):
+                return [info for info in self._fs.get_file_info(selector) if not info.base_name.startswith(".")]
+        except NotADirectoryError:
+            raise FolderError(f"{self.uri}: is a file; give a folder") from None
+        except PermissionError as error:
+            raise FolderError(f"{self.uri}: cannot be listed ({error.strerror}); check its permissions") from None
 
     def _full(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
@@ -222,6 +242,20 @@ def explained(uri: str) -> Iterator[None]:
         who = "the AWS identity in use" if _has_credentials() else "you: no AWS credentials were found, log in first"
         bucket = uri.split("://")[1].split("/")[0]
         raise BucketError(f"{uri}: {(remedy or '{said}').format(bucket=bucket, said=said, who=who)}") from error
+
+
+@contextmanager
+def undamaged(path: str) -> Iterator[None]:
+    """What a reader finds wrong in a file as one DamagedError. Errors of the system stay as they are."""
+    try:
+        yield
+    except (ValueError, OSError, pa.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise DamagedError(
+            f"{path}: damaged ({str(error).splitlines()[0]}); copy it here again, or delete it, of a finished run with "
+            "its folder, and run the same again"
+        ) from error
 
 
 def _has_credentials() -> bool:

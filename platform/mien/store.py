@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mien import __version__
-from mien.corpora import Finding
-from mien.errors import StoreError
+from mien.corpora import CORPORA, Finding
+from mien.errors import StoreError, nearest
+from mien.extractors import EXTRACTORS
 from mien.features import FeatureSpec
 from mien.parts import (
     FORMAT,
@@ -135,6 +136,9 @@ class FeatureStore:
             raise StoreError(f"{self.folder.path(corpus)} has {name!r} with several settings: say which of {folders}")
         if not found:
             remedy = self._remedy(corpus, name)
+            if name not in EXTRACTORS:  # nor can it be prepared by that name
+                known = dict.fromkeys([*(spec.name for spec in specs), *EXTRACTORS])
+                remedy = f"{nearest(name, known)}; if it is one of your own, {self._remedy(corpus, 'MODULE:FACTORY')}"
             raise StoreError(f"{self.folder.path(corpus)} has no finished {name!r}, it has {folders}: {remedy}")
         return found[0]
 
@@ -206,8 +210,11 @@ class FeatureStore:
     def _manifest(self, corpus: str) -> dict[str, Any]:
         folder = self.folder / corpus
         if not folder.exists(MANIFEST):
-            there = ", ".join(self.corpora()) or "no corpus"
-            raise StoreError(f"{self.folder} has no corpus {corpus!r}, it has {there}: {self._remedy(corpus)}")
+            corpora = self.corpora()
+            remedy = self._remedy(corpus) if corpus in CORPORA else nearest(corpus, dict.fromkeys([*corpora, *CORPORA]))
+            raise StoreError(
+                f"{self.folder} has no corpus {corpus!r}, it has {', '.join(corpora) or 'no corpus'}: {remedy}"
+            )
         return read_manifest(folder)
 
     def _feature_folders(self, corpus: str) -> list[Folder]:

@@ -73,8 +73,10 @@ class SearchFolder:
         """
         folder = Folder(search.experiment.execution.storage) / search.experiment.name
         if folder.exists("search.json"):
-            check_same(Search.from_json(folder.read_json("search.json")), search, folder.uri)
-        folder.write_json("search.json", search.to_json())
+            check_same(
+                Search.from_json(folder.read_json("search.json"), folder.path("search.json")), search, folder.uri
+            )
+        folder.make().write_json("search.json", search.to_json())
         return cls(folder, search)
 
     @classmethod
@@ -83,7 +85,7 @@ class SearchFolder:
         folder = Folder(uri)
         if not folder.exists("search.json"):
             raise MienError(f"{folder}: no search here; give the folder that `mien search` printed")
-        return cls(folder, Search.from_json(folder.read_json("search.json")))
+        return cls(folder, Search.from_json(folder.read_json("search.json"), folder.path("search.json")))
 
     @property
     def storage(self) -> Folder:

@@ -113,7 +113,7 @@ def test_compare_states_the_leakage_gap(place, tmp_path):
     [
         (["--data.video", "facenet"], "has no finished 'facenet'"),
         (["--data.corpora", "ami"], "no corpus 'ami'"),
-        (["--data.label-source", "rumour"], "no clip is left"),
+        (["--data.label-source", "rumour"], "choose from intended"),
         (["--data.vocabulary", "common7"], "choose from common6"),
         (["--protocol.folds", "40"], "fold"),
         (["--only-folds", "9"], "there are folds 0 to"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from mien import machine
 from mien.cli import main
 from mien.ec2.autoscaling import finished_s, nodes_up
@@ -265,6 +266,21 @@ def test_the_command_reads_the_cluster_file_and_says_of_what_day_its_prices_are(
         (["--clips", "-5", "--mean-seconds", "3"], ("--clips -5",)),
         (["--clips", "5", "--mean-seconds", "nan"], ("--mean-seconds nan",)),
         (["--clips", "5"], ("--mean-seconds",)),
+        (["--clips", "5", "--mean-seconds", "inf"], ("--mean-seconds inf",)),
+        (["--corpus", "ravdess", "--clips", "0"], ("--clips 0",)),
+        (["--corpus", "ravdess", "--mean-seconds", "0"], ("--mean-seconds 0",)),
+        (["--corpus", "ravdess", "--corpus-gb", "inf"], ("--corpus-gb inf",)),
+        (["--corpus", "ravdess", "--months", "inf"], ("--months inf",)),
+        (["--corpus", "ravdess", "--start-minutes", "inf"], ("--start-minutes inf",)),
+        (["--corpus", "ravdess", "--spot"], ("--spot is of what was used",)),
+        (["--corpus", "ravdess", "--node-type", "c7i.4xlarge"], ("--node-type is of what was used",)),
+        (["--corpus", "ravdess", "--train-nodes", "2"], ("--train-nodes trains nothing without --experiment",)),
+        (["--corpus", "ravdess", "--train-node", "cpu"], ("--train-node trains nothing without --experiment",)),
+        (["runs", "--corpus", "ravdess"], ("--corpus is of an estimate", "runs")),
+        (["runs", "--clips", "5"], ("--clips is of an estimate",)),
+        (["runs", "--features", "egemaps"], ("--features is of an estimate",)),
+        (["runs", "--experiment", "x.py"], ("--experiment is of an estimate",)),
+        (["runs", "--rates", "x.json"], ("--rates is of an estimate",)),
         (["--corpus", "atlantis"], ("atlantis",)),
         (["--corpus", "ravdess", "--months", "-1"], ("--months -1",)),
         (["--corpus", "ravdess", "--interruptions", "-1"], ("--interruptions -1",)),
@@ -283,6 +299,15 @@ def test_bad_input_is_named(words, names, tmp_path, monkeypatch, capsys):
     assert told.startswith("mien: ") and told.count("\n") == 1
     for name in names:
         assert name in told
+
+
+def test_features_that_the_experiment_reads_and_nobody_extracts_are_told(capsys):
+    experiment = str(ROOT / "experiments" / "sync_aug.py")
+    asking = ["cost", "--corpus", "ravdess", "--experiment", experiment, "--features"]
+    assert main([*asking, "facenet"]) == 0
+    assert "sync-aug reads egemaps as well, which --features leaves out: not counted" in capsys.readouterr().out
+    assert main([*asking, "egemaps", "facenet"]) == 0
+    assert "leaves out" not in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------ what was used

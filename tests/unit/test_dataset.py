@@ -43,7 +43,7 @@ def test_two_corpora_are_read_together_and_what_is_left_out_is_counted(tmp_path:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"n_clips": 0}, "its clip table is empty"),
+        ({"n_clips": 0}, "the store holds none"),
         ({"labels": ()}, "7 clips: no intended label"),
         ({"attributes": {"channel": "song"}}, "7 clips: channel is not speech"),
     ],
@@ -54,5 +54,5 @@ def test_a_corpus_that_gives_no_clip_is_refused_with_the_reasons(
     store = store_of_two(tmp_path, **changes)  # type: ignore[arg-type]
     with pytest.raises(ExperimentError) as error:
         read_dataset(store, DATA)
-    assert str(error.value).startswith(f"cremad: no clip is left ({why}); ")
+    assert str(error.value).startswith(f"no clip is left of cremad ({why}); ")
     assert len(read_dataset(store, replace(DATA, corpora=("ravdess",)))) == 41

@@ -74,6 +74,13 @@ def test_signature_is_what_is_learnt_and_nothing_else():
         ({"training": {"epochs": 0}}, "training.epochs"),
         ({"augment": {"stretch": [1.1, 0.9]}}, "augment.stretch"),
         ({"name": "a/b"}, "letters, digits and dashes"),
+        ({"execution": {"seeds": []}}, "execution.seeds is empty"),
+        ({"execution": {"parallel": 0}}, "execution.parallel is 0: at least 1"),
+        ({"execution": {"workers": -1}}, "execution.workers is -1: at least 0"),
+        ({"execution": {"min_workers": -1}}, "execution.min_workers is -1: at least 0"),
+        ({"execution": {"workers": 1, "min_workers": 2}}, r"min_workers is 2: at most execution.workers \(1\)"),
+        ({"execution": {"save_every_s": -1}}, "execution.save_every_s is -1"),
+        ({"execution": {"save_every_s": float("nan")}}, "execution.save_every_s is nan"),
     ],
 )
 def test_a_wrong_experiment_is_refused_by_name(change, named):

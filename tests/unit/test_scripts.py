@@ -52,7 +52,22 @@ def test_json_of_an_earlier_run_or_search_is_a_script(tmp_path: Path):
     [
         ("gone.py", None, "no such experiment"),
         ("empty.py", "x = 1", "defines no EXPERIMENT"),
-        ("broken.json", "{", "not JSON"),
+        ("broken.json", "{", r"broken\.json: not JSON"),
+        ("wrong.json", '{"name": "x", "loss": {"gama": 1}}', r"wrong\.json: not an experiment: loss\.gama"),
+        (
+            "wrong.json",
+            '{"experiment": {"name": "x"}, "space": {}, "trials": 0}',
+            r"wrong\.json: not a search: .*trials is 0",
+        ),
+        (
+            "value.py",
+            "from mien.experiment import *\n\nTrainingConfig(epochs=0)",
+            "value.py, line 3: training.epochs is 0",
+        ),
+        ("field.py", "from mien.experiment import *\nTrainingConfig(epoch=1)", "field.py, line 2: .*'epoch'"),
+        ("gone.py", "import no_such_module", "gone.py, line 1: No module named 'no_such_module'"),
+        ("name.py", "x = y", "name.py, line 1: name 'y' is not defined"),
+        ("cut.py", "x = (", "cut.py: is no Python"),
         ("other.txt", "", "neither a Python script nor a .json file"),
     ],
 )
@@ -61,3 +76,12 @@ def test_what_is_no_script_is_refused(tmp_path: Path, name: str, text: str | Non
         (tmp_path / name).write_text(text)
     with pytest.raises(MienError, match=message):
         load_search(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["search.py", "search.json"])
+def test_a_search_is_no_experiment_to_train(tmp_path: Path, name: str):
+    search = Search(experiment=Experiment(name="tiny"), space={"loss.gamma": "0 .. 4"})
+    script = "from mien.experiment import *\nfrom mien.experiment.search import *\nSEARCH = Search(experiment=Experiment(name='x'))"
+    (tmp_path / name).write_text(script if name.endswith(".py") else json.dumps(search.to_json()))
+    with pytest.raises(MienError, match=f"{name}: .* a search; give it to `mien search`"):
+        load_experiment(str(tmp_path / name))

@@ -128,6 +128,10 @@ def test_a_missing_corpus_is_named_with_what_there_is(tmp_path):
     store = store_of(tmp_path, 1)
     with pytest.raises(StoreError, match="has no corpus 'cremad', it has ravdess: run mien prepare cremad ROOT"):
         store.clips("cremad")
+    with pytest.raises(StoreError, match="has no corpus 'ravdes', it has ravdess: the nearest is ravdess"):
+        store.clips("ravdes")
+    with pytest.raises(StoreError, match="has no corpus 'atlantis', it has ravdess: choose from ravdess, cremad"):
+        store.clips("atlantis")
     with pytest.raises(StoreError, match="has no corpus 'ravdess', it has no corpus"):
         FeatureStore(tmp_path / "nothing").clips("ravdess")
 
@@ -188,8 +192,15 @@ def test_the_fingerprint_follows_every_part_of_a_features_identity(tmp_path, cha
 def test_what_is_not_finished_is_never_read(tmp_path):
     store = store_of(tmp_path, 3, [[0, 1, 2]])
     assert store.specs("ravdess") == []
-    with pytest.raises(StoreError, match="has no finished 'tiny', it has no feature: run mien prepare ravdess ROOT"):
+    own = (
+        "choose from egemaps, .*; if it is one of your own, run mien prepare ravdess ROOT .* --features MODULE:FACTORY"
+    )
+    with pytest.raises(StoreError, match=f"has no finished 'tiny', it has no feature: {own}"):
         store.spec("ravdess", "tiny")
+    with pytest.raises(StoreError, match="has no finished 'egemaps', .*: run mien prepare .* --features egemaps"):
+        store.spec("ravdess", "egemaps")
+    with pytest.raises(StoreError, match="has no finished 'facnet', it has no feature: the nearest is facenet"):
+        store.spec("ravdess", "facnet")
     with pytest.raises(StoreError, match="is not finished: run mien prepare ravdess ROOT --store .* --features tiny"):
         store.load("ravdess", SPEC)
     finish(store)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.ec2.autoscaling import finished_s, nodes_up
 from mien.ec2.rates import load_rates
+from mien.errors import MienError
 from mien.preprocess import largest_part
 
 CORES = 16  # of a c7i.4xlarge
@@ -97,4 +98,9 @@ def draw(path: Path, n_clips: int = 10_000_000, n_nodes: Sequence[int] = (1, 3, 
     left.legend(fontsize=7)
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    try:
+        figure.savefig(path, dpi=150, format="png")
+    except OSError as error:
+        raise MienError(
+            f"{path}: cannot be written ({error.strerror}); give a file in a folder that is there"
+        ) from None

@@ -105,11 +105,11 @@ def svc_timing(root: Path, environment: Path, *, n_rounds: int = 3) -> SvcTiming
     root: RAVDESS' speech. environment: the virtual environment of nkululeko, made where there is none. Neither this
     nor the cutting of the clips is timed. Raises MienError where one of the two fails, with what it said last.
     """
-    python = nkululeko_python(environment)
     with TemporaryDirectory() as folder:
         cut, table = Path(folder, "ravdess"), Path(folder, "clips.csv")
         clips = cut_clips(root, cut)
         write_table(clips, table)
+        python = nkululeko_python(environment)  # a minute where it is made: a wrong root has been told by now
         attempts: dict[str, list[Attempt]] = {"mien": [], "nkululeko": []}
         for number in range(n_rounds):
             for name in sorted(attempts, reverse=bool(number % 2)):

@@ -31,6 +31,7 @@ from mien.corpora.synthetic_voice import speak
 from mien.corpora.tree import SYNTHETIC_MARKER
 from mien.emotions import CREMAD_CODES, RAVDESS_CODES
 from mien.errors import CorpusError
+from mien.storage import Folder
 
 VOICE_RATE_HZ = 48_000
 
@@ -85,7 +86,7 @@ def write_sample(
     if n_per_emotion < 1:
         raise CorpusError(f"{n_per_emotion} clips per emotion: at least 1 is needed")
 
-    root = Path(root).absolute()
+    root = Path(Folder(root).make().uri)
     settings = {"n_subjects": n_subjects, "n_per_emotion": n_per_emotion, "seed": seed}
     to_write = [corpus for corpus in corpora if not _is_there(root / corpus, settings)]
     takes = {corpus: _PLANS[corpus].takes(n_subjects, n_per_emotion, seed) for corpus in to_write}

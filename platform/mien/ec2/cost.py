@@ -323,6 +323,9 @@ def _notes(job: Job, prices: Prices, rates: Rates) -> Iterator[str]:
             f"training will not work on {job.train.instance.name}: all features lie in each machine's object store, "
             f"{n_gb:,.0f} GB of these clips, and it has {shared_gb:,.0f} GB"
         )
+    if job.search and (lacking := set(job.search.experiment.data.features) - set(job.features)):
+        named = ", ".join(sorted(lacking))
+        yield f"{job.search.experiment.name} reads {named} as well, which --features leaves out: not counted"
     if job.search and job.search.experiment.execution.baseline:
         yield "the SVC baseline beside an experiment is not counted: its time grows with the square of the clips"
     if job.search and job.search.experiment.execution.workers:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json as json_
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +27,7 @@ def cost(
     clips: int | None = None,
     mean_seconds: float | None = None,
     corpus_gb: float | None = None,
-    features: tuple[str, ...] = ("egemaps",),
+    features: tuple[str, ...] | None = None,
     experiment: str | None = None,
     cluster: Path | None = None,
     region: str | None = None,
@@ -49,7 +52,7 @@ def cost(
         clips: Clips.
         mean_seconds: Their mean length.
         corpus_gb: All media together, for the price of keeping them in S3.
-        features: To be extracted.
+        features: To be extracted; by default egemaps.
         experiment: A script of experiments/, or an experiment.json or search.json: its folds, seeds, epochs, trials.
         cluster: Kinds of nodes, limits and idle time from this file; by default cluster.yaml where there is one.
         region: us-east-1 or eu-central-1; by default the cluster file's, else us-east-1.
@@ -66,6 +69,7 @@ def cost(
         node_type: For what was used: the instance type where a run or store does not know it.
         json: Print it as JSON.
     """
+    _check_options(locals())
     from dataclasses import asdict
 
     from mien.ec2.nodes import read_nodes
@@ -91,7 +95,7 @@ def cost(
     train = nodes.fleet(train_node or prepare_node, train_nodes, table, start_minutes, "--train-nodes")
     job = Job(
         corpus=_corpus(corpus, clips, mean_seconds, corpus_gb),
-        features=features,
+        features=("egemaps",) if features is None else features,
         search=load_search(experiment) if experiment else None,
         prepare=prepare,
         train=train,
@@ -106,6 +110,34 @@ def cost(
         _print_estimate(found_cost)
 
 
+# Options that say nothing of what was used, of what is estimated, and of what is estimated without training.
+_OF_AN_ESTIMATE = (
+    *("corpus", "clips", "mean_seconds", "corpus_gb", "features", "experiment", "prepare_node", "prepare_nodes"),
+    *("train_node", "train_nodes", "start_minutes", "interruptions", "months", "rates"),
+)
+_OF_WHAT_WAS_USED = ("spot", "node_type")
+_OF_TRAINING = ("train_node", "train_nodes")
+
+
+def _check_options(values: dict[str, Any]) -> None:
+    """Raises MienError for an option of `cost` that cannot apply beside the others, rather than leave it unheard."""
+    defaults = {name: option.default for name, option in inspect.signature(cost).parameters.items()}
+    if values["runs"]:
+        why = f"is of an estimate, and {values['runs'][0]} was used already; leave one of them out"
+        _refuse_given(_OF_AN_ESTIMATE, why, values, defaults)
+    else:
+        why = "is of what was used; name RUNS or stores with it, or leave it out"
+        _refuse_given(_OF_WHAT_WAS_USED, why, values, defaults)
+    if values["experiment"] is None:
+        _refuse_given(_OF_TRAINING, "trains nothing without --experiment; give one, or leave it out", values, defaults)
+
+
+def _refuse_given(names: Iterable[str], why: str, values: dict[str, Any], defaults: dict[str, Any]) -> None:
+    for name in names:
+        if values[name] != defaults[name]:
+            raise MienError(f"--{name.replace('_', '-')} {why}")
+
+
 def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: float | None) -> Corpus:
     from mien.corpora import load
     from mien.ec2.cost import Corpus
@@ -114,19 +146,23 @@ def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: flo
     if name is not None:
         card = load(name).CARD
         known_s, n_files, known_gb = _CORPORA[card.name]
-        clips, mean_s, n_gb = clips or card.n_clips, mean_s or known_s, known_gb if n_gb is None else n_gb
+        clips = card.n_clips if clips is None else clips
+        mean_s = known_s if mean_s is None else mean_s
+        n_gb = known_gb if n_gb is None else n_gb
     if clips is None or mean_s is None:
         raise MienError("say what there is to extract: --corpus ravdess, or --clips 100000 --mean-seconds 3.7")
-    if clips < 1 or not mean_s > 0:
-        raise MienError(f"--clips {clips} --mean-seconds {mean_s}: both above 0")
+    if clips < 1:
+        raise MienError(f"--clips {clips}: give more than 0")
+    if not 0 < mean_s < math.inf:
+        raise MienError(f"--mean-seconds {mean_s:g}: give more than 0 and a finite number")
     return Corpus(
         n_clips=clips, clip_s=mean_s, n_files=n_files or clips, n_gb=_not_negative("--corpus-gb", n_gb or 0.0)
     )
 
 
 def _not_negative(option: str, value: float) -> float:
-    if not value >= 0:
-        raise MienError(f"{option} {value}: 0 or more")
+    if not 0 <= value < math.inf:
+        raise MienError(f"{option} {value:g}: give 0 or more and a finite number")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,8 +34,8 @@ class Nodes:
         n_nodes = max(1, kind.n_max) if n_nodes is None else n_nodes
         if n_nodes < 1:
             raise MienError(f"{option} {n_nodes}: at least 1 machine of {name}")
-        if not start_minutes >= 0:
-            raise MienError(f"--start-minutes {start_minutes}: 0 or more")
+        if not 0 <= start_minutes < math.inf:
+            raise MienError(f"--start-minutes {start_minutes:g}: give 0 or more and a finite number")
         return Fleet(
             instance=prices.instance(kind.instance_type),
             n_nodes=n_nodes,

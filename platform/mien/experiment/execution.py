@@ -37,7 +37,10 @@ class ExecutionConfig:
     def __post_init__(self) -> None:
         if not self.seeds:
             raise ValueError("execution.seeds is empty: give at least one")
-        if self.parallel < 1 or self.workers < 0 or not 0 <= self.min_workers <= self.workers:
-            raise ValueError("execution: parallel >= 1, workers >= 0, 0 <= min_workers <= workers")
+        for name, least in (("parallel", 1), ("workers", 0), ("min_workers", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"execution.{name} is {getattr(self, name)}: at least {least}")
+        if self.min_workers > self.workers:
+            raise ValueError(f"execution.min_workers is {self.min_workers}: at most execution.workers ({self.workers})")
         if not self.save_every_s >= 0:
-            raise ValueError("execution.save_every_s is below 0: give seconds, or 0 for each epoch")
+            raise ValueError(f"execution.save_every_s is {self.save_every_s}: seconds, or 0 for each epoch")

@@ -52,9 +52,12 @@ class Experiment:
         return adapter(Experiment).dump_python(self, mode="json")
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Experiment:
-        """The experiment of a JSON object; an unknown key or a wrong value raises ExperimentError naming it."""
-        return validated(cls, value, "an experiment")
+    def from_json(cls, value: Mapping[str, Any], path: str = "") -> Experiment:
+        """The experiment of a JSON object; an unknown key or a wrong value raises ExperimentError naming it.
+
+        path: where it was read, to be named as well.
+        """
+        return validated(cls, value, "an experiment", path)
 
     def signature(self, fingerprints: Mapping[str, str]) -> str:
         """Eight hex digits of everything that decides what is learnt.
@@ -70,7 +73,7 @@ class Experiment:
 NOT_LEARNT = ("name", "question", "execution")
 
 
-def validated(declared: type[Declared], value: Mapping[str, Any], what: str) -> Declared:
+def validated(declared: type[Declared], value: Mapping[str, Any], what: str, path: str) -> Declared:
     """A dataclass of a JSON object; ExperimentError names each key that is wrong. what: "an experiment"."""
     from pydantic import ValidationError
 
@@ -78,7 +81,7 @@ def validated(declared: type[Declared], value: Mapping[str, Any], what: str) -> 
         return adapter(declared).validate_python(value)  # type: ignore[arg-type]  # typeshed: a type is no Hashable
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()]
-        raise ExperimentError(f"not {what}: " + "; ".join(lines)) from None
+        raise ExperimentError(f"{path}{': ' if path else ''}not {what}: {'; '.join(lines)}") from None
 
 
 @cache

@@ -60,6 +60,9 @@ class Search:
         return adapter(Search).dump_python(self, mode="json")
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Search:
-        """The search of a JSON object; an unknown key or a wrong value raises ExperimentError naming it."""
-        return validated(cls, value, "a search")
+    def from_json(cls, value: Mapping[str, Any], path: str = "") -> Search:
+        """The search of a JSON object; an unknown key or a wrong value raises ExperimentError naming it.
+
+        path: where it was read, to be named as well.
+        """
+        return validated(cls, value, "a search", path)

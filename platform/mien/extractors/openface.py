@@ -19,7 +19,6 @@ from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import pyarrow.fs as pafs
 from numpy.typing import NDArray
 
 from mien.errors import CorpusError, MediaError
@@ -138,11 +137,8 @@ def find_openface(location: str, corpus: str) -> dict[str, str]:
     if location.endswith(".csv"):
         stems = {stem: f"{location}#{stem}" for stem in _clip_table(location)}
     else:
-        is_uri = "://" in location
-        system, root = pafs.FileSystem.from_uri(location) if is_uri else (pafs.LocalFileSystem(), location)
-        files = system.get_file_info(pafs.FileSelector(root, recursive=True, allow_not_found=True))
-        scheme = location[: location.index("://") + 3] if is_uri else ""
-        paths = sorted(scheme + file.path for file in files if file.extension == "csv")
+        root = location.rstrip("/")
+        paths = sorted(f"{root}/{name}" for name in Folder(location).files() if name.endswith(".csv"))
         stems = {PurePosixPath(path).stem: path for path in reversed(paths)}
     found: dict[str, str] = {}
     for stem in sorted(stems):

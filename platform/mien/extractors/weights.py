@@ -44,7 +44,7 @@ def cache_folder() -> Folder:
 
 
 def _read(location: str) -> bytes:
-    folder, _, name = location.rpartition("/")
+    folder, _, name = location.removeprefix("file://").rpartition("/")
     try:
         return Folder(folder or ".").read_bytes(name)
     except OSError as error:

@@ -73,7 +73,7 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
         "Test UAR, 95 % interval over subjects",
         mark=result["series"][0]["test"]["uar"]["value"],
     )
-    folder = Folder(out)
+    folder = Folder(out).make()
     folder.write_json("compare.json", result)
     folder.write_bytes("compare.png", figures.png(forest))
     values = {**result, "labels": labels, "mien_version": mien.__version__}
