@@ -287,3 +287,11 @@ def test_a_name_that_is_none_is_told_with_the_nearest(store, capsys, words, name
 @pytest.mark.parametrize("words", [["report"], ["report", "--json"]])
 def test_a_report_of_nothing_is_refused(capsys, words):
     refused(capsys, words, "report: give a folder that `mien train` or `mien search` printed")
+
+
+@pytest.mark.parametrize("storage", ["afile", "/proc/x"])
+@pytest.mark.parametrize("command", ["train", "search"])
+def test_runs_need_a_folder_to_go_to(store, folder, capsys, command, storage):
+    asked = [command, SCRIPT, "--store", store, "--data.corpora", "ravdess", "--data.audio", "voice", "--data.video"]
+    asked += ["--space", "loss.gamma", "0 .. 4"] if command == "search" else []
+    refused(capsys, [*asked, "--storage", storage], f"{storage}/sync-aug", ": cannot be made a folder (")

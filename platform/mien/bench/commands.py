@@ -174,7 +174,7 @@ def bench_search(
 
 def bench_scale(
     clips: tuple[int, ...] = (10_000, 100_000, 1_000_000),
-    limit_gb: float = 12.0,
+    limit_gb: float = 20.0,
     batches: int = 2000,
     folder: Path | None = None,
     as_json: Annotated[bool, arg(name="json")] = False,
@@ -182,8 +182,8 @@ def bench_scale(
     """Time and memory of the driver as the corpus grows: clip table, splits, what is missing, manifest; no media.
 
     Args:
-        clips: Sizes of the synthetic corpus; ten million take half an hour and 12 GB.
-        limit_gb: A step that wants more memory than this fails, and says so.
+        clips: Sizes of the synthetic corpus; ten million take a quarter of an hour and 7 GB.
+        limit_gb: A step that wants more address space than this fails, and says so.
         batches: Also how many batches a second a driver hands to idle workers, measured on so many; 0 leaves it out.
         folder: Where the synthetic store is written and removed again; by default the place for temporary files.
         as_json: Print it as JSON.
