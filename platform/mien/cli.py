@@ -28,13 +28,8 @@ from mien.scripts import load_experiment, load_search
 
 Positional = tyro.conf.Positional
 MISTAKE, OURS, INTERRUPTED = 2, 1, 130  # exit codes: the user's hand, our fault, Ctrl-C
-MACHINE = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EROFS,
-    errno.EACCES,
-    errno.EPERM,
-)  # what a disk refuses is no fault of ours
+# What a disk refuses is no fault of ours.
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def main(argv: Sequence[str]) -> int:
