@@ -108,7 +108,7 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
             people = [{clips["subjects"][i] for i in side} for side in sides]
             assert not (people[0] & people[1] or people[0] & people[2] or people[1] & people[2])
 
-    for split in splits:
+    for split in splits[:2]:
         inner = inner_splits(split, **clips, protocol=protocol)
         learnt = sorted(np.concatenate([split.train, split.validation]))
         assert (inner[0].train is split.train) and (inner[0].validation is split.validation)
