@@ -111,11 +111,19 @@ SEARCH = Search(
 )
 
 
-def search(place: Path, *, only_folds: tuple[int, ...] = (), parallel: int = 2, workers: int = 0, **changes) -> Search:
-    """SEARCH in a place with a `store`, and what is to be different."""
+def search(
+    place: Path,
+    *,
+    storage: str = "",
+    only_folds: tuple[int, ...] = (),
+    parallel: int = 2,
+    workers: int = 0,
+    **changes,
+) -> Search:
+    """SEARCH in a place with a `store`, and what is to be different. storage: by default `runs` in that place."""
     execution = ExecutionConfig(
         store=str(place / "store"),
-        storage=str(place / "runs"),
+        storage=storage or str(place / "runs"),
         only_folds=only_folds,
         parallel=parallel,
         workers=workers,

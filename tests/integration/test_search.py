@@ -16,6 +16,7 @@ import pytest
 
 from conftest import ROOT
 from mien.experiment.search import Search
+from mien.storage import Folder
 from mien.trials import SearchFolder, Trial
 from tiny import search as at
 from tiny import write_store
@@ -126,13 +127,14 @@ def assert_honest(found: SearchFolder) -> None:
     assert chosen.loss.gamma == winner.point["loss.gamma"]
 
 
-def test_ctrl_c_leaves_a_search_that_goes_on_and_a_failing_trial_never_wins(place):
-    """SIGINT to the driver; then the rest, in which one configuration diverges in every attempt."""
+def test_ctrl_c_leaves_a_search_that_goes_on_and_a_failing_trial_never_wins(place, s3):
+    """SIGINT to the driver; then the rest, in which one configuration diverges in every attempt. All of it in S3."""
     space = {"training.learning_rate": "0.01 | 1e30", "training.clip_norm": "0 | 5"}
-    search = at(place, only_folds=(1,), space=space, trials=4, questions={}, pruner="none")
+    search = at(place, storage=f"{s3}/runs", only_folds=(1,), space=space, trials=4, questions={}, pruner="none")
+    there = Folder(f"{s3}/runs/tiny-search")
     driver = start(search, place)
     deadline_s = time.monotonic() + 300
-    while not (place / "runs" / "tiny-search").exists() or not folder(place).trials():
+    while not there.exists("search.json") or not SearchFolder.open(there.uri).trials():
         assert driver.poll() is None, driver.communicate()[1][-6000:]
         assert time.monotonic() < deadline_s
         time.sleep(0.1)
@@ -140,13 +142,16 @@ def test_ctrl_c_leaves_a_search_that_goes_on_and_a_failing_trial_never_wins(plac
     _, err = finished(driver, code=130)
     assert "the same command goes on" in err
     assert "Traceback" not in err
-    _, err = finished(start(search, place))
-    trials = folder(place).trials()
+    finished(start(search, place))
+    trials = SearchFolder.open(there.uri).trials()
     failed = [trial for trial in trials if trial.state == "failed"]
     assert len(trials) == 4
     assert failed
     assert all("not finite" in trial.reason for trial in failed)
-    assert folder(place).winner(1).point["training.learning_rate"] == 0.01
+    winner = SearchFolder.open(there.uri).winner(1)
+    assert winner is not None
+    assert winner.point["training.learning_rate"] == 0.01
+    assert there.exists("report.html")
 
 
 def test_a_trial_of_two_workers_is_a_trial_of_one(place, tmp_path_factory):
