@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import tyro
 
 from mien.bench.commands import bench_envelope, bench_prepare, bench_scale, bench_search, bench_svc, bench_train
-from mien.commands import cluster_doctor, runs_list, runs_pull
+from mien.commands import cluster_doctor, compare, report, runs_list, runs_pull
 from mien.ec2.commands import cluster_leftovers, cluster_setup
 from mien.ec2.cost_commands import cost
 from mien.errors import MienError
@@ -318,63 +318,7 @@ def _search(declared: Search, argv: list[str], prog: str | None) -> None:
     print(f"report: {page}")
 
 
-# ---------------------------------------------------------------------- reports
-
-
-def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> None:
-    """Write the report of each series or search anew, from its directory alone: no ray, no framework.
-
-    Args:
-        runs: Folders that `mien train` or `mien search` printed.
-        json: Print metrics.json of series and analysis.json of searches, by folder.
-    """
-    from mien import report as reports
-    from mien.runs import Series
-    from mien.storage import Folder
-    from mien.terminal import searched, summaries
-    from mien.trials import SearchFolder
-
-    if not runs:
-        raise MienError("report: give a folder that `mien train` or `mien search` printed")
-    searches = [SearchFolder.open(uri) for uri in runs if Folder(uri).exists("search.json")]
-    found = [Series.open(uri) for uri in runs if not Folder(uri).exists("search.json")]
-    for folder in searches:
-        page, *_ = reports.report_search(folder)
-        if not json:
-            searched(folder)
-            print(f"report: {page}")
-    for series in found:
-        reports.report(series)
-    if json:
-        analyses = {search.folder.uri: search.folder.read_json("analysis.json") for search in searches}
-        _print_json(analyses | {series.folder.uri: series.folder.read_json("metrics.json") for series in found})
-    elif found:
-        summaries(found)
-        for series in found:
-            print(f"report: {series.folder.path('report.html')}")
-
-
-def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison") -> None:
-    """Set series side by side: differences on the same clips, with intervals, and the leakage gap.
-
-    Args:
-        runs: Two or more folders that `mien train` printed; the first is what the others are compared with.
-        out: Folder, or s3://bucket/prefix, for compare.html, compare.json and the figure.
-    """
-    from mien import report as reports
-    from mien.runs import Series
-    from mien.storage import Folder
-    from mien.terminal import OUT, summaries
-
-    if len(runs) < 2:
-        raise MienError("compare: give two or more folders that `mien train` printed")
-    found = [Series.open(uri) for uri in runs]
-    paths = reports.compare(found, out)
-    summaries(found)
-    for line in reports.comparison_lines(Folder(out).read_json("compare.json")):
-        OUT.print(line, soft_wrap=True, markup=False)
-    for path in paths:
-        print(path)
+# ---------------------------------------------------------------------- all of them
 
 
 def _print_json(value: Any) -> None:

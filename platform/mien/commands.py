@@ -1,4 +1,4 @@
-"""Commands on a cluster, and on what its runs left in a storage.
+"""Commands on a cluster, and on what runs left: to read, to compare and to fetch it.
 
 Functions whose annotations and docstrings are their help, as in `mien.cli`; heavy imports stand inside.
 """
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from mien.errors import MienError
+from mien.errors import MienError, above_0
 
 Positional = tyro.conf.Positional
 
@@ -43,9 +43,8 @@ def cluster_doctor(
     from mien.doctor import examine, verdicts
     from mien.terminal import OUT, table
 
-    for option, value in (("--timeout-s", timeout_s), ("--start-minutes", start_minutes)):
-        if not value > 0:
-            raise MienError(f"{option} {value:g}: give more than 0")
+    above_0("--timeout-s", timeout_s)
+    above_0("--start-minutes", start_minutes)
     findings = examine(address, storage, timeout_s, bring_up=bring_up, start_s=60 * start_minutes)
     n_wrong = sum(bool(finding.remedy) for finding in findings)
     if json:
@@ -57,6 +56,63 @@ def cluster_doctor(
         OUT.print(f"{n_nodes} {'node' if n_nodes == 1 else 'nodes'}: {verdict}")
     if n_wrong:
         sys.exit(2)
+
+
+def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> None:
+    """Write the report of each series or search anew, from its directory alone: no ray, no framework.
+
+    Args:
+        runs: Folders that `mien train` or `mien search` printed.
+        json: Print metrics.json of series and analysis.json of searches, by folder.
+    """
+    from mien import report as reports
+    from mien.runs import Series
+    from mien.storage import Folder
+    from mien.terminal import searched, summaries
+    from mien.trials import SearchFolder
+
+    if not runs:
+        raise MienError("report: give a folder that `mien train` or `mien search` printed")
+    searches = [SearchFolder.open(uri) for uri in runs if Folder(uri).exists("search.json")]
+    found = [Series.open(uri) for uri in runs if not Folder(uri).exists("search.json")]
+    for folder in searches:
+        page, *_ = reports.report_search(folder)
+        if not json:
+            searched(folder)
+            print(f"report: {page}")
+    for series in found:
+        reports.report(series)
+    if json:
+        analyses = {search.folder.uri: search.folder.read_json("analysis.json") for search in searches}
+        metrics = {series.folder.uri: series.folder.read_json("metrics.json") for series in found}
+        print(json_.dumps(analyses | metrics, indent=2))
+    elif found:
+        summaries(found)
+        for series in found:
+            print(f"report: {series.folder.path('report.html')}")
+
+
+def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison") -> None:
+    """Set series side by side: differences on the same clips, with intervals, and the leakage gap.
+
+    Args:
+        runs: Two or more folders that `mien train` printed; the first is what the others are compared with.
+        out: Folder, or s3://bucket/prefix, for compare.html, compare.json and the figure.
+    """
+    from mien import report as reports
+    from mien.runs import Series
+    from mien.storage import Folder
+    from mien.terminal import OUT, summaries
+
+    if len(runs) < 2:
+        raise MienError("compare: give two or more folders that `mien train` printed")
+    found = [Series.open(uri) for uri in runs]
+    paths = reports.compare(found, out)
+    summaries(found)
+    for line in reports.comparison_lines(Folder(out).read_json("compare.json")):
+        OUT.print(line, soft_wrap=True, markup=False)
+    for path in paths:
+        print(path)
 
 
 def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) -> None:

@@ -66,6 +66,10 @@ def drawn() -> Iterator[Report]:
 
 
 def _rest(progress: Progress) -> str:
+    """
+    >>> _rest(Progress(feature="f", n_done=1, n_clips=9, n_rejects=0, clips_per_s=0.5, left_s=100_000.4))
+    '0 rejects, 0.5 clips/s, 1 day, 3:46:40 left'
+    """
     if progress.left_s is None:
         return "starting workers"
     left = timedelta(seconds=round(progress.left_s))

@@ -277,6 +277,8 @@ def _cross_validate(
     One split has few people to validate on, and the best of many trials is the best for those few.
     """
     asked = folder.search
+    if asked.finalists == 1:
+        return
     finals: list[tuple[Trial, list[Job]]] = []
     for split in splits:
         inner = dataset.inner_splits(split, asked.experiment.protocol)

@@ -135,22 +135,13 @@ def make_splits(
     return splits
 
 
-def inner_splits(
-    split: Split,
-    *,
-    clip_ids: Texts,
-    subjects: Texts,
-    corpora: Texts,
-    contents: Texts,
-    classes: Texts | NDArray[np.integer],
-    protocol: ProtocolConfig,
-) -> list[Split]:
+def inner_splits(split: Split, *, protocol: ProtocolConfig, **columns: Any) -> list[Split]:
     """Cross-validation within a fold: splits in which each clip that trains or validates there validates once.
 
     The first is the fold's own, the others deal what it trains with to 1 / protocol.validation - 1 parts of whole
-    units, evenly from each corpus (random-leaky: class). None has a test side. Arguments as the split was made from.
+    units, evenly from each corpus (random-leaky: class). None has a test side. protocol, columns: as make_splits was
+    given them.
     """
-    columns = {"clip_ids": clip_ids, "subjects": subjects, "corpora": corpora, "contents": contents, "classes": classes}
     units = _units(columns, protocol)
     trains = np.unique(units.of_clip[split.train])
     n_parts = min(n_inner_splits(protocol) - 1, len(trains))

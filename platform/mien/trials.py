@@ -135,9 +135,7 @@ class SearchFolder:
         return changed
 
     def finalists(self, fold: int) -> list[Trial]:
-        """The best of a fold's trials by its validation subjects alone; none where the best simply wins."""
-        if self.search.finalists == 1:
-            return []
+        """The best of a fold's trials by its validation subjects alone, as many as are to compete once more."""
         trials = {trial.signature: trial for trial in self.trials(fold)}
         by_score = ranked([replace(trial, inner_uar=None) for trial in trials.values()])
         return [trials[trial.signature] for trial in by_score[: self.search.finalists]]

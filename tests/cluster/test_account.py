@@ -15,7 +15,9 @@ from botocore.exceptions import ClientError
 from aws_account import ADDRESS, BUCKET, REGION, account_and_home, as_list, client, filled
 from mien.cli import MISTAKE, main
 from mien.ec2.account import Account
+from mien.ec2.cluster_file import Kind
 from mien.ec2.declaration import Declaration
+from mien.ec2.quotas import _family
 from mien.ec2.refusals import said_by_aws
 from mien.errors import MienError
 
@@ -199,6 +201,14 @@ def test_quotas_of_a_new_account_are_told_before_they_stop_a_launch(aws, capsys)
     assert "request-service-quota-increase" in spot and "--quota-code L-34B43A08 --desired-value 128" in spot
     assert gpu_on_demand.endswith("32 vCPUs, 32 may be asked for")  # to which `gpu` falls back
     assert gpu_spot.endswith("not to be read; 32 vCPUs may be asked for")
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "family"),
+    [("c7i.4xlarge", "c"), ("trn1.2xlarge", "trn"), ("g6e.xlarge", "g"), ("mac2.metal", "mac")],
+)
+def test_a_type_counts_against_the_quota_of_its_own_family(instance_type, family):
+    assert _family(Kind(instance_type=instance_type, n_max=1, disk_gb=1.0)) == family
 
 
 def test_an_instance_type_that_there_is_not(aws, capsys):

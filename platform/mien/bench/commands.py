@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from mien.errors import MienError
+from mien.errors import MienError, above_0
 from mien.scripts import load_experiment, load_search
 
 
@@ -36,8 +36,8 @@ def bench_prepare(
     from mien.bench.extract import face_agreement, mien_face_loop, plain_face_loop
     from mien.bench.prepare import prepare_memory, prepare_rate
 
-    _above_0("--clips", clips)
-    _above_0("--rate", rate)
+    above_0("--clips", clips)
+    above_0("--rate", rate)
     measured = prepare_rate(corpus, str(root), n_clips=clips)
     rows: dict[str, Any] = {
         "clips/s, openSMILE once a window": round(measured.plain_clips_per_s, 2),
@@ -115,7 +115,7 @@ def bench_svc(
     """
     from mien.bench.svc import NKULULEKO, median_s, median_steps, svc_timing
 
-    _above_0("--rounds", rounds)
+    above_0("--rounds", rounds)
     timing = svc_timing(root, nkululeko, n_rounds=rounds)
     rows: dict[str, Any] = {"clips": timing.n_clips}
     for name, attempts in (("mien", timing.mien), (f"nkululeko {NKULULEKO}", timing.nkululeko)):
@@ -147,8 +147,8 @@ def bench_search(
 
     from mien.bench.search import overhead, saving, trial_memory
 
-    _above_0("--trials", trials)
-    _above_0("--epochs", epochs)
+    above_0("--trials", trials)
+    above_0("--epochs", epochs)
     asked = load_search(search)
     experiment = dataclasses.replace(
         asked.experiment,
@@ -190,8 +190,8 @@ def bench_scale(
     """
     from mien.bench.scale import batches_per_s, scale
 
-    _above_0("--clips", *clips)
-    _above_0("--limit-gb", limit_gb)
+    above_0("--clips", *clips)
+    above_0("--limit-gb", limit_gb)
     if batches < 0:
         raise MienError(f"--batches {batches}: give 0 or more")
     rows: dict[str, Any] = {}
@@ -221,9 +221,9 @@ def bench_envelope(
     """
     from mien.bench.envelope import ceilings, draw, hours, node_clips_per_s
 
-    _above_0("--clips", clips)
-    _above_0("--nodes", *nodes)
-    _above_0("--partitions", *partitions)
+    above_0("--clips", clips)
+    above_0("--nodes", *nodes)
+    above_0("--partitions", *partitions)
     rows: dict[str, Any] = {}
     for feature, medium in (("egemaps", "audio"), ("facenet", "video")):
         rows[f"{feature}, clips/s of a node"] = round(node_clips_per_s(feature), 1)
@@ -236,14 +236,6 @@ def bench_envelope(
     if figure:
         draw(figure, clips)
     _print_rows(rows, as_json)
-
-
-def _above_0(option: str, *values: float) -> None:
-    if not values:
-        raise MienError(f"{option}: give at least one number")
-    for value in values:
-        if not value > 0:
-            raise MienError(f"{option} {value:g}: give more than 0")
 
 
 def _print_rows(rows: dict[str, Any], as_json: bool) -> None:
