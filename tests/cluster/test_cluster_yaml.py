@@ -342,6 +342,6 @@ def test_what_is_left_running_is_named(launched, aws_of_module, capsys):
     provider.terminate_nodes(ids)
     ec2.delete_volume(VolumeId=disk)
     # What `ray down` leaves for a minute or so: moto's nodes are terminated at once.
-    ec2_backends[ACCOUNT_ID][REGION].get_instance(ids[0])._state = InstanceState(32, "shutting-down")
+    ec2_backends[ACCOUNT_ID][REGION].get_instance(ids[0])._state = InstanceState("shutting-down", 32)
     assert main(["cluster", "leftovers", str(aws_of_module)]) == 0
     assert f"nothing of cluster mien runs in {REGION}" in capsys.readouterr().out

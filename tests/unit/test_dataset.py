@@ -56,3 +56,10 @@ def test_a_corpus_that_gives_no_clip_is_refused_with_the_reasons(
         read_dataset(store, DATA)
     assert str(error.value).startswith(f"no clip is left of cremad ({why}); ")
     assert len(read_dataset(store, replace(DATA, corpora=("ravdess",)))) == 41
+
+
+def test_the_last_of_several_corpora_is_missed_as_the_first_is(tmp_path: Path) -> None:
+    store = store_of_two(tmp_path)
+    store.write_clips("ravdess", [replace(clip, labels=()) for clip in store.clips("ravdess")], [])
+    with pytest.raises(ExperimentError, match=r"no clip is left of ravdess \(41 clips: no intended label\)"):
+        read_dataset(store, DATA)

@@ -503,3 +503,24 @@ def test_a_search_is_read_without_ray_and_the_frameworks(tmp_path):
     assert not early & {"ray", "torch", "tensorflow", "keras", "optuna", "sklearn", "matplotlib", "pandas"}
     assert not late & {"ray", "torch", "tensorflow", "keras"}
     assert {"optuna", "sklearn"} <= late
+
+
+def test_finalists_are_ranked_by_all_inner_splits(tmp_path):
+    folder = search_directory(tmp_path, **SMALL)
+    for fold in (0, 1):
+        first, second, third, *_ = ranked(folder.trials(fold))
+        folder.write_trial(first, inner_uar=0.25)
+        folder.write_trial(second, inner_uar=0.75)
+        assert [trial.number for trial in ranked(folder.trials(fold))[:3]] == [
+            second.number,
+            first.number,
+            third.number,
+        ]
+    result = analysis(folder)
+    assert [fold["winner"]["inner_uar"] for fold in result["folds"]] == [0.75, 0.75]
+    selection = result["selection"]
+    assert selection["validation_uar"] == 0.25, "of those that were tested, by what ranks them now"
+    assert selection["overtaken"] == [0, 1]
+    page = folder.folder.read_bytes("report.html").decode()
+    assert page.count("All inner splits") == 2
+    assert page.count('<th scope="row">winner</th><td class="n">0.750</td>') == 2
