@@ -74,7 +74,8 @@ def test_nkululeko_is_read_as_it_speaks(tmp_path):
     assert attempt.uar == 0.518
     assert list(attempt.steps) == ["imports and tables", "features", "folds, plot and table"]
     assert all(seconds >= 0 for seconds in attempt.steps.values())
-    assert attempt.steps["features"] >= 0.2  # it slept so long, however busy the machine
+    # It slept so long. How much of it falls into a step depends on when this process comes to read a line.
+    assert attempt.total_s >= 0.2
     assert attempt.total_s == pytest.approx(sum(attempt.steps.values()))
 
 
