@@ -48,7 +48,7 @@ guards: $(READY)
 	$(BIN)/python -m pytest -q --doctest-modules platform/mien $(DOCTEST_LEFT_OUT)
 
 # Modules that import a framework or a heavy codec as they are imported; their docstrings hold no examples.
-DOCTEST_LEFT_OUT := --ignore=platform/mien/families/lstm_attention.py --ignore=platform/mien/frameworks/tensorflow.py
+DOCTEST_LEFT_OUT := --ignore=platform/mien/families/lstm_attention.py --ignore=platform/mien/families/frameworks/tensorflow.py
 
 clean:
 	rm -rf $(VENV) $(QUICKSTART)

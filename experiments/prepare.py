@@ -7,6 +7,6 @@
 import sys
 
 if __name__ == "__main__":
-    from mien.cli import leave, main
+    from mien.cli.main import leave, main
 
     leave(main(["prepare", *sys.argv[1:]]))

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from mien.cli import leave, main
+from mien.cli.main import leave, main
 from mien.experiment import ExecutionConfig, ProtocolConfig, TrainingConfig
 from sync_aug import EXPERIMENT as SYNC_AUG
 

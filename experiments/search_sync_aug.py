@@ -40,6 +40,6 @@ SEARCH = Search(
 )
 
 if __name__ == "__main__":
-    from mien.cli import run
+    from mien.cli.main import run
 
     run(SEARCH)

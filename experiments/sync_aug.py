@@ -16,6 +16,6 @@ EXPERIMENT = Experiment(
 )
 
 if __name__ == "__main__":
-    from mien.cli import run
+    from mien.cli.main import run
 
     run(EXPERIMENT)

@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mien.emotions import VOCABULARIES
+from mien.corpora.emotions import VOCABULARIES
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
 from mien.experiment.protocol import ProtocolKind
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, read_space, with_point
-from mien.features import FeatureSpec
-from mien.metrics import classification_metrics
-from mien.runs import Run, Series
-from mien.trials import SearchFolder, Trial
+from mien.features.spec import FeatureSpec
+from mien.results.metrics import classification_metrics
+from mien.results.run import Run, Series
+from mien.results.search_folder import SearchFolder, Trial
 
 Clips = list[dict[str, Any]]
 
@@ -43,7 +43,7 @@ def series_directory(
     experiment: Experiment | None = None,
     **data: Any,
 ) -> Series:
-    """A finished Series on disk, written through `mien.runs`, as by a model of stated skill.
+    """A finished Series on disk, written through `mien.results.run`, as by a model of stated skill.
 
     skill: how far the logit of the right class stands above the noise; 0 is chance. The noise of a clip is
     the same for every series, so two of them err on the same clips, as real models do. baseline_skill: None
@@ -126,7 +126,7 @@ def search_directory(
     synthetic: bool = False,
     is_over: bool = True,
 ) -> SearchFolder:
-    """A search on disk, written through `mien.trials`, whose models are of stated skill.
+    """A search on disk, written through `mien.results.search_folder`, whose models are of stated skill.
 
     Of five trials the third is pruned at epoch 3, of fifteen the fifth has failed; all others are done. searched: how
     many of the protocol's folds. is_over: the winners and all variants are trained again and tested.

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mien.records import Clip
+from mien.corpora.clip import Clip
 from tiny_media import voice, write_wav
 
 SECONDS = 0.3

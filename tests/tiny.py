@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.dataset import Dataset
+from mien.corpora.clip import Clip, Label
+from mien.data.dataset import Dataset
 from mien.experiment import (
     AugmentConfig,
     DataConfig,
@@ -18,10 +19,9 @@ from mien.experiment import (
     TrainingConfig,
 )
 from mien.experiment.search import Search
-from mien.features import FeatureSpec, Frames
-from mien.parts import Row
-from mien.records import Clip, Label
-from mien.store import FeatureStore
+from mien.features.parts import Row
+from mien.features.spec import FeatureSpec, Frames
+from mien.features.store import FeatureStore
 
 
 def dataset(n_clips: int = 41, seed: int = 0, missing: bool = True) -> Dataset:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.features import FeatureSpec, Frames
+from mien.features.spec import FeatureSpec, Frames
 
 RATE_HZ = 16_000.0
 WINDOW = 160

@@ -6,8 +6,8 @@ import sys
 
 
 def main() -> None:
-    from mien.cli import leave
-    from mien.cli import main as cli
+    from mien.cli.main import leave
+    from mien.cli.main import main as cli
 
     leave(cli(sys.argv[1:]))
 

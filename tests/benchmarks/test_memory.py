@@ -12,7 +12,7 @@ import pytest
 
 from conftest import ROOT
 from many_clips import write_many
-from mien.cluster import search_path
+from mien.connection import search_path
 
 pytestmark = [pytest.mark.bench, pytest.mark.ray, pytest.mark.slow]
 
@@ -21,8 +21,8 @@ GROWTH = 1.1
 JOB = """
 import json, sys
 from mien import corpora
-from mien.extraction import peak_bytes
-from mien.preprocess import prepare
+from mien.features.worker import peak_bytes
+from mien.features.prepare import prepare
 root, store, feature = sys.argv[1:]
 corpora.CORPORA["many"] = "many_clips"
 prepared = prepare("many", root, store, [feature], workers=1)

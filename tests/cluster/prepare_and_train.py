@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from mien.cli import main
+from mien.cli.main import main
 from mien.experiment import (
     AugmentConfig,
     DataConfig,

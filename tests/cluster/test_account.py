@@ -13,12 +13,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from aws_account import ADDRESS, BUCKET, REGION, account_and_home, as_list, client, filled
-from mien.cli import MISTAKE, main
-from mien.ec2.account import Account
-from mien.ec2.cluster_file import Kind
-from mien.ec2.declaration import Declaration
-from mien.ec2.quotas import _family
-from mien.ec2.refusals import said_by_aws
+from mien.cli.main import MISTAKE, main
+from mien.cluster.aws.account import Account
+from mien.cluster.aws.cluster_file import Kind
+from mien.cluster.aws.declaration import Declaration
+from mien.cluster.aws.quotas import _family
+from mien.cluster.aws.refusals import said_by_aws
 from mien.errors import MienError
 
 pytestmark = pytest.mark.cluster

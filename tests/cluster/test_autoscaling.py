@@ -80,7 +80,7 @@ def main(folder: Path) -> None:
     import ray
     from ray.cluster_utils import AutoscalingCluster
 
-    from mien.doctor import examine
+    from mien.cluster.doctor import examine
 
     class FakeNodes(AutoscalingCluster):
         def _generate_config(self, head_resources: Any, worker_node_types: Any, **_: Any) -> dict[str, Any]:

@@ -20,9 +20,9 @@ from moto.ec2.models.instances import InstanceState
 
 from aws_account import ADDRESS, REGION, account_and_home, as_list, client, filled
 from conftest import ROOT
-from mien.cli import main
-from mien.ec2.account import Account
-from mien.ec2.declaration import Declaration
+from mien.cli.main import main
+from mien.cluster.aws.account import Account
+from mien.cluster.aws.declaration import Declaration
 
 pytestmark = pytest.mark.cluster
 
@@ -232,7 +232,7 @@ def test_the_head_gets_the_token_and_the_code_by_ssh_only(launched):
     mounts = launched.updater.file_mounts
     assert {"~/.ray/auth_token", "~/mien/requirements.lock", "~/mien/platform"} <= set(mounts)
     assert (Path.home() / ".ray" / "auth_token").read_text() not in launched.updater.bootstrap
-    assert launched.updater.setup_commands == ["~/mien/platform/mien/ec2/node_setup.sh"]
+    assert launched.updater.setup_commands == ["~/mien/platform/mien/cluster/aws/node_setup.sh"]
 
 
 def allowed(statements: list) -> set[str]:
@@ -309,7 +309,7 @@ def test_spot_without_capacity_falls_back_to_on_demand_where_declared(launched, 
 
 
 def test_ray_itself_still_does_not_fall_back():
-    """When this fails Ray has learned it: mien.ec2.provider may go."""
+    """When this fails Ray has learned it: mien.cluster.aws.provider may go."""
     from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
     from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 

@@ -15,8 +15,8 @@ import pytest
 
 from conftest import ROOT
 from heads import free_port, running_head
-from mien import doctor, probe
-from mien.doctor import Case, Node
+from mien.cluster import doctor, probe
+from mien.cluster.doctor import Case, Node
 
 
 def mien(*words: str, code: int, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -218,8 +218,8 @@ def result(laptop: hosts.Host, storage: str) -> dict[str, Any]:
     """What the job's program left in its storage, as the laptop reads it."""
     code = """
 import json, sys
-from mien.runs import Run
-from mien.storage import Folder
+from mien.results.run import Run
+from mien.folder import Folder
 series = Folder(sys.argv[1]) / "hosts"
 signature, = series.names()
 run = Run(series / signature / "seed-0" / "fold-0", seed=0, fold=0)

@@ -23,8 +23,8 @@ def head():
 
 
 def test_a_job_prepares_with_the_code_of_the_working_directory(head, tmp_path):
-    from mien.corpora.sample import write_sample
-    from mien.store import FeatureStore
+    from mien.corpora.sample.write import write_sample
+    from mien.features.store import FeatureStore
 
     roots = write_sample(tmp_path, corpora=("cremad",), n_subjects=1, n_per_emotion=1)
     words = ["cremad", str(roots["cremad"]), "--store", str(tmp_path / "store"), "--workers", "1"]
@@ -38,7 +38,7 @@ def test_a_job_prepares_with_the_code_of_the_working_directory(head, tmp_path):
 
 
 def test_a_search_is_a_job(head, tmp_path):
-    from mien.trials import SearchFolder
+    from mien.results.search_folder import SearchFolder
     from tiny import search, write_store
 
     write_store(str(tmp_path / "store"))
@@ -54,8 +54,8 @@ def test_a_search_is_a_job(head, tmp_path):
 
 
 def test_a_job_that_was_stopped_goes_on_when_it_is_submitted_again(head, tmp_path):
-    from mien.runs import Run
-    from mien.storage import Folder
+    from mien.folder import Folder
+    from mien.results.run import Run
     from tiny import SEARCH, write_store
 
     write_store(str(tmp_path / "store"))

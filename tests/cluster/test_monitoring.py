@@ -18,8 +18,8 @@ import pytest
 import tiny
 from conftest import ROOT
 from heads import free_port, running_head
-from mien.runs import Series
-from mien.store import FeatureStore
+from mien.features.store import FeatureStore
+from mien.results.run import Series
 from mien.telemetry import METRICS
 from tiny_corpus import write_corpus
 

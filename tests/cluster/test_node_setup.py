@@ -1,4 +1,4 @@
-"""platform/mien/ec2/node_setup.sh: skipped by its stamp, and from a wheelhouse without a network."""
+"""platform/mien/cluster/aws/node_setup.sh: skipped by its stamp, and from a wheelhouse without a network."""
 
 from __future__ import annotations
 

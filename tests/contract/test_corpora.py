@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from mien.corpora import CORPORA, load
-from mien.corpora.sample import write_sample
-from mien.emotions import FIELD_WORDS
+from mien.corpora.clip import Clip, clips_from_table, clips_to_table
+from mien.corpora.emotions import FIELD_WORDS
+from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError
-from mien.records import Clip, clips_from_table, clips_to_table
 
 every_corpus = pytest.mark.parametrize("name", CORPORA)
 

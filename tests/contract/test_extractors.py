@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien import extractors
 from mien.errors import ExperimentError
-from mien.extractors.openface import ACTION_UNITS
-from mien.features import Extractor, FeatureSpec, Frames
+from mien.features import extractors
+from mien.features.extractors.openface import ACTION_UNITS
+from mien.features.spec import Extractor, FeatureSpec, Frames
 from tiny_media import voice
 
 Signals = Callable[[Path, float], Any]  # a folder to write to, seconds -> a signal

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.batches import make_batches, plain_order
-from mien.dataset import Dataset
+from mien.data.batches import make_batches, plain_order
+from mien.data.dataset import Dataset
 from mien.experiment import (
     AugmentConfig,
     Experiment,
@@ -150,7 +150,7 @@ def test_exports_its_model(name, tmp_path: Path):
 @pytest.mark.tensorflow
 @pytest.mark.parametrize("loss", [LossConfig(label_smoothing=0.0), LossConfig(kind="cross-entropy")])
 def test_the_keras_loss_is_the_numpy_reference(loss):
-    from mien import losses
+    from mien.families import losses
     from mien.families.lstm_attention import LstmAttention
 
     data = dataset()

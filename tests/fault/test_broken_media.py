@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from mien import extractors, media
+from mien.corpora.clip import Span
 from mien.errors import MediaError
-from mien.records import Span
+from mien.features import extractors, media
 from tiny_media import add_sleeve, tone, voice, write_movie, write_wav
 
 pytestmark = pytest.mark.fault

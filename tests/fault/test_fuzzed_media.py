@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.cluster import search_path
-from mien.corpora.sample import write_sample
-from mien.extraction import build
-from mien.parts import REJECTS, FeatureTable, Parts, read_rejects
-from mien.records import Reject
-from mien.storage import Folder
+from mien.connection import search_path
+from mien.corpora.clip import Reject
+from mien.corpora.sample.write import write_sample
+from mien.features.parts import REJECTS, FeatureTable, Parts, read_rejects
+from mien.features.worker import build
+from mien.folder import Folder
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
@@ -112,10 +112,10 @@ def in_turn(*lists: list[Path]) -> list[Path]:
 WORKER = """
 import json, sys
 from pathlib import Path
-from mien.extraction import PartExtractor, Task, build
-from mien.parts import Parts
-from mien.records import Span
-from mien.storage import Folder
+from mien.features.worker import PartExtractor, Task, build
+from mien.features.parts import Parts
+from mien.corpora.clip import Span
+from mien.folder import Folder
 folder, extractor, files = json.load(sys.stdin)
 parts = Parts(Folder(folder), build(extractor, {}).spec)
 extract = PartExtractor(parts, extractor, {})

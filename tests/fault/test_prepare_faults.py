@@ -17,10 +17,10 @@ import pytest
 import soundfile
 
 from conftest import ROOT
-from mien.cluster import search_path
-from mien.extraction import PartExtractor, Task
-from mien.records import Span
-from mien.store import FeatureStore
+from mien.connection import search_path
+from mien.corpora.clip import Span
+from mien.features.store import FeatureStore
+from mien.features.worker import PartExtractor, Task
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 
@@ -30,7 +30,7 @@ SPEC = Loudness().spec
 JOB = """
 import json, sys
 from mien.errors import MienError
-from mien.preprocess import prepare
+from mien.features.prepare import prepare
 root, store, feature = sys.argv[1:]
 try:
     prepared = prepare("ravdess", root, store, [json.loads(feature)], workers=2)

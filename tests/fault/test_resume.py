@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from mien.data.splits import Split
 from mien.errors import LeakError
 from mien.experiment import (
     AugmentConfig,
@@ -23,9 +24,8 @@ from mien.experiment import (
     ProtocolConfig,
     TrainingConfig,
 )
-from mien.runs import Run
-from mien.splits import Split
-from mien.storage import Folder
+from mien.folder import Folder
+from mien.results.run import Run
 from tiny import dataset
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.fault]

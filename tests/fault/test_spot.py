@@ -20,7 +20,7 @@ import pytest
 
 from alone import run_alone
 from conftest import ROOT
-from mien.ec2 import spot
+from mien.cluster.aws import spot
 from mien.experiment import (
     AugmentConfig,
     DataConfig,
@@ -30,8 +30,8 @@ from mien.experiment import (
     ProtocolConfig,
     TrainingConfig,
 )
-from mien.runs import Run
-from mien.storage import Folder
+from mien.folder import Folder
+from mien.results.run import Run
 from tiny import dataset
 
 pytestmark = pytest.mark.fault
@@ -105,7 +105,7 @@ def imds() -> Iterator[Imds]:
 
 @contextmanager
 def sidecar(endpoint: str, *words: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "mien.ec2.spot", "--poll-s", "0.1", *words]
+    command = [sys.executable, "-m", "mien.cluster.aws.spot", "--poll-s", "0.1", *words]
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "platform"),
@@ -175,7 +175,7 @@ def test_it_finds_the_ray_of_its_machine_and_has_its_token(tmp_path):
         ray start --head --num-cpus=1 --include-dashboard=false
         python -c "import test_spot; test_spot.serve_a_notice(8999)" &
         until (exec 3<>/dev/tcp/127.0.0.1/8999) 2>/dev/null; do sleep 0.1; done
-        timeout 60 python -m mien.ec2.spot --poll-s 0.5
+        timeout 60 python -m mien.cluster.aws.spot --poll-s 0.5
         for _ in $(seq 100); do pgrep -x raylet || exit 0; sleep 0.2; done
         exit 1
         """
@@ -230,8 +230,8 @@ def train_here(folder: str) -> None:
     """What the driver does."""
     import ray
 
-    from mien import launch
-    from mien.cluster import connected
+    from mien.connection import connected
+    from mien.training import launch
 
     data = dataset()
     job = launch.Job(Run(Folder(folder), 0, 0), EXPERIMENT, data.splits(EXPERIMENT.protocol)[0])
@@ -267,7 +267,7 @@ def cluster(n_nodes: int):
     """A head that runs no work, and nodes of one CPU, on which the modules of these tests can be imported."""
     from ray.cluster_utils import Cluster
 
-    from mien.cluster import environment
+    from mien.connection import environment
 
     with environment(PYTHONPATH=PATHS):
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -349,13 +349,13 @@ def assert_same_result(run: Run, whole: Run) -> None:
 @pytest.mark.cluster
 @pytest.mark.slow
 def test_prepare_on_a_node_that_is_drained_and_goes_loses_nothing_and_repeats_little(tmp_path, imds):
-    from mien.store import FeatureStore
+    from mien.features.store import FeatureStore
     from tiny_corpus import write_corpus
 
     write_corpus(tmp_path / "corpus", 160)
     log = tmp_path / "extracted.txt"
     code = f"""
-        from mien.preprocess import prepare
+        from mien.features.prepare import prepare
         feature = ("tiny_extractors:counted", {{"log": {str(log)!r}, "seconds": 0.2}})
         print(prepare("ravdess", {str(tmp_path / "corpus")!r}, {str(tmp_path / "store")!r}, [feature], workers=2))
         """

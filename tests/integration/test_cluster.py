@@ -12,14 +12,14 @@ from collections.abc import Iterator
 import pytest
 
 from conftest import ROOT
-from mien.cluster import machine_cpus, search_path
+from mien.connection import machine_cpus, search_path
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 TOKEN = secrets.token_hex(32)
 CONNECT = """
 import json, os, sys
-from mien.cluster import ClusterError, connected
+from mien.connection import ClusterError, connected
 address, fail, wait = json.loads(sys.argv[1])
 before = dict(os.environ)
 try:

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import astronaut
 
-from mien import media
 from mien.errors import ExperimentError, MienError
+from mien.features import media
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch", reason="needs torch")
 
 from facenet_pytorch import MTCNN, InceptionResnetV1, extract_face, fixed_image_standardization  # noqa: E402
 
-from mien.extractors import face  # noqa: E402
-from mien.extractors.weights import read_weights  # noqa: E402
+from mien.features.extractors import facenet as face  # noqa: E402
+from mien.features.extractors.weights import read_weights  # noqa: E402
 
 RATE_HZ = 10.0
 FACE = astronaut()[:260, 80:380]

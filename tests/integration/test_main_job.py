@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from mien.storage import Folder
+from mien.folder import Folder
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien import media
+from mien.corpora.clip import Clip, Reject, Span
 from mien.corpora.remote import import_clips
-from mien.corpora.sample import write_sample
+from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError, MediaError
-from mien.extractors.openface import ACTION_UNITS, find_openface, read_openface
-from mien.extractors.weights import read_weights
-from mien.records import Clip, Reject, Span
-from mien.storage import Folder
+from mien.features import media
+from mien.features.extractors.openface import ACTION_UNITS, find_openface, read_openface
+from mien.features.extractors.weights import read_weights
+from mien.folder import Folder
 from tiny_media import tone, write_movie, write_wav
 
 

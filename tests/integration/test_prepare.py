@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from mien import cluster
+from mien import connection as cluster
+from mien.corpora.clip import Span
 from mien.errors import CorpusError, ExperimentError, StoreError
-from mien.extraction import PartExtractor, Task
-from mien.parts import FeatureTable
-from mien.preprocess import Prepared, Progress, prepare
-from mien.records import Span
-from mien.store import FeatureStore
+from mien.features.parts import FeatureTable
+from mien.features.prepare import Prepared, Progress, prepare
+from mien.features.store import FeatureStore
+from mien.features.worker import PartExtractor, Task
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 
@@ -254,7 +254,7 @@ def test_progress_is_lines_in_a_log(root, tmp_path, capfd):
 def test_the_process_that_asks_loads_no_framework(root, tmp_path):
     """So that it may train with TensorFlow after features that need torch."""
     code = (
-        "import sys; from mien.preprocess import _describe\n"
+        "import sys; from mien.features.prepare import _describe\n"
         "_describe(('tiny_extractors:loudness', {})); _describe(('egemaps', {}))\n"
         "assert not {'torch', 'tensorflow', 'opensmile'} & set(sys.modules)"
     )

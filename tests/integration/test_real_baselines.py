@@ -14,17 +14,17 @@ import pytest
 from sklearn.model_selection import GroupKFold
 
 from mien import corpora
-from mien import normalise as normalise_module
-from mien.dataset import Dataset, read_dataset
+from mien.corpora.clip import Clip
+from mien.data import normalise as normalise_module
+from mien.data.dataset import Dataset, read_dataset
+from mien.data.splits import Split
 from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, SvcConfig
-from mien.extraction import PartExtractor, Task, describe
-from mien.extractors.openface import find_openface
-from mien.features import FeatureSpec
-from mien.records import Clip
-from mien.runs import Run
-from mien.splits import Split
-from mien.storage import Folder
-from mien.store import FeatureStore
+from mien.features.extractors.openface import find_openface
+from mien.features.spec import FeatureSpec
+from mien.features.store import FeatureStore
+from mien.features.worker import PartExtractor, Task, describe
+from mien.folder import Folder
+from mien.results.run import Run
 from mien.training.loop import train_run
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mien.preprocess import prepare
-from mien.store import FeatureStore
+from mien.features.prepare import prepare
+from mien.features.store import FeatureStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -14,7 +14,7 @@ import pytest
 
 from conftest import ROOT
 from factories import search_directory, series_directory
-from mien.report import compare, report, report_search
+from mien.results.report import compare, report, report_search
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 PHONE_PX, DESKTOP_PX = 390, 1280
@@ -153,8 +153,8 @@ for name in {BLOCKED!r}:
         continue
     sys.exit(name + " could be imported: the test blocks nothing")
 
-from mien.report import compare, report, summary_rows
-from mien.runs import Series
+from mien.results.report import compare, report, summary_rows
+from mien.results.run import Series
 found = [Series.open(uri) for uri in sys.argv[1:3]]
 for series in found:
     report(series)

@@ -16,8 +16,8 @@ import pytest
 
 from conftest import ROOT
 from mien.experiment.search import Search
-from mien.storage import Folder
-from mien.trials import SearchFolder, Trial
+from mien.folder import Folder
+from mien.results.search_folder import SearchFolder, Trial
 from tiny import search as at
 from tiny import write_store
 
@@ -170,8 +170,8 @@ def test_a_trial_of_two_workers_is_a_trial_of_one(place, tmp_path_factory):
 
 
 def test_more_trials_than_fit_are_fewer_at_a_time(tmp_path):
-    from mien import search
-    from mien.cluster import Cluster
+    from mien.connection import Cluster
+    from mien.training.search import search
 
     cluster = Cluster(address="", embedded=False, n_cpus=5, n_gpus=0, startup_s=0.0)
     warnings: list[str] = []
@@ -193,7 +193,7 @@ def test_more_trials_than_fit_are_fewer_at_a_time(tmp_path):
 )
 def test_what_cannot_be_searched_is_one_line(place, changes, message, monkeypatch):
     """In this process: nothing may start before it is refused."""
-    from mien import search
+    from mien.training.search import search
 
     monkeypatch.setattr(search, "run_trials", lambda *args, **kwargs: pytest.fail("a trial was started"))
     if "workers" in changes:  # an embedded Ray offers what is asked for: an attached one has what it has
@@ -206,15 +206,15 @@ def test_what_cannot_be_searched_is_one_line(place, changes, message, monkeypatc
 def _two_cpus(**_: object):
     from contextlib import nullcontext
 
-    from mien.cluster import Cluster
+    from mien.connection import Cluster
 
     return nullcontext(Cluster(address="", embedded=False, n_cpus=2, n_gpus=0, startup_s=0.0))
 
 
 def test_a_store_that_lacks_a_feature_and_a_family_without_epochs_are_refused(place):
-    from mien import search
     from mien.errors import StoreError
     from mien.experiment import SvcConfig
+    from mien.training.search import search
 
     asked = at(place)
     lacking = dataclasses.replace(asked.experiment, data=dataclasses.replace(asked.experiment.data, audio=("egemaps",)))
@@ -227,8 +227,8 @@ def test_a_store_that_lacks_a_feature_and_a_family_without_epochs_are_refused(pl
 
 def test_a_pruner_that_is_told_again_stops_the_same(tmp_path):
     """The rungs of asha and the medians of median, rebuilt from the trials of an earlier attempt."""
-    from mien.runs import Run
-    from mien.tuning import _replay, _scheduler, summary
+    from mien.results.run import Run
+    from mien.training.search.tune import _replay, _scheduler, summary
 
     for pruner in ("asha", "median"):
         search = dataclasses.replace(at(tmp_path / pruner), pruner=pruner)

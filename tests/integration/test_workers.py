@@ -24,8 +24,8 @@ from mien.experiment import (
     ProtocolConfig,
     TrainingConfig,
 )
-from mien.runs import Run
-from mien.storage import Folder
+from mien.folder import Folder
+from mien.results.run import Run
 from tiny import dataset
 
 pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
@@ -81,7 +81,7 @@ def wait_for_an_epoch(driver: subprocess.Popen[str], folder: Path) -> None:
 
 
 def launch_here(folder: str, workers: int, execution: dict) -> None:
-    from mien import launch
+    from mien.training import launch
 
     data = dataset()
     split = data.splits(EXPERIMENT.protocol)[0]

@@ -9,9 +9,9 @@ import opensmile
 import pytest
 from numpy.typing import NDArray
 
-from mien import extractors, media
 from mien.errors import ExperimentError, MediaError
-from mien.extractors.audio import SHORTEST_S
+from mien.features import extractors, media
+from mien.features.extractors.opensmile import SHORTEST_S
 from tiny_media import tone, voice
 
 RATE_HZ = 16_000

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.augment import augment, copies, rng_for
+from mien.data.augment import augment, copies, rng_for
 from mien.experiment.augment import AugmentConfig, AugmentKind
-from mien.features import Frames
+from mien.features.spec import Frames
 
 SYNC = AugmentConfig(kind="sync")
 QUIET = AugmentConfig(kind="sync", noise=(0, 0))
@@ -318,7 +318,7 @@ def test_a_copy_is_its_seed_epoch_clip_and_number(kind: AugmentKind) -> None:
 
 
 def test_draws_are_the_same_in_another_process() -> None:
-    code = "from mien.augment import rng_for; print(rng_for(3, 5, 'ravdess/x', 1).random())"
+    code = "from mien.data.augment import rng_for; print(rng_for(3, 5, 'ravdess/x', 1).random())"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert float(there.stdout) == rng_for(3, 5, "ravdess/x", 1).random()
 

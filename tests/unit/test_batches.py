@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.batches import Example, make_batches, plain_order, stable_seed, training_order
-from mien.features import Frames
+from mien.data.batches import Example, make_batches, plain_order, stable_seed, training_order
+from mien.features.spec import Frames
 
 
 def order_of(ids: list[str], **keywords) -> list[list[str]]:

@@ -15,8 +15,8 @@ import pytest
 
 from conftest import ROOT
 from factories import series_directory
-from mien.cli import COMMANDS, GROUPS, main
-from mien.cluster import search_path
+from mien.cli.main import COMMANDS, GROUPS, main
+from mien.connection import search_path
 from tiny import write_store
 
 SEARCH = str(ROOT / "experiments" / "search_sync_aug.py")
@@ -63,7 +63,7 @@ def test_a_wrong_word_is_a_mistake_of_the_user(capsys, words):
 
 FRAGILE = """
 import atexit, os, signal, sys
-from mien import cli
+from mien.cli import main as cli
 class Thread:
     def __del__(self):  # as the interpreter ends
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -153,7 +153,7 @@ def test_a_file_or_an_impossible_place_where_a_folder_is_wanted(folder, capsys, 
     ids=lambda words: words[0],
 )
 def test_what_is_neither_a_path_nor_a_bucket_is_refused_at_once(folder, capsys, monkeypatch, words, uri):
-    monkeypatch.setattr("mien.storage.explained", None)  # which goes around all that is asked of a network
+    monkeypatch.setattr("mien.folder.explained", None)  # which goes around all that is asked of a network
     refused(
         capsys, [word.format(uri) for word in words], f"{uri}: neither a path nor a bucket; give a folder, or s3://"
     )

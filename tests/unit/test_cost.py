@@ -11,21 +11,21 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
-from mien import machine
-from mien.cli import main
-from mien.ec2.autoscaling import finished_s, nodes_up
-from mien.ec2.bill import used
-from mien.ec2.cost import Corpus, Fleet, Job, estimate
-from mien.ec2.interruptions import spot_loss
-from mien.ec2.nodes import read_nodes
-from mien.ec2.prices import Instance, Prices, load_prices
-from mien.ec2.rates import PrepareRate, Rates, load_rates
+from mien.cli.main import main
+from mien.cluster.cost.autoscaling import finished_s, nodes_up
+from mien.cluster.cost.bill import used
+from mien.cluster.cost.estimate import Corpus, Fleet, Job, estimate
+from mien.cluster.cost.interruptions import spot_loss
+from mien.cluster.cost.nodes import read_nodes
+from mien.cluster.cost.prices import Instance, Prices, load_prices
+from mien.cluster.cost.rates import PrepareRate, Rates, load_rates
 from mien.errors import MienError
 from mien.experiment import AugmentConfig, DataConfig, ExecutionConfig, Experiment, ProtocolConfig, TrainingConfig
 from mien.experiment.search import Search
-from mien.features import FeatureSpec
-from mien.runs import Series
-from mien.store import FeatureStore
+from mien.features.spec import FeatureSpec
+from mien.features.store import FeatureStore
+from mien.results import machine
+from mien.results.run import Series
 
 # ------------------------------------------------------------------ interruptions
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from mien.corpora import cremad
+from mien.corpora.clip import Clip, Reject
 from mien.corpora.inventory import read_facts
 from mien.errors import CorpusError
-from mien.records import Clip, Reject
 
 DEMOGRAPHICS = '"ActorID","Age","Sex","Race","Ethnicity"\n1001,51,"Male","Caucasian","Not Hispanic"\n'
 SUMMARY = (

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import tiny
-from mien.dataset import read_dataset
+from mien.data.dataset import read_dataset
 from mien.errors import ExperimentError
 from mien.experiment import DataConfig
-from mien.store import FeatureStore
+from mien.features.store import FeatureStore
 
 DATA = DataConfig(corpora=("cremad", "ravdess"), audio=("voice",), video=())
 

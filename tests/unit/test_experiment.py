@@ -20,7 +20,7 @@ from mien.experiment import (
     SvcConfig,
     TrainingConfig,
 )
-from mien.scripts import load_experiment
+from mien.experiment.scripts import load_experiment
 
 SCRIPTS = sorted(path for path in (ROOT / "experiments").glob("*.py") if "EXPERIMENT =" in path.read_text())
 

@@ -14,14 +14,14 @@ import soundfile
 from threadpoolctl import threadpool_limits
 
 from conftest import ROOT
-from mien import media
-from mien.cluster import search_path
+from mien.connection import search_path
+from mien.corpora.clip import Reject, Span
 from mien.errors import ExperimentError, MienError
-from mien.extraction import PartExtractor, Task, build, content_of, describe, tasks_from_table, tasks_to_table
-from mien.features import FeatureSpec
-from mien.parts import REJECTS, Parts, read_rejects
-from mien.records import Reject, Span
-from mien.storage import Folder
+from mien.features import media
+from mien.features.parts import REJECTS, Parts, read_rejects
+from mien.features.spec import FeatureSpec
+from mien.features.worker import PartExtractor, Task, build, content_of, describe, tasks_from_table, tasks_to_table
+from mien.folder import Folder
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 
@@ -131,10 +131,10 @@ def test_the_extractor_is_built_once_and_held_to_one_thread(tmp_path):
 
 ATTEMPT = """
 import json, sys
-from mien.extraction import PartExtractor, Task
-from mien.parts import Parts
-from mien.records import Span
-from mien.storage import Folder
+from mien.features.worker import PartExtractor, Task
+from mien.features.parts import Parts
+from mien.corpora.clip import Span
+from mien.folder import Folder
 from tiny_extractors import Loudness
 folder, factory, settings, *clips = sys.argv[1:]
 tasks = [Task(*clip.split("="), Span()) for clip in clips]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mien.corpora import Finding, Verification
 from mien.corpora.inventory import Published, compare, container_fault
-from mien.corpora.synthetic_recording import copy_pictures, write_mp4, write_wav
+from mien.corpora.sample.recording import copy_pictures, write_mp4, write_wav
 from mien.corpora.tree import SYNTHETIC_MARKER, File, Misplaced, find_media
 
 CONTENT = {f"{name}.mp3": name.encode() * 50 for name in ("one", "two", "six")}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from mien.cli import COMMANDS
+from mien.cli.main import COMMANDS
 
 HEAVY = ("ray", "torch", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "opensmile", "av")
 SCRIPTS = sorted(path.name for path in (ROOT / "experiments").glob("*.py"))

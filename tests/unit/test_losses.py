@@ -12,7 +12,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from mien.errors import ExperimentError
-from mien.losses import class_weights, cross_entropy, focal_loss, smooth_labels
+from mien.families.losses import class_weights, cross_entropy, focal_loss, smooth_labels
 
 
 def drawn(seed: int, n: int = 13, k: int = 7) -> tuple[np.ndarray, np.ndarray]:

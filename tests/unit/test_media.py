@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from mien import media
+from mien.corpora.clip import Span
 from mien.errors import MediaError
-from mien.records import Span
+from mien.features import media
 from tiny_media import GREY_STEP, add_sleeve, numbers, tone, write_movie, write_wav
 
 

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from mien import metrics, valence_arousal
 from mien.errors import ExperimentError
-from mien.intervals import Scored, paired_subject_bootstrap, subject_bootstrap
-from mien.metrics import METRICS
+from mien.results import agreement as valence_arousal
+from mien.results import metrics
+from mien.results.intervals import Scored, paired_subject_bootstrap, subject_bootstrap
+from mien.results.metrics import METRICS
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
 

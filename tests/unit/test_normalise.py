@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mien.features import Frames
-from mien.normalise import LARGEST, fit_normaliser
+from mien.data.normalise import LARGEST, fit_normaliser
+from mien.features.spec import Frames
 
 
 def clips(n: int = 13, dim: int = 3) -> list[Frames]:

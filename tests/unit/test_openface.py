@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien import extractors
 from mien.errors import CorpusError, MediaError
-from mien.extractors.openface import ACTION_UNITS, HOP_S, find_openface, read_openface
+from mien.features import extractors
+from mien.features.extractors.openface import ACTION_UNITS, HOP_S, find_openface, read_openface
 
 ONES = dict.fromkeys(ACTION_UNITS, 1.0)
 

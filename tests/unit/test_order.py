@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.batches import Batch
-from mien.dataset import read_dataset
+from mien.corpora.clip import Clip, Label
+from mien.data.batches import Batch
+from mien.data.dataset import read_dataset
 from mien.experiment import AugmentConfig, DataConfig, Experiment, TrainingConfig
-from mien.features import FeatureSpec, Frames
-from mien.parts import Row
-from mien.records import Clip, Label
-from mien.store import FeatureStore
+from mien.features.parts import Row
+from mien.features.spec import FeatureSpec, Frames
+from mien.features.store import FeatureStore
 from mien.training.loop import Feed, Place
 
 N_CLIPS = 149

@@ -10,15 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from mien import preprocess
-from mien.cli import main
-from mien.cluster import Cluster
+from mien.cli.main import main
+from mien.cli.terminal import prepared
+from mien.connection import Cluster
 from mien.errors import CorpusError, ExperimentError, MienError
-from mien.extraction import Outcome, PartExtractor, tasks_from_table
-from mien.extractors.openface import ACTION_UNITS
-from mien.preprocess import PreparedFeature, prepare
-from mien.store import FeatureStore
-from mien.terminal import prepared
+from mien.features import prepare as preprocess
+from mien.features.extractors.openface import ACTION_UNITS
+from mien.features.prepare import PreparedFeature, prepare
+from mien.features.store import FeatureStore
+from mien.features.worker import Outcome, PartExtractor, tasks_from_table
 from tiny_corpus import write_corpus
 
 LOUDNESS = "tiny_extractors:loudness"

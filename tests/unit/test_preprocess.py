@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mien.extraction import Task
-from mien.preprocess import _batches, largest_part
-from mien.records import Span
+from mien.corpora.clip import Span
+from mien.features.prepare import _batches, largest_part
+from mien.features.worker import Task
 
 
 def sizes(n_clips: int, workers: int, largest: int) -> list[int]:

@@ -8,12 +8,12 @@ import os
 import pytest
 
 from factories import series_directory
-from mien.cli import main
+from mien.cli.main import main
 from mien.errors import BucketError
-from mien.pulling import pull
-from mien.report import report
-from mien.runs import Checkpoint, Series
-from mien.storage import Folder, explained
+from mien.folder import Folder, explained
+from mien.results.pull import pull
+from mien.results.report import report
+from mien.results.run import Checkpoint, Series
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mien.corpora import ravdess
+from mien.corpora.clip import Clip, Reject
 from mien.errors import CorpusError
-from mien.records import Clip, Reject
 
 AUDIO, VIDEO = "Audio_Speech_Actors_01-24/Actor_{0}", "Video_Speech_Actor_{0}/Actor_{0}"
 

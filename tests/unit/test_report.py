@@ -18,20 +18,20 @@ import pyarrow.compute as pc
 import pytest
 
 from factories import search_directory, series_directory
-from mien.cli import main
+from mien.cli.main import main
+from mien.cli.terminal import training_progress
 from mien.errors import MienError
 from mien.experiment import Experiment, SvcConfig, TrainingConfig
-from mien.intervals import Scored, holm
-from mien.launch import open_series
-from mien.report import compare, figures, report, summary_rows
-from mien.report.caveats import caveats
-from mien.report.outcomes import NEEDED, read_outcomes
-from mien.report.settings import differing, settings
-from mien.report.summary import classification_report, read_baseline, summarise, with_interval
-from mien.report.wording import baseline_sentence, commands_again, gap_sentence
-from mien.runs import Run, Series
-from mien.storage import Folder
-from mien.terminal import training_progress
+from mien.folder import Folder
+from mien.results.intervals import Scored, holm
+from mien.results.report import compare, figures, report, summary_rows
+from mien.results.report.caveats import caveats
+from mien.results.report.outcomes import NEEDED, read_outcomes
+from mien.results.report.settings import differing, settings
+from mien.results.report.summary import classification_report, read_baseline, summarise, with_interval
+from mien.results.report.wording import baseline_sentence, commands_again, gap_sentence
+from mien.results.run import Run, Series
+from mien.training.launch import open_series
 from reading import Page, mean_recall
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from mien.errors import MienError
 from mien.experiment import Experiment
-from mien.runs import Checkpoint, Run, Series
-from mien.storage import Folder
+from mien.folder import Folder
+from mien.results.run import Checkpoint, Run, Series
 
 
 def run_in(path: Path) -> Run:

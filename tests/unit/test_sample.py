@@ -11,12 +11,12 @@ import pytest
 import soundfile
 
 from mien.corpora import cremad, ravdess
-from mien.corpora.sample import write_sample
-from mien.corpora.synthetic_face import ACTIONS, HEIGHT_PX, WIDTH_PX, act, actions
-from mien.corpora.synthetic_performance import SILENCE_S, Performance, Person
-from mien.corpora.synthetic_voice import speak
+from mien.corpora.clip import Clip
+from mien.corpora.sample.face import ACTIONS, HEIGHT_PX, WIDTH_PX, act, actions
+from mien.corpora.sample.performance import SILENCE_S, Performance, Person
+from mien.corpora.sample.voice import speak
+from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError
-from mien.records import Clip
 
 PERSON = Person(0, "trial", "female")
 

@@ -7,8 +7,8 @@ import dataclasses
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Range
-from mien.sampler import Sampler
-from mien.trials import Trial
+from mien.results.search_folder import Trial
+from mien.training.search.sampler import Sampler
 
 SEARCH = Search(experiment=Experiment(name="base"))
 SPACE = {"loss.gamma": Range(0.0, 4.0, False, False), "augment.kind": Choice(("none", "sync"))}

@@ -11,9 +11,9 @@ import pytest
 from conftest import ROOT
 from mien.errors import MienError
 from mien.experiment import Experiment
+from mien.experiment.scripts import load_experiment, load_search
 from mien.experiment.search import Search
 from mien.experiment.space import read_space
-from mien.scripts import load_experiment, load_search
 
 SCRIPTS = sorted(
     path

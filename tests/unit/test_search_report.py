@@ -16,17 +16,17 @@ import pytest
 
 from conftest import ROOT
 from factories import QUESTIONS, search_directory, series_directory
-from mien.cli import main
+from mien.cli.main import main
 from mien.errors import MienError
 from mien.experiment.space import Choice, Range
-from mien.report import report_search, search_figures
-from mien.report import search as search_report
-from mien.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
-from mien.report.importance import FEWEST_TRIALS, importances
-from mien.report.search_drawings import height_label
-from mien.report.search_figures import Dot
-from mien.report.summary import with_interval
-from mien.trials import SearchFolder, Trial, ranked
+from mien.results.report import report_search, search_figures
+from mien.results.report import search as search_report
+from mien.results.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
+from mien.results.report.importance import FEWEST_TRIALS, importances
+from mien.results.report.search_drawings import height_label
+from mien.results.report.search_figures import Dot
+from mien.results.report.summary import with_interval
+from mien.results.search_folder import SearchFolder, Trial, ranked
 from reading import Page, mean_recall
 
 SMALL = {"n_subjects": 12, "folds": 2, "n_trials": 6, "epochs": 4}
@@ -487,7 +487,7 @@ def test_lists_and_whole_numbers_can_be_searched(tmp_path):
 def test_a_search_is_read_without_ray_and_the_frameworks(tmp_path):
     folder = search_directory(tmp_path, **(SMALL | {"n_trials": 8}))
     code = (
-        "import sys, json\nfrom mien.report.search import report_search\nfrom mien.trials import SearchFolder\n"
+        "import sys, json\nfrom mien.results.report.search import report_search\nfrom mien.results.search_folder import SearchFolder\n"
         "early = sorted({name.partition('.')[0] for name in sys.modules})\n"
         "report_search(SearchFolder.open(sys.argv[1]))\n"
         "print(json.dumps([early, sorted({name.partition('.')[0] for name in sys.modules})]))"

@@ -10,7 +10,7 @@ from mien.errors import ExperimentError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Range, read_distribution, read_space, value_of, with_point
-from mien.trials import SearchFolder
+from mien.results.search_folder import SearchFolder
 
 BASE = Experiment(name="base")
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mien.data.splits import Split, check_leak, inner_splits, make_splits
 from mien.errors import ExperimentError, LeakError
 from mien.experiment.protocol import ProtocolConfig
-from mien.splits import Split, check_leak, inner_splits, make_splits
 
 GROUPED = ("by-subject", "loso", "leave-one-corpus-out")
 KINDS = (*GROUPED, "random-leaky")

@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ROOT
-from mien import records
+from mien.corpora import clip as records
+from mien.corpora.clip import Clip, Label, Reject, Span, clips_to_table
 from mien.errors import StoreError
-from mien.extraction import Task, tasks_from_table, tasks_to_table
-from mien.features import FeatureSpec, Frames
-from mien.parts import MANIFEST, Row
-from mien.preprocess import tasks_left
-from mien.records import Clip, Label, Reject, Span, clips_to_table
-from mien.store import FeatureStore
+from mien.features.parts import MANIFEST, Row
+from mien.features.prepare import tasks_left
+from mien.features.spec import FeatureSpec, Frames
+from mien.features.store import FeatureStore
+from mien.features.worker import Task, tasks_from_table, tasks_to_table
 
 SPEC = FeatureSpec(name="tiny", version=3, dim=5, hop_s=0.1, columns=tuple("abcde"), settings={"window_s": 1.0})
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
-from mien.trials import scored
-from mien.tuning import CtrlC, summary, trial_experiment
+from mien.results.search_folder import scored
+from mien.training.search.tune import CtrlC, summary, trial_experiment
 from tiny import SEARCH
 
 HISTORY = [

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.ec2.autoscaling import finished_s, nodes_up
-from mien.ec2.rates import load_rates
+from mien.cluster.cost.autoscaling import finished_s, nodes_up
+from mien.cluster.cost.rates import load_rates
 from mien.errors import MienError
-from mien.preprocess import largest_part
+from mien.features.prepare import largest_part
 
 CORES = 16  # of a c7i.4xlarge
 START_S = 480.0  # assumed: boot and set-up of a node

@@ -2,7 +2,7 @@
 
 Each loop does the whole work from the file, decoding included, one file after the other. Models are built and
 warmed before the clock starts. What Ray costs and multiplies is for the caller to measure, around
-`mien.preprocess`, against the seconds of these loops.
+`mien.features.prepare`, against the seconds of these loops.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien import media
-from mien.extractors import build
+from mien.features import media
+from mien.features.extractors import build
 
 RATE_HZ = 16_000
 WINDOW_S = 1.0
@@ -72,7 +72,7 @@ def plain_face_loop(paths: Sequence[str], rate_hz: float) -> Timing:
     from facenet_pytorch import MTCNN
     from PIL import Image
 
-    from mien.extractors.face import load_network
+    from mien.features.extractors.facenet import load_network
 
     detector, network = MTCNN(), load_network("random").eval()
 
@@ -103,7 +103,7 @@ def face_agreement(paths: Sequence[str], rate_hz: float) -> Agreement:
     from facenet_pytorch import MTCNN
     from PIL import Image
 
-    from mien.extractors.face import iou, track_faces
+    from mien.features.extractors.facenet import iou, track_faces
 
     detector = MTCNN()
     same: list[bool] = []

@@ -15,11 +15,11 @@ from time import perf_counter
 
 from mien import corpora
 from mien.bench.extract import HOP_S, WINDOW_S, one_pass_loop, plain_window_loop
-from mien.cluster import search_path
-from mien.extraction import peak_bytes
-from mien.preprocess import prepare
-from mien.progress import Report
-from mien.records import Clip
+from mien.connection import search_path
+from mien.corpora.clip import Clip
+from mien.features.prepare import prepare
+from mien.features.progress import Report
+from mien.features.worker import peak_bytes
 
 _FEATURES = [("egemaps", {"window_s": WINDOW_S, "hop_s": HOP_S})]
 

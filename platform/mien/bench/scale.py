@@ -23,16 +23,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from mien.cluster import search_path
+from mien.connection import search_path
+from mien.corpora.clip import Clip, Label, Reject, clips_to_table
+from mien.data.splits import check_leak, make_splits
 from mien.errors import MienError
 from mien.experiment import ProtocolConfig
-from mien.extraction import peak_bytes
-from mien.features import FeatureSpec, Frames
-from mien.parts import Parts, Row
-from mien.preprocess import largest_part, tasks_left
-from mien.records import Clip, Label, Reject, clips_to_table
-from mien.splits import check_leak, make_splits
-from mien.store import FeatureStore
+from mien.features.parts import Parts, Row
+from mien.features.prepare import largest_part, tasks_left
+from mien.features.spec import FeatureSpec, Frames
+from mien.features.store import FeatureStore
+from mien.features.worker import peak_bytes
 
 CLIPS_OF_A_SUBJECT = 100
 CORPUS = "many"
@@ -129,12 +129,12 @@ class _Idle:
 def batches_per_s(n_batches: int, *, workers: int = 2, clips_of_a_batch: int = 64) -> float:
     """Batches a second that one driver hands to workers who do nothing with them, and takes back.
 
-    As `mien.preprocess` does it, from the first that comes back to the last; with the workers on the same cores, so a
-    driver on a machine of its own is faster.
+    As `mien.features.prepare` does it, from the first that comes back to the last; with the workers on the same cores,
+    so a driver on a machine of its own is faster.
     """
     import ray.data
 
-    from mien import cluster
+    from mien import connection as cluster
 
     names = _names(n_batches * clips_of_a_batch)
     clips = pa.table({"clip_id": names, "path": names, "start_s": np.zeros(len(names)), "end_s": np.ones(len(names))})

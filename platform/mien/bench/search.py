@@ -15,18 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from mien import cluster
-from mien.dataset import Dataset, read_dataset
+from mien import connection as cluster
+from mien.data.dataset import Dataset, read_dataset
+from mien.data.splits import Split
 from mien.experiment.search import Search
 from mien.experiment.space import read_space
-from mien.runs import Run
-from mien.search import Ledger
-from mien.splits import Split
-from mien.storage import Folder
-from mien.store import FeatureStore
+from mien.features.store import FeatureStore
+from mien.folder import Folder
+from mien.results.run import Run
+from mien.results.search_folder import SearchFolder, Trial
 from mien.training.loop import Training
-from mien.trials import SearchFolder, Trial
-from mien.tuning import run_trials, trial_experiment
+from mien.training.search.search import Ledger
+from mien.training.search.tune import run_trials, trial_experiment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,11 @@ from time import perf_counter
 
 import numpy as np
 
-from mien import media
-from mien.cluster import machine_cpus, search_path
+from mien.connection import machine_cpus, search_path
 from mien.corpora import ravdess
-from mien.emotions import VOCABULARIES, class_index
+from mien.corpora.clip import Clip
+from mien.corpora.emotions import VOCABULARIES, class_index
+from mien.data.splits import make_splits
 from mien.errors import MienError
 from mien.experiment import (
     AugmentConfig,
@@ -41,8 +42,7 @@ from mien.experiment import (
     ProtocolConfig,
     SvcConfig,
 )
-from mien.records import Clip
-from mien.splits import make_splits
+from mien.features import media
 
 NKULULEKO = "1.14.1"
 CUT_S = 2.4  # of the middle of each clip: RAVDESS' clips begin and end in silence

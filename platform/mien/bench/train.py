@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mien.dataset import Dataset, read_dataset
+from mien.data.dataset import Dataset, read_dataset
+from mien.data.splits import Split
 from mien.experiment import AugmentConfig, Experiment, LossConfig, TrainingConfig
 from mien.families import Task
-from mien.runs import Run
-from mien.splits import Split
-from mien.storage import Folder
-from mien.store import FeatureStore
+from mien.features.store import FeatureStore
+from mien.folder import Folder
+from mien.results.run import Run
 from mien.training.loop import Feed, Place, train_run
 
 EPOCHS = 12  # the first is left out on both sides: TensorFlow traces in it

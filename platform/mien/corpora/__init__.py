@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
+from mien.corpora.clip import Clip, Reject
 from mien.errors import CorpusError
-from mien.records import Clip, Reject
 
 CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",

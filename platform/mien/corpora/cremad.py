@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from mien.corpora import Card, Finding, Progress, Verification
+from mien.corpora.clip import Clip, Label, Reject
+from mien.corpora.emotions import CREMAD_CODES
 from mien.corpora.inventory import Published, compare, read_facts
 from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
-from mien.emotions import CREMAD_CODES
 from mien.errors import CorpusError
-from mien.records import Clip, Label, Reject
 
 CARD = Card(
     name="cremad",

@@ -12,10 +12,10 @@ from itertools import product
 from pathlib import Path
 
 from mien.corpora import Card, Progress, Verification
+from mien.corpora.clip import Clip, Label, Reject
+from mien.corpora.emotions import RAVDESS_CODES
 from mien.corpora.inventory import Published, compare, read_facts
 from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
-from mien.emotions import RAVDESS_CODES
-from mien.records import Clip, Label, Reject
 
 CARD = Card(
     name="ravdess",

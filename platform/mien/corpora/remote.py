@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from mien.corpora import load
+from mien.corpora.clip import Clip, Reject
 from mien.corpora.tree import MEDIA_SUFFIXES, SYNTHETIC_MARKER
 from mien.errors import CorpusError
-from mien.records import Clip, Reject
-from mien.storage import Folder
+from mien.folder import Folder
 
 TABLE_SUFFIX = ".csv"
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.corpora.clip import Clip, Reject
 from mien.errors import CorpusError
-from mien.records import Clip, Reject
 
 # A corpus that `mien sample` wrote carries this file; clips from anywhere below it are marked synthetic.
 SYNTHETIC_MARKER = "SYNTHETIC.json"

@@ -15,9 +15,9 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.batches import Batch
+from mien.data.batches import Batch
 from mien.experiment import Experiment, LstmAttentionConfig, ModelConfig, SvcConfig
-from mien.features import FeatureSpec
+from mien.features.spec import FeatureSpec
 
 
 class Predictions(NamedTuple):

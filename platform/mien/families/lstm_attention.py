@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 # First: it decides which Keras this process uses.
-from mien.frameworks import tensorflow as framework
+from mien.families.frameworks import tensorflow as framework
 
 # isort: split
 import keras
@@ -24,12 +24,12 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from mien.batches import Batch, stable_seed
+from mien.data.batches import Batch, stable_seed
 from mien.errors import ExperimentError
 from mien.experiment import Experiment, LstmAttentionConfig
 from mien.families import Predictions, Task
-from mien.features import FeatureSpec
-from mien.losses import EPSILON
+from mien.families.losses import EPSILON
+from mien.features.spec import FeatureSpec
 
 JOINT = "joint"
 FARTHEST = -1e9  # logit of a masked frame: its share of a float32 softmax is exactly 0
@@ -177,7 +177,7 @@ class _Graph:
         return tf.nn.softmax(tf.add_n(chosen) / len(chosen))
 
     def loss(self, targets: Any, logits: Any) -> Any:
-        """(b,) of `mien.losses.focal_loss`, against which a test holds it."""
+        """(b,) of `mien.families.losses.focal_loss`, against which a test holds it."""
         config = self._experiment.loss
         targets = targets * (1 - config.label_smoothing) + config.label_smoothing / targets.shape[-1]
         probabilities = tf.clip_by_value(tf.nn.softmax(logits), EPSILON, 1 - EPSILON)

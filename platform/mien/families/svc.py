@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.svm import SVC
 
-from mien.batches import Batch
+from mien.data.batches import Batch
 from mien.errors import ExperimentError
 from mien.experiment import SvcConfig
 from mien.families import Predictions, Task

@@ -22,16 +22,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import mien
-from mien import augment, losses, metrics, telemetry
-from mien.batches import Batch, Example, make_batches, plain_order, training_order
-from mien.dataset import Dataset
+from mien import telemetry
+from mien.data import augment
+from mien.data.batches import Batch, Example, make_batches, plain_order, training_order
+from mien.data.dataset import Dataset
+from mien.data.normalise import fit_normaliser
+from mien.data.splits import Split, check_leak
 from mien.experiment import Experiment
-from mien.families import FAMILIES, Learner, Task
-from mien.features import Frames
-from mien.machine import instance_type
-from mien.normalise import fit_normaliser
-from mien.runs import Checkpoint, Run
-from mien.splits import Split, check_leak
+from mien.families import FAMILIES, Learner, Task, losses
+from mien.features.spec import Frames
+from mien.results import metrics
+from mien.results.machine import instance_type
+from mien.results.run import Checkpoint, Run
 from mien.training import policy
 
 PREDICTION_BATCH = 64

@@ -1,0 +1,247 @@
+"""mien bench: ratios against plain loops, on this machine, in one run. Imports inside: help must load nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from mien.errors import MienError, above_0
+from mien.experiment.scripts import load_experiment, load_search
+
+
+def bench_prepare(
+    corpus: Annotated[str, Positional],
+    root: Annotated[Path, Positional],
+    clips: int = 200,
+    memory: bool = False,
+    faces: tuple[Path, ...] = (),
+    rate: float = 10.0,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Extraction against plain loops that do the same with the same libraries, in one run on this machine.
+
+    Args:
+        corpus: ravdess or cremad.
+        root: Folder of the download.
+        clips: Use the first so many clips.
+        memory: Also the peak memory of preparing 100 and 1,000 clips.
+        faces: Also face features of these videos.
+        rate: Frames of a video that are looked at, a second.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.extract import face_agreement, mien_face_loop, plain_face_loop
+    from mien.bench.prepare import prepare_memory, prepare_rate
+
+    above_0("--clips", clips)
+    above_0("--rate", rate)
+    measured = prepare_rate(corpus, str(root), n_clips=clips)
+    rows: dict[str, Any] = {
+        "clips/s, openSMILE once a window": round(measured.plain_clips_per_s, 2),
+        "clips/s, one pass, one core": round(measured.one_pass_clips_per_s, 2),
+        f"clips/s, prepare on {measured.n_workers} workers": round(measured.prepare_clips_per_s, 2),
+        "ratio to once a window": round(measured.over_plain, 2),
+        "ratio to one pass": round(measured.over_one_pass, 2),
+        "start-up of Ray, s": round(measured.ray_startup_s, 1),
+        "start-up of the workers, s": round(measured.actors_startup_s, 1),
+    }
+    if faces:
+        paths = [str(path) for path in faces]
+        plain = plain_face_loop(paths, rate)
+        rows["face frames/s, MTCNN and embedding on each full frame"] = round(plain.n_frames / plain.seconds, 2)
+        for precision in ("float32", "bfloat16"):
+            ours = mien_face_loop(paths, rate, precision)
+            rows[f"face frames/s, facenet {precision}"] = round(ours.n_frames / ours.seconds, 2)
+            rows[f"ratio, {precision}"] = round(plain.seconds / ours.seconds, 2)
+        agreement = face_agreement(paths, rate)
+        rows |= {
+            "same presence": round(agreement.same_presence, 3),
+            "share of boxes with IoU above 0.5": round(float((agreement.iou > 0.5).mean()), 3),
+        }
+    if memory:
+        few, many = (prepare_memory(corpus, str(root), n) for n in (100, 1000))
+        rows |= {
+            "worker's peak, 100 clips, MiB": round(few.worker_bytes / 2**20),
+            "worker's peak, 1,000 clips, MiB": round(many.worker_bytes / 2**20),
+            "driver's peak, 100 and 1,000 clips, MiB": f"{few.driver_bytes >> 20} {many.driver_bytes >> 20}",
+        }
+    _print_rows(rows, as_json)
+
+
+def bench_train(
+    experiment: Annotated[str, Positional], store: str = "store", as_json: Annotated[bool, arg(name="json")] = False
+) -> None:
+    """Training against a plain Keras loop: the same model, the same batches in memory.
+
+    Args:
+        experiment: A script of experiments/ or an experiment.json, of the LSTM-attention family.
+        store: The feature store.
+        as_json: Print it as JSON.
+    """
+    import dataclasses
+
+    from mien.bench.train import training
+
+    loaded = load_experiment(experiment)
+    timing = training(dataclasses.replace(loaded, execution=dataclasses.replace(loaded.execution, store=store)))
+    rows = {
+        "clips": timing.n_clips,
+        "cores": os.cpu_count(),
+        "clips/s, plain Keras": round(timing.plain_samples_per_s, 1),
+        "clips/s, mien": round(timing.mien_samples_per_s, 1),
+        "ratio": round(timing.ratio, 3),
+        "start-up of plain Keras, s": round(timing.plain_startup_s, 1),
+        "start-up of mien, s": round(timing.mien_startup_s, 1),
+    }
+    _print_rows(rows, as_json)
+
+
+def bench_svc(
+    root: Annotated[Path, Positional],
+    nkululeko: Path = Path("nkululeko-environment"),
+    rounds: int = 3,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Raw clips to a by-subject table of support vector machines, against nkululeko on the same clips and folds.
+
+    Args:
+        root: Folder of RAVDESS' speech; the middle 2.4 s of each clip are used.
+        nkululeko: A virtual environment for nkululeko, made and filled from the package index where there is none.
+        rounds: Each of the two runs so often, by turns first and second; medians are told.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.svc import NKULULEKO, median_s, median_steps, svc_timing
+
+    above_0("--rounds", rounds)
+    timing = svc_timing(root, nkululeko, n_rounds=rounds)
+    rows: dict[str, Any] = {"clips": timing.n_clips}
+    for name, attempts in (("mien", timing.mien), (f"nkululeko {NKULULEKO}", timing.nkululeko)):
+        rows |= {f"{name}, {step}, s": round(seconds, 1) for step, seconds in median_steps(attempts).items()}
+        rows[f"{name}, all of it, s"] = round(median_s(attempts), 1)
+        rows[f"{name}, each round, s"] = " ".join(f"{attempt.total_s:.1f}" for attempt in attempts)
+        rows[f"{name}, UAR"] = round(attempts[-1].uar, 3)
+    rows["ratio, nkululeko over mien"] = round(timing.ratio, 2)
+    _print_rows(rows, as_json)
+
+
+def bench_search(
+    search: Annotated[str, Positional],
+    store: str = "store",
+    trials: int = 20,
+    epochs: int = 8,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """A search against Optuna's own loop, the memory of two trials, and what stopping early saves; on the first fold.
+
+    Args:
+        search: A script of experiments/ with a SEARCH, or a search.json.
+        store: The feature store.
+        trials: Trials of each measurement.
+        epochs: Epochs of each trial.
+        as_json: Print it as JSON.
+    """
+    import dataclasses
+
+    from mien.bench.search import overhead, saving, trial_memory
+
+    above_0("--trials", trials)
+    above_0("--epochs", epochs)
+    asked = load_search(search)
+    experiment = dataclasses.replace(
+        asked.experiment,
+        execution=dataclasses.replace(asked.experiment.execution, store=store, parallel=2),
+        training=dataclasses.replace(asked.experiment.training, epochs=epochs, patience=epochs),
+    )
+    space = {path: text for path, text in asked.space.items() if path != "training.epochs"}
+    asked = dataclasses.replace(asked, experiment=experiment, space=space, trials=trials)
+    stopped, memory, timing = saving(asked), trial_memory(asked), overhead(asked)
+    rows = {
+        "trials": timing.n_trials,
+        "Optuna's own loop, s": round(timing.plain_s, 1),
+        "mien search, one at a time, s": round(timing.mien_s, 1),
+        "ratio, mien over the plain loop": round(timing.ratio, 3),
+        "start-up of mien, s": round(timing.startup_s, 1),
+        "dataset, MB": round(memory.dataset_bytes / 1e6, 1),
+        "own memory of a second trial's process for it, MB": round(memory.grown_bytes / 1e6, 1),
+        "training with asha and without, s": " ".join(f"{seconds:.0f}" for seconds in stopped.seconds),
+        "best validation UAR with asha and without": " ".join(f"{score:.3f}" for score in stopped.best),
+    }
+    _print_rows(rows, as_json)
+
+
+def bench_scale(
+    clips: tuple[int, ...] = (10_000, 100_000, 1_000_000),
+    limit_gb: float = 20.0,
+    batches: int = 2000,
+    folder: Path | None = None,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Time and memory of the driver as the corpus grows: clip table, splits, what is missing, manifest; no media.
+
+    Args:
+        clips: Sizes of the synthetic corpus; ten million take a quarter of an hour and 7 GB.
+        limit_gb: A step that wants more address space than this fails, and says so.
+        batches: Also how many batches a second a driver hands to idle workers, measured on so many; 0 leaves it out.
+        folder: Where the synthetic store is written and removed again; by default the place for temporary files.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.scale import batches_per_s, scale
+
+    above_0("--clips", *clips)
+    above_0("--limit-gb", limit_gb)
+    if batches < 0:
+        raise MienError(f"--batches {batches}: give 0 or more")
+    rows: dict[str, Any] = {}
+    for step in scale(clips, limit_gb=limit_gb, folder=folder):
+        told = step.error or f"{step.seconds:.2f} s, {step.peak_bytes / 1e9:.2f} GB"
+        rows[f"{step.n_clips} clips, {step.name}"] = told
+    if batches:
+        rows["batches a second"] = round(batches_per_s(batches))
+    _print_rows(rows, as_json)
+
+
+def bench_envelope(
+    clips: int = 10_000_000,
+    nodes: tuple[int, ...] = (1, 10, 30, 100, 300, 1000),
+    partitions: tuple[int, ...] = (1, 16),
+    figure: Path | None = None,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """What bounds extraction on many nodes, by a model: nothing is run. See docs/explanation/scaling.md.
+
+    Args:
+        clips: Of the corpus, each as long as those of the rates.
+        nodes: c7i.4xlarge, 16 cores each.
+        partitions: Of S3 that hold the media: 5,500 requests a second each.
+        figure: Draw it into this PNG as well.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.envelope import ceilings, draw, hours, node_clips_per_s
+
+    above_0("--clips", clips)
+    above_0("--nodes", *nodes)
+    above_0("--partitions", *partitions)
+    rows: dict[str, Any] = {}
+    for feature, medium in (("egemaps", "audio"), ("facenet", "video")):
+        rows[f"{feature}, clips/s of a node"] = round(node_clips_per_s(feature), 1)
+        for ceiling in ceilings(feature, medium, clips):
+            told = f"{ceiling.clips_per_s:,.0f} clips/s, {ceiling.nodes:,.0f} nodes ({ceiling.source})"
+            rows[f"{feature}, {ceiling.what}"] = told
+        for n_prefixes in partitions:
+            name = f"{feature}, hours on {' '.join(map(str, nodes))} nodes, S3 partitions: {n_prefixes}"
+            rows[name] = " ".join(f"{hours(feature, medium, clips, n, n_prefixes):.2f}" for n in nodes)
+    if figure:
+        draw(figure, clips)
+    _print_rows(rows, as_json)
+
+
+def _print_rows(rows: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    from mien.cli.terminal import table
+
+    table(["measured", ""], list(rows.items()))

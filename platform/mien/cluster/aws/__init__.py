@@ -1,0 +1,1 @@
+"""A cluster on EC2: its account, its declaration, its nodes, spot notices, and what is left of it."""

@@ -1,0 +1,1 @@
+"""What a cluster will cost and did cost."""

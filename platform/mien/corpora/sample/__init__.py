@@ -1,0 +1,1 @@
+"""Synthetic corpora in the true on-disk layouts, to try everything without a download."""

@@ -1,0 +1,1 @@
+"""The store -> batches, in an order that workers cannot change."""

@@ -1,0 +1,173 @@
+"""Augmentation: copies of training clips, stretched and made noisier, modalities in step or deliberately not.
+
+Everything is drawn from (seed, epoch, clip id, number of the copy) alone: the same on every machine, in any
+order, on any number of workers. Features are standardised columns when they come here, so a noise level of
+0.01 is a hundredth of a column's standard deviation. What is neither audio nor video passes through, and so
+does a feature without a valid frame: it is missing.
+
+docs/explanation/augmentation.md says where each rule comes from and why some differ from their source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mien.features.spec import Frames
+
+if TYPE_CHECKING:
+    from mien.experiment import AugmentConfig
+
+SHORTEST_STRETCHED = 5  # frames, system S0
+SHORTEST_TEMPO = 10  # frames, system S1
+AUDIO_KINDS = ("noise", "pitch", "tempo", "all")  # system S1, one drawn for each copy
+
+
+def rng_for(seed: int, epoch: int, clip_id: str, copy: int) -> np.random.Generator:
+    """The generator of one copy (1, 2, ...) of one clip in one epoch."""
+    return _generator(seed, epoch, clip_id, copy)
+
+
+def copies(clip_id: str, seed: int, epoch: int, config: AugmentConfig) -> range:
+    """Numbers of the augmented copies of a clip in an epoch: 1, 2, ...; the original is number 0.
+
+    A factor of 2.5 has one slot for a copy and, in half of the epochs, a second one; config.probability says
+    whether a slot is used.
+    """
+    if config.kind == "none":
+        return range(0)
+    rng = _generator(seed, epoch, clip_id, "copies")
+    n_whole, part = divmod(config.factor - 1, 1)
+    n_slots = int(n_whole) + (rng.random() < part)
+    return range(1, 1 + int(np.sum(rng.random(n_slots) < config.probability)))
+
+
+def augment(
+    frames: Mapping[str, Frames],
+    *,
+    audio: Sequence[str],
+    video: Sequence[str],
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> dict[str, Frames]:
+    """One augmented copy of a clip's features. The originals are not touched; what is not changed is shared.
+
+    audio, video: names of the features heard and seen. sync stretches all by one factor and adds noise of one
+    level; independent draws both for each modality; audio changes what is heard and nothing else.
+    """
+    if config.kind == "none":
+        return dict(frames)
+    heard = [name for name in audio if frames[name].valid.any()]
+    seen = [name for name in video if frames[name].valid.any()]
+    if config.kind == "audio":
+        kind = AUDIO_KINDS[rng.integers(len(AUDIO_KINDS))]
+        return {**frames, **{name: _audio(frames[name], kind, config, rng) for name in heard}}
+
+    # S0: the video level is the audio level times the ratio of their spreads. Where nothing varies in what is
+    # heard, or nothing is heard, there is no ratio and the level counts as it is.
+    heard_spread = _spread(frames[name] for name in heard)
+    ratio = _spread(frames[name] for name in seen) / heard_spread if heard_spread else 1.0
+    result = dict(frames)
+    for names, scale in ((heard, 1.0), (seen, ratio)):
+        if names is heard or config.kind == "independent":
+            factor, level = rng.uniform(*config.stretch), rng.uniform(*config.noise)
+        for name in names:
+            result[name] = _noisy(_stretched(frames[name], factor), level * scale, rng)
+    return result
+
+
+# ------------------------------------------------------------------ sync and independent
+
+
+def _stretched(frames: Frames, factor: float) -> Frames:
+    """The same span of time in max(5, int(T · factor)) frames, by linear interpolation.
+
+    One row is a statistic of the whole clip and has no time to stretch. The bound of 5 never lengthens: a
+    shorter sequence keeps its frames. First frames stay first and last stay last, so modalities of different
+    rates go on covering the same span. The mask is resampled by nearest neighbour, and between a valid and an
+    invalid frame the nearer is taken: nothing bleeds.
+    """
+    n = len(frames.valid)
+    n_new = max(min(SHORTEST_STRETCHED, n), int(n * factor))
+    if n <= 1 or n_new == n:
+        return frames
+    position = np.linspace(0, n - 1, n_new)
+    low = np.minimum(position.astype(np.int64), n - 2)
+    weight = (position - low).astype(np.float32)
+    if frames.valid.all():
+        valid = np.ones(n_new, bool)
+    else:
+        nearer = weight > 0.5
+        valid = frames.valid[low + nearer]
+        weight = np.where(frames.valid[low] & frames.valid[low + 1], weight, nearer).astype(np.float32)
+    start = frames.values[low]
+    return Frames(start + weight[:, None] * (frames.values[low + 1] - start), valid)
+
+
+def _noisy(frames: Frames, level: float, rng: np.random.Generator) -> Frames:
+    """With Gaussian noise of that standard deviation on the valid frames."""
+    noise = rng.standard_normal(frames.values.shape, dtype=np.float32)
+    noise *= np.where(frames.valid, np.float32(level), 0)[:, None]
+    noise += frames.values
+    return Frames(noise, frames.valid)
+
+
+def _spread(features: Iterable[Frames]) -> float:
+    """Standard deviation of all valid values of some features together; 0 for none."""
+    n, total, squares = 0, 0.0, 0.0
+    for frames in features:
+        values = frames.values[frames.valid].ravel()
+        n += values.size
+        total += float(values.sum())
+        squares += float(values @ values)
+    return math.sqrt(max(0.0, squares / n - (total / n) ** 2)) if n else 0.0
+
+
+# ------------------------------------------------------------------ audio
+
+
+def _audio(frames: Frames, kind: str, config: AugmentConfig, rng: np.random.Generator) -> Frames:
+    if kind in ("noise", "all"):
+        frames = _noisy(frames, rng.uniform(*config.audio_noise), rng)
+    if kind in ("pitch", "all"):
+        frames = Frames(frames.values * np.float32(rng.uniform(*config.audio_pitch)), frames.valid)
+    if kind in ("tempo", "all"):
+        frames = _resampled(frames, rng.uniform(*config.audio_tempo))
+    return frames
+
+
+def _resampled(frames: Frames, factor: float) -> Frames:
+    """max(10, int(T · factor)) frames by Fourier resampling; one row, and what is too short already, stay.
+
+    A Fourier series takes a sequence for one turn of a circle and rings where the end does not meet the
+    start, so the line from the first frame to the last is taken out before and put back after. Invalid frames
+    are filled from the nearest valid one before, and are zero again after.
+    """
+    n = len(frames.valid)
+    n_new = max(min(SHORTEST_TEMPO, n), int(n * factor))
+    if n <= 1 or n_new == n:
+        return frames
+    from scipy.signal import resample
+
+    old = np.arange(n)
+    known = np.flatnonzero(frames.valid)
+    right = np.searchsorted(known, old)
+    before, after = known[np.maximum(right - 1, 0)], known[np.minimum(right, len(known) - 1)]
+    values = frames.values[np.where(np.abs(old - before) < np.abs(after - old), before, after)]
+
+    new = np.arange(n_new) * (n / n_new)
+    line = (values[-1] - values[0]) / np.float32(n - 1)
+    level = values - values[0] - line * old[:, None].astype(np.float32)
+    warped = resample(level, n_new, axis=0) + values[0] + line * new[:, None].astype(np.float32)
+    valid = frames.valid[np.minimum(np.rint(new).astype(np.int64), n - 1)]
+    return Frames(np.where(valid[:, None], warped, np.float32(0)), valid)
+
+
+def _generator(*parts: Any) -> np.random.Generator:
+    """From a hash that is the same in every process; Python's own is not."""
+    digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))

@@ -1,1 +1,0 @@
-"""What runs on Amazon EC2 only."""

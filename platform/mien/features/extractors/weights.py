@@ -1,0 +1,62 @@
+"""The weights of a published network: a file, an `s3://` or `file://` URI, or a URL that is fetched once.
+
+Weights from the web are kept in `$MIEN_WEIGHTS`, or else where facenet-pytorch keeps them, so that a file
+that it downloaded before is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.request
+from pathlib import Path
+
+from mien.errors import MienError
+from mien.folder import Folder
+
+REMEDY = (
+    "give them with --facenet-weights FILE (a path, an s3:// URI or a URL), "
+    "or try things out with --facenet-weights random"
+)
+TIMEOUT_S = 60
+
+
+def read_weights(location: str, sha256: str | None = None) -> tuple[bytes, str]:
+    """The bytes of a weights file and their SHA-256 in hex.
+
+    sha256 None: whatever is there is taken (its sum is recorded with the features all the same). Raises
+    MienError where the file cannot be had, or is not the one that was asked for.
+    """
+    data = _fetch(location) if location.startswith(("http://", "https://")) else _read(location)
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256.lower():
+        raise MienError(
+            f"FaceNet weights {location}: SHA-256 is {found}, expected {sha256}; a broken or another file: "
+            f"remove it (also from {cache_folder()}) and get it again, or {REMEDY}"
+        )
+    return data, found
+
+
+def cache_folder() -> Folder:
+    """Where weights from the web are kept."""
+    torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
+    return Folder(os.environ.get("MIEN_WEIGHTS", torch_home / "checkpoints"))
+
+
+def _read(location: str) -> bytes:
+    folder, _, name = location.removeprefix("file://").rpartition("/")
+    try:
+        return Folder(folder or ".").read_bytes(name)
+    except OSError as error:
+        raise MienError(f"FaceNet weights {location}: cannot be read ({error}); {REMEDY}") from error
+
+
+def _fetch(url: str) -> bytes:
+    cache, name = cache_folder(), url.rpartition("/")[2]
+    if not cache.exists(name):
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+                cache.write_bytes(name, response.read())
+        except OSError as error:
+            raise MienError(f"FaceNet weights {url}: no download ({error}); {REMEDY}") from error
+    return cache.read_bytes(name)

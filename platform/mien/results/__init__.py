@@ -1,0 +1,1 @@
+"""What runs leave and what it is worth: no ray, no framework."""

@@ -1,0 +1,129 @@
+"""What lies in a storage, and a copy of it: `mien runs list`, and `mien runs pull` to have results beside you.
+
+A file is copied where it is missing here, or differs from the one there in size or time; each appears whole. A run's
+DONE comes after everything else, so a pull that was broken off leaves no run that looks finished and is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any, NamedTuple
+
+from mien.errors import MienError
+from mien.folder import File, Folder
+from mien.results.run import DONE, Series
+
+N_AT_ONCE = 16  # a small file of S3 is all waiting
+CHECKPOINTS = "checkpoints"
+SCRATCH = ("ray", "tune")  # what Ray notes about a run or a search for itself
+
+
+class Pulled(NamedTuple):
+    """Files copied now, their bytes, and the files that were here already."""
+
+    n_copied: int
+    n_bytes: int
+    n_same: int
+
+
+def pull(
+    storage: Folder,
+    directory: Folder,
+    *,
+    only: str = "",
+    checkpoints: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Pulled:
+    """Copy runs from a storage into a local directory. only: "EXPERIMENT" or "EXPERIMENT/SIGNATURE".
+
+    Raises MienError where there is nothing to copy, BucketError where S3 refuses.
+    """
+    if not directory.is_local:
+        raise MienError(f"{directory}: pull copies into a folder of this machine")
+    only = only.strip("/")
+    there = {name: file for name, file in _files(storage, only).items() if _is_wanted(name, checkpoints)}
+    if not there:
+        found = ", ".join(storage.names()) or "nothing"
+        raise MienError(f"{storage / only if only else storage}: no runs here; {storage} holds {found}")
+    here = directory.make().files()
+    missing = [name for name, file in there.items() if here.get(name) != file]
+    n_done = 0
+    with ThreadPoolExecutor(N_AT_ONCE) as pool:
+        for last in (False, True):  # DONE last
+            names = [name for name in missing if (name.rsplit("/", 1)[-1] == DONE) == last]
+            copies = [pool.submit(_copy, storage, directory, name, there[name]) for name in names]
+            try:
+                for copy in as_completed(copies):
+                    copy.result()
+                    n_done += 1
+                    progress(n_done, len(missing))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return Pulled(len(missing), sum(there[name].size for name in missing), len(there) - len(missing))
+
+
+def _files(storage: Folder, only: str) -> dict[str, File]:
+    """By name from the storage on; with the baselines that what is asked for is compared with in its reports."""
+    if not only:
+        return storage.files()
+    found = {f"{only}/{name}": file for name, file in (storage / only).files().items()}
+    for name in [name for name in found if name.endswith("/baseline.json")]:
+        baseline = storage.read_json(name)
+        folder = f"{baseline['experiment']}/{baseline['signature']}"
+        found |= {f"{folder}/{name}": file for name, file in (storage / folder).files().items()}
+    return found
+
+
+def _is_wanted(name: str, checkpoints: bool) -> bool:
+    folders = name.split("/")[:-1]
+    return not set(SCRATCH) & set(folders[1:]) and (checkpoints or CHECKPOINTS not in folders)
+
+
+def _copy(storage: Folder, directory: Folder, name: str, file: File) -> None:
+    directory.write_bytes(name, storage.read_bytes(name))
+    os.utime(directory.path(name), ns=(file.mtime_ns, file.mtime_ns))
+
+
+def held(storage: Folder) -> Iterator[dict[str, Any]]:
+    """A record for each series and search of a storage: what, where, how far."""
+    for experiment in storage.names():
+        folder = storage / experiment
+        if folder.exists("search.json"):
+            n_trials = sum(len((folder / name).names()) for name in folder.names() if name.startswith("fold-"))
+            asked = folder.read_json("search.json")["experiment"]
+            yield {
+                "experiment": experiment,
+                "signature": "",
+                "kind": "search",
+                "done": f"{n_trials} trials",
+                "protocol": asked["protocol"]["kind"],
+                "synthetic": folder.exists("data.json") and _is_synthetic(folder.read_json("data.json")),
+            }
+        for signature in folder.names():
+            if (folder / signature).exists("data.json"):
+                yield {"experiment": experiment, "signature": signature, **_progress(folder / signature)}
+
+
+def _progress(folder: Folder) -> dict[str, Any]:
+    """Of a series: runs done, what sets its score apart from others, and its test UAR where it was reported."""
+    series = Series.open(folder.uri)
+    runs = list(series.runs())
+    n_done = sum(run.is_done for run in runs)
+    uar = None
+    if folder.exists("metrics.json"):
+        uar = folder.read_json("metrics.json")["test"]["uar"]["value"]
+    begun = f", {len(runs) - n_done} begun" if n_done < len(runs) else ""
+    return {
+        "kind": "series",
+        "done": f"{n_done} runs{begun}",
+        "protocol": series.experiment.protocol.kind,
+        "synthetic": _is_synthetic(series.data),
+        "uar": uar,
+    }
+
+
+def _is_synthetic(data: Mapping[str, Any]) -> bool:
+    return any(corpus["synthetic"] for corpus in data["corpora"].values())

@@ -1,0 +1,205 @@
+"""Caveats: what a reader has to know before quoting a number. A report shows all that apply, on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from mien.results.report.page import interval, score
+from mien.results.report.wording import stands
+from mien.results.run import Series
+
+# With fewer clusters than this a cluster bootstrap gives intervals that are too narrow (Cameron,
+# Gelbach & Miller 2008 see clear under-coverage at 10 and below).
+FEWEST_SUBJECTS = 10
+
+Json = dict[str, Any]
+
+
+class Caveat(NamedTuple):
+    """kind: a stable word for scripts. is_warning: the number is not what it seems; else a note."""
+
+    kind: str
+    is_warning: bool
+    title: str
+    text: str
+
+
+def caveats(series: Series, summary: Json) -> list[Caveat]:
+    """All that apply, the gravest first."""
+    return [
+        *caveats_of_protocol(summary["protocol"], summary["n_subjects_on_both_sides"]),
+        *caveats_of_data(series),
+        *caveats_of_subjects(summary["n_subjects"]),
+        *_of_classes(summary),
+        *_of_runs(summary),
+        *_of_baseline(summary, series.baseline_named),
+    ]
+
+
+def caveats_of_data(series: Series) -> Iterator[Caveat]:
+    """Those that hold for every run of a series, whatever it scored."""
+    data = series.data
+    synthetic = [name for name, corpus in data["corpora"].items() if corpus["synthetic"]]
+    if synthetic:
+        yield Caveat(
+            "synthetic",
+            True,
+            "Synthetic data",
+            f"The clips of {listed(synthetic)} were made by a program. They show that the platform runs; "
+            "the scores say nothing about people.",
+        )
+    random = [name for name, spec in data["features"].items() if spec["settings"].get("weights") == "random"]
+    if random:
+        yield Caveat(
+            "random-weights",
+            True,
+            "Random weights",
+            f"{listed(random)} was extracted by a network with random weights, for a trial. It was trained "
+            "on no face; do not quote these scores as that feature's.",
+        )
+    if series.experiment.data.normalise == "speaker":
+        yield Caveat(
+            "speaker-normalised",
+            False,
+            "Normalised per speaker (transductive)",
+            "Features were standardised over all clips of each speaker, test speakers included, without "
+            "their labels. In use this needs several clips of a person, of mixed emotions, before the first "
+            "can be judged.",
+        )
+
+
+def caveats_of_protocol(protocol: str, n_both: int) -> Iterator[Caveat]:
+    """n_both: most test subjects of one fold that were trained or validated on."""
+    if protocol == "random-leaky":
+        yield Caveat(
+            "random-leaky",
+            True,
+            "Inflated by its protocol",
+            f"Clips were split at random: in one fold, {n_both} of the test subjects were trained on as "
+            "well. The model may know the person, so these scores are too high for people whom it has never "
+            "met. They serve to compare with papers that split this way; mien compare with a by-subject "
+            "series gives the gap.",
+        )
+    elif n_both:
+        yield Caveat(
+            "leak",
+            True,
+            "Subjects on both sides",
+            f"In one fold {n_both} of the test subjects were also trained on, which {protocol} "
+            "must not do. Do not use these scores; split.json of each run names the subjects.",
+        )
+
+
+def caveats_of_subjects(n_subjects: int) -> Iterator[Caveat]:
+    """Those of few test subjects."""
+    if n_subjects < 2:
+        yield Caveat(
+            "one-subject",
+            True,
+            "One subject: no interval",
+            "All test clips are of one person, so nothing can be said about other people.",
+        )
+    elif n_subjects < FEWEST_SUBJECTS:
+        yield Caveat(
+            "few-subjects",
+            False,
+            f"{n_subjects} subjects only",
+            f"With fewer than {FEWEST_SUBJECTS} subjects the intervals are narrower than they should be.",
+        )
+
+
+def _of_classes(summary: Json) -> Iterator[Caveat]:
+    absent = [name for name, row in summary["per_class"].items() if not row["n_clips"]]
+    if absent:
+        yield Caveat(
+            "absent-classes",
+            True,
+            f"No clip of {listed(absent)}",
+            "UAR and macro-F1 are means over the other classes; chance is stated for those.",
+        )
+
+
+def _of_runs(summary: Json) -> Iterator[Caveat]:
+    if summary["incomplete"]:
+        missing = [f"seed {run['seed']} fold {run['fold']} ({run['reason']})" for run in summary["incomplete"]]
+        yield Caveat(
+            "incomplete",
+            True,
+            "Incomplete",
+            f"{_counted(len(missing), 'run')} missing: {listed(missing, most=6)}. The scores are of "
+            f"{_counted(summary['n_folds'], 'fold')} and seed "
+            f"{listed([str(seed) for seed in summary['seeds']], most=9)}.",
+        )
+    if summary["unused"]:
+        yield Caveat(
+            "unused",
+            False,
+            "Finished runs left out",
+            f"{_counted(len(summary['unused']), 'run')} of seeds that lack a fold: with them some folds "
+            "would weigh more than others.",
+        )
+    if summary["n_clips_not_tested"]:
+        n_all = summary["n_clips"] + summary["n_clips_not_tested"]
+        yield Caveat(
+            "partly-tested",
+            True,
+            "Not all clips are tested",
+            f"The scores are of {summary['n_clips']:,} of {n_all:,} clips: those of the folds that were trained.",
+        )
+
+
+def _of_baseline(summary: Json, named: str | None) -> Iterator[Caveat]:
+    """named: the baseline that was trained, whether it can be read here or not."""
+    baseline = summary["baseline"]
+    if baseline is None:
+        if named:
+            yield Caveat(
+                "baseline-not-here",
+                False,
+                "Its baseline is not here",
+                f"A support vector machine was trained beside it, {named}, but no finished run of the same classes is "
+                "in that folder of this storage. Copy it there to have the two compared.",
+            )
+        elif summary["family"] != "svc":
+            yield Caveat(
+                "no-baseline",
+                False,
+                "No baseline",
+                "No support vector machine was trained on the same features, so it is open whether this "
+                "model is worth its cost. Train with --baseline to add one.",
+            )
+        return
+    if baseline["difference"] is None:
+        yield Caveat("no-baseline", False, "No baseline", "The baseline was tested on none of these clips.")
+        return
+    difference = baseline["difference"]["uar"]
+    reached = (
+        f"A support vector machine on the same features and folds reaches a UAR of {score(baseline['uar']['value'])}"
+    )
+    if stands(difference) == "worse":
+        yield Caveat(
+            "below-baseline",
+            True,
+            "Loses to the baseline",
+            f"{reached}, which is {score(-difference['value'])} more than this model.",
+        )
+    elif stands(difference) != "better":
+        yield Caveat(
+            "near-baseline",
+            True,
+            "Not clearly better than the baseline",
+            f"{reached}; the difference of {score(difference['value'], signed=True)} "
+            f"({interval(difference, signed=True)}) may be chance.",
+        )
+
+
+def listed(names: list[str], most: int = 3) -> str:
+    """ "a, b and c", or "a, b, c and 4 more"."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

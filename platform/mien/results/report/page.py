@@ -1,0 +1,83 @@
+"""Pages: templates and filters to one HTML file that fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+NOT_DEFINED = "n/a"
+FAMILIES = {"lstm_attention": "LSTM with attention", "svc": "support vector machine"}
+
+
+def render(template: str, values: Mapping[str, Any], drawings: Mapping[str, str]) -> str:
+    """A page from templates/. drawings: name to <svg>, reached there as `figures.name`."""
+    from markupsafe import Markup
+
+    figures = {name: Markup(drawing) for name, drawing in drawings.items()}
+    return _templates().get_template(template).render(**values, figures=figures)
+
+
+def score(value: float | None, signed: bool = False) -> str:
+    """Three digits: the intervals of this field leave the second in doubt.
+
+    >>> score(0.61234), score(-0.0213, signed=True), score(None)
+    ('0.612', '−0.021', 'n/a')
+    """
+    if value is None:
+        return NOT_DEFINED
+    return f"{value:{'+' if signed else ''}.3f}".replace("-", "−")
+
+
+def interval(scored: Mapping[str, Any], signed: bool = False) -> str:
+    """The interval of a score, as "0.571 to 0.653"."""
+    if scored["low"] is None or scored["high"] is None:
+        return "no interval"
+    return f"{score(scored['low'], signed)} to {score(scored['high'], signed)}"
+
+
+def p_value(value: float | None) -> str:
+    """
+    >>> p_value(0.0321), p_value(0.0002)
+    ('p = 0.032', 'p < 0.001')
+    """
+    if value is None:
+        return "p not defined"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+def effect(value: float | None) -> str:
+    """An effect size, as "+0.42".
+
+    >>> effect(0.421), effect(None)
+    ('+0.42', 'n/a')
+    """
+    return NOT_DEFINED if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+@cache
+def _templates() -> Any:
+    import jinja2
+
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("mien.results.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    templates.filters |= {
+        "score": score,
+        "interval": interval,
+        "p_value": p_value,
+        "effect": effect,
+        "count": "{:,}".format,
+        "percent": "{:.2%}".format,
+        "family": family,
+    }
+    return templates
+
+
+def family(key: str) -> str:
+    """A family's name for people."""
+    return FAMILIES.get(key, key)

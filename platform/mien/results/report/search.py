@@ -1,0 +1,239 @@
+"""The report of a search, from its directory alone: analysis.json, trials.csv, figures and one page.
+
+Validation chooses, test answers: what a trial scored on validation subjects is told as what it was chosen by, and every
+statement about how good or how much better is made of the test clips of models trained again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from mien.errors import MienError
+from mien.experiment.space import Distribution, read_space
+from mien.results.report import figures
+from mien.results.report.ablation import ablation, read_variants, runs_of, variants_of
+from mien.results.report.caveats import Caveat, caveats_of_data, caveats_of_protocol, caveats_of_subjects, listed
+from mien.results.report.importance import importances
+from mien.results.report.outcomes import Outcomes
+from mien.results.report.page import render
+from mien.results.report.search_drawings import dots_of, draw
+from mien.results.report.search_page import page_values
+from mien.results.report.summary import INTERVAL, as_json, n_on_both_sides, score
+from mien.results.run import Series
+from mien.results.search_folder import CHOSEN, SearchFolder, State, Trial, rank_score, ranked
+
+STATES: tuple[State, ...] = ("done", "pruned", "failed", "running")
+
+Json = dict[str, Any]
+
+
+def report_search(folder: SearchFolder) -> list[str]:
+    """Write the report of a search, finished or not; returns the paths, the page first.
+
+    Raises MienError where no trial was begun.
+    """
+    trials = folder.trials()
+    if not trials:
+        raise MienError(f"{folder.folder}: no trial was begun; `mien search {folder.folder}/search.json` goes on")
+    outcomes, incomplete = read_variants(folder)
+    space = dict(read_space(folder.search.experiment, folder.search.space))
+    result = analyse(folder, trials, space, outcomes, incomplete)
+    drawn = draw(folder, trials, space, result)
+    for name, figure in drawn.items():
+        folder.folder.write_bytes(f"{name}.png", figures.png(figure))
+    folder.folder.write_text("trials.csv", folder.frame().to_csv(index=False))
+    folder.folder.write_json("analysis.json", result)
+    drawings = {name: figures.svg(figure) for name, figure in drawn.items()}
+    page = render("search.html", page_values(folder, trials, result, drawings), drawings)
+    folder.folder.write_text("report.html", page)
+    written = ("report.html", "analysis.json", "trials.csv", *(f"{name}.png" for name in drawn))
+    return [folder.folder.path(name) for name in written]
+
+
+def analyse(
+    folder: SearchFolder,
+    trials: Sequence[Trial],
+    space: Mapping[str, Distribution],
+    outcomes: Mapping[str, Outcomes],
+    incomplete: Mapping[str, Any],
+) -> Json:
+    """What analysis.json holds; docs/reference/search-directory.md explains each key. NaN is None."""
+    search, data, chosen = folder.search, folder.data, folder.chosen
+    names = _fold_names(folder, trials)
+    folds = [_fold(number, name, trials, space) for number, name in names.items()]
+    tested = {
+        name: {
+            "question": variant["question"],
+            "value": variant["value"],
+            "uar": score(outcomes[name].all_seeds(), "uar") if name in outcomes else None,
+            "missing": [missing._asdict() for missing in incomplete.get(name, ())],
+        }
+        for name, variant in variants_of(folder).items()
+    }
+    dots = dots_of(folder, trials)
+    done = [dot for dot in dots if dot.is_done]
+    result = as_json(
+        {
+            "search": search.experiment.name,
+            "question": search.experiment.question,
+            "family": search.experiment.model.family,
+            "protocol": search.experiment.protocol.kind,
+            "label_source": data["label_source"],
+            "method": search.method,
+            "pruner": search.pruner,
+            "finalists": search.finalists,
+            "keep": search.experiment.training.keep,
+            "space": dict(search.space),
+            "n_trials": {state: sum(trial.state == state for trial in trials) for state in STATES},
+            "minutes": sum(trial.seconds for trial in trials) / 60,
+            "folds": folds,
+            "importance": [
+                field._asdict()
+                for field in importances([dot.point for dot in done], [dot.height for dot in done], space)
+            ],
+            "seeds": list(chosen.get("seeds", ())),
+            "variants": tested,
+            "selection": _selection(folder, trials, outcomes.get(CHOSEN)),
+            **ablation(folder, outcomes, incomplete),
+            "interval": INTERVAL,
+        }
+    )
+    result["caveats"] = [caveat._asdict() for caveat in _caveats(folder, result, incomplete)]
+    return result
+
+
+def _fold_names(folder: SearchFolder, trials: Sequence[Trial]) -> dict[int, str]:
+    """Names of the folds that are searched, and of any other that holds trials, by number."""
+    named = {int(fold): name for fold, name in folder.data.get("folds", {}).items()}
+    return dict(sorted(({trial.fold: f"fold {trial.fold}" for trial in trials} | named).items()))
+
+
+def _fold(number: int, name: str, trials: Sequence[Trial], space: Mapping[str, Distribution]) -> Json:
+    own = [trial for trial in trials if trial.fold == number]
+    done = ranked(own)
+    return {
+        "fold": number,
+        "name": name,
+        "n_trials": {state: sum(trial.state == state for trial in own) for state in STATES},
+        "winner": asdict(done[0]) if done else None,
+        "minutes": sum(trial.seconds for trial in own) / 60,
+        "importance": [
+            {"path": field.path, "value": field.value, "low": field.low, "high": field.high}
+            for field in importances(
+                [trial.point for trial in done], [trial.score or 0.0 for trial in done], space, with_chance=False
+            )
+        ],
+    }
+
+
+def _selection(folder: SearchFolder, trials: Sequence[Trial], outcomes: Outcomes | None) -> Json | None:
+    """What the winners were chosen by, and what they are worth: mean over folds of their validation UAR, test UAR."""
+    if outcomes is None:
+        return None
+    variant = folder.chosen["variants"][CHOSEN]
+    tested: list[Trial] = []
+    overtaken: list[int] = []
+    for fold in outcomes.folds:
+        best = ranked([trial for trial in trials if trial.fold == fold])
+        # A search that went on after its test may have another winner by now.
+        tested += [trial for trial in best if trial.signature == variant["signatures"][str(fold)]] or best[:1]
+        overtaken += [fold] if best and tested[-1] != best[0] else []
+    validation = float(np.mean([rank_score(trial) for trial in tested])) if tested else math.nan
+    test = score(outcomes.all_seeds(), "uar")
+    splits = [run.folder.read_json("split.json") for run in runs_of(folder, variant).values()]
+    return {
+        "validation_uar": validation,
+        "n_compared": [len(ranked([t for t in trials if t.fold == fold])) for fold in outcomes.folds],
+        "overtaken": overtaken,
+        "test": test,
+        "optimism": validation - test["value"],
+        "n_subjects": outcomes.n_subjects,
+        "n_clips": len(outcomes.clip_ids),
+        "n_folds": len(outcomes.folds),
+        "n_subjects_on_both_sides": max(map(n_on_both_sides, splits)),
+    }
+
+
+# ------------------------------------------------------------------ caveats
+
+
+def _caveats(folder: SearchFolder, result: Json, incomplete: Mapping[str, Any]) -> list[Caveat]:
+    """All that apply, the gravest first."""
+    found: list[Caveat] = []
+    variants = variants_of(folder)
+    selection = result["selection"]
+    series = [Series(folder.folder, folder.search.experiment)]
+    if selection:
+        found += caveats_of_protocol(result["protocol"], selection["n_subjects_on_both_sides"])
+        series += [folder.series(signature) for signature in variants[CHOSEN]["signatures"].values()]
+    elif result["protocol"] == "random-leaky":
+        title = "Its protocol leaks"
+        found.append(Caveat("random-leaky", True, title, "Clips are split at random: subjects stand on both sides."))
+    found += {caveat.kind: caveat for one in series for caveat in caveats_of_data(one)}.values()
+    found += _of_progress(result, bool(variants))
+    if selection and selection["overtaken"]:
+        found.append(
+            Caveat(
+                "overtaken",
+                True,
+                "Tested before the search went on",
+                f"In fold {listed([str(fold) for fold in selection['overtaken']])} another trial leads by now; the "
+                "test scores are of those that led when they were tested. The same command tests the new ones.",
+            )
+        )
+    if incomplete:
+        parts = [f"{name}: {len(missing)} run(s), {missing[0].reason}" for name, missing in incomplete.items()]
+        found.append(
+            Caveat(
+                "incomplete-variants",
+                True,
+                "Variants left out",
+                f"Not all their runs are there, so they are in no comparison. {'; '.join(parts)}.",
+            )
+        )
+    if selection:
+        found += caveats_of_subjects(selection["n_subjects"])
+        n_tested, n_all = selection["n_clips"], folder.data["n_clips"]
+        if n_tested < n_all:
+            found.append(
+                Caveat(
+                    "partly-tested",
+                    True,
+                    "Not all folds are searched",
+                    f"The test scores are of {n_tested:,} of {n_all:,} clips: those of the folds that were searched.",
+                )
+            )
+    return found
+
+
+def _of_progress(result: Json, is_over: bool) -> list[Caveat]:
+    n = result["n_trials"]
+    if not n["done"]:
+        return [
+            Caveat(
+                "no-trial-done",
+                True,
+                "No trial has finished",
+                "So nothing is ranked and nothing was chosen. The table below says how far each trial came.",
+            )
+        ]
+    if n["running"] or not is_over:
+        going = f"{n['running']} trial(s) are not finished" if n["running"] else "No winner has met the test clips yet"
+        return [
+            Caveat(
+                "unfinished",
+                True,
+                "The search is not over",
+                f"{going}; what stands here may change. The same command goes on where it stopped.",
+            )
+        ]
+    lacking = [fold["name"] for fold in result["folds"] if not fold["winner"]]
+    if lacking:
+        title = "Folds without a winner"
+        return [Caveat("no-winner", True, title, f"No trial of {', '.join(lacking)} trained to its end.")]
+    return []

@@ -1,0 +1,142 @@
+"""What a report says in words: the protocol, the label and the baseline, each in an honest sentence."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any, Literal
+
+from mien.folder import absolute
+from mien.results.report.page import interval, p_value, score
+
+if TYPE_CHECKING:
+    from mien.experiment import ExecutionConfig
+    from mien.results.run import Series
+    from mien.results.search_folder import SearchFolder
+
+PROTOCOLS = {
+    "by-subject": "by-subject: no person on both sides of a split",
+    "loso": "leave one subject out: each person tested by a model that never met them",
+    "leave-one-corpus-out": "leave one corpus out: each corpus tested by a model that never saw it",
+    "random-leaky": "random-leaky: clips split at random, the same people on both sides",
+}
+LABELS = {
+    "intended": "intended, the emotion that the actor was asked to show",
+    "perceived-voice": "perceived, the choice of most raters who heard the voice",
+    "perceived-face": "perceived, the choice of most raters who saw the face",
+    "perceived-both": "perceived, the choice of most raters who heard and saw the clip",
+    "self-report": "self-reported, what the person said to have felt",
+    "annotated": "annotated by others",
+}
+
+METHODS = {
+    "tpe": "by a tree-structured Parzen estimator",
+    "random": "at random",
+    "grid": "as all combinations",
+}
+PRUNERS = {
+    "asha": "those behind at epochs {0}, {1}, {2}, ... stopped early (ASHA)",
+    "median": "those below the median stopped early",
+    "none": "",
+}
+
+Json = dict[str, Any]
+
+
+def measured_on(summary: Json) -> str:
+    """As "144 clips of 12 subjects, 2 folds, one seed"."""
+    n_seeds, n_folds = len(summary["seeds"]), summary["n_folds"]
+    seeds = "one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds"
+    folds = "one fold" if n_folds == 1 else f"{n_folds} folds"
+    return f"{_counted(summary['n_clips'], 'clip')} of {_counted(summary['n_subjects'], 'subject')}, {folds}, {seeds}"
+
+
+def statement(summary: Json) -> str:
+    """What the headline was measured on, in one sentence."""
+    protocol = PROTOCOLS.get(summary["protocol"], summary["protocol"])
+    if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
+        protocol = f"{summary['protocol']}, but with people on both sides of a split"
+    return (
+        f"{measured_on(summary)}. Protocol {protocol}. Labels "
+        f"{LABELS.get(summary['label_source'], summary['label_source'])}."
+    )
+
+
+def run_statement(protocol: str, split: Json) -> str:
+    """What one fold was tested on."""
+    test = split["test"]
+    return (
+        f"{_counted(test['n_clips'], 'clip')} of {_counted(len(test['subjects']), 'subject')}; "
+        f"protocol {PROTOCOLS.get(protocol, protocol)}."
+    )
+
+
+def stands(difference: Json) -> Literal["better", "worse", "open", "untold"]:
+    """What a paired difference allows to say: open where its interval holds 0, untold where it has none."""
+    if difference["low"] is None:
+        return "untold"
+    return "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "open"
+
+
+def baseline_sentence(summary: Json) -> str:
+    """How the model stands against the support vector machine; empty where there is none to stand against."""
+    baseline = summary["baseline"]
+    if not (baseline and baseline["difference"]):
+        return ""
+    difference, n_clips = baseline["difference"]["uar"], baseline["n_shared_clips"]
+    verdict = {
+        "untold": "whether that is chance, one subject cannot tell",
+        "better": "clearly better",
+        "worse": "clearly worse",
+        "open": "not clearly different",
+    }[stands(difference)]
+    return (
+        "A support vector machine on the same features and folds reaches a UAR of "
+        f"{score(baseline['uar']['value'])}. On the {_counted(n_clips, 'clip')} that both were tested on "
+        f"this model differs from it by {score(difference['value'], signed=True)} "
+        f"({interval(difference, signed=True)}, {p_value(difference['p_value'])}): {verdict}."
+    )
+
+
+def commands_again(words: str, of: Series | SearchFolder, asked: ExecutionConfig) -> tuple[str, str]:
+    """What goes on with a folder, and what reports it anew; both hold in any directory. words: "train experiment.json".
+
+    The storage is where the folder lies now, the store where it was read. Older data.json do not name the store: a
+    relative one is then taken as of here.
+    """
+    verb, file = words.split()
+    store = of.data.get("store") or absolute(asked.store)
+    again = ("mien", verb, of.folder.path(file), "--store", store, "--storage", of.storage.uri)
+    return shlex.join(again), shlex.join(("mien", "report", of.folder.uri))
+
+
+def search_sentence(result: Json, n_asked: int, grace_epochs: int) -> str:
+    """How a search was run and what became of it."""
+    n = result["n_trials"]
+    states = ", ".join(f"{n[state]} {state}" for state in ("done", "pruned", "failed", "running") if n[state])
+    pruned = PRUNERS[result["pruner"]].format(*(grace_epochs * 3**rung for rung in range(3)))
+    finalists = f" The {result['finalists']} best of each fold were trained again on its other inner splits."
+    return (
+        f"Up to {_counted(n_asked, 'trial')} a fold in {_counted(len(result['folds']), 'fold')}, drawn "
+        f"{METHODS[result['method']]}{', ' + pruned if pruned else ''}: {states}. "
+        f"{result['minutes']:.3g} minutes of training, summed over trials."
+        f"{finalists if result['finalists'] > 1 else ''}"
+    )
+
+
+def gap_sentence(grouped: str, random: str, difference: Json, n_clips: int) -> str:
+    """The leakage gap: what splitting at random adds to the same model's score, where it is told from 0."""
+    verdict = {
+        "untold": "Whether that is a leakage gap, one subject cannot tell.",
+        "better": "This leakage gap is what knowing the test speakers is worth: on new people it is lost.",
+        "worse": "So these data show no leakage gap: the split at random scored lower.",
+        "open": f"So these data show no leakage gap; one of more than {score(difference['high'])} is unlikely.",
+    }[stands(difference)]
+    return (
+        f"Splitting clips at random ({random}) instead of by subject ({grouped}) changes UAR by "
+        f"{score(difference['value'], signed=True)} ({interval(difference, signed=True)}; "
+        f"{p_value(difference['p_value'])}; {_counted(n_clips, 'clip')}). {verdict}"
+    )
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

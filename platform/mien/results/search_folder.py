@@ -1,0 +1,244 @@
+"""Trials: the directory of a search, readable without ray, torch and tensorflow.
+
+    <storage>/<experiment>/                        a search
+        search.json  data.json  chosen.json        what is asked; the data; the winner of each fold
+        fold-0/<signature>/                        a trial: one configuration, trained on the fold's training side
+            trial.json  history.jsonl  checkpoints/
+            inner-1/                               a Run: the same, validated by another part of that side (finalists)
+        <signature>/seed-0/fold-0/                 a Series and its Runs: a winner trained again, and tested
+        report.html  analysis.json  trials.csv  *.png
+
+A trial never sees the fold's test subjects. Trials of one configuration are one trial, so asking again resumes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from mien.errors import ExperimentError, MienError
+from mien.experiment import Experiment
+from mien.experiment.search import Search
+from mien.folder import Folder
+from mien.results.run import Run, Series
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHOSEN, DECLARED = "chosen", "as declared"  # variants that every search tests
+State = Literal["running", "done", "pruned", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """One configuration in one fold.
+
+    number: in the order drawn, from 0. point: path to value. score: validation UAR of the best epoch, or of the last
+    one, as the experiment keeps (`scored`), None before the first; epoch: where it was reached. n_epochs, seconds:
+    trained in all. reason: why it ended, in words. started_s, ended_s: seconds since 1970; ended_s is None while it
+    runs. attempts: times that it was begun or taken up again. inner_uar: of a finalist, mean validation UAR over the
+    inner splits of the fold, its own among them.
+    """
+
+    fold: int
+    number: int
+    signature: str
+    point: dict[str, Any]
+    state: State = "running"
+    reason: str = ""
+    score: float | None = None
+    epoch: int = 0
+    n_epochs: int = 0
+    seconds: float = 0.0
+    started_s: float = 0.0
+    ended_s: float | None = None
+    attempts: int = 1
+    inner_uar: float | None = None
+
+
+@dataclass(frozen=True)
+class SearchFolder:
+    """Where a search lies."""
+
+    folder: Folder
+    search: Search
+
+    @classmethod
+    def create(cls, search: Search) -> SearchFolder:
+        """The folder of a search in its storage; one that is there is taken up again.
+
+        Raises ExperimentError, with the difference, where the same name stands for another search.
+        """
+        folder = Folder(search.experiment.execution.storage) / search.experiment.name
+        if folder.exists("search.json"):
+            check_same(
+                Search.from_json(folder.read_json("search.json"), folder.path("search.json")), search, folder.uri
+            )
+        folder.make().write_json("search.json", search.to_json())
+        return cls(folder, search)
+
+    @classmethod
+    def open(cls, uri: str) -> SearchFolder:
+        """The search at a path; MienError where there is none."""
+        folder = Folder(uri)
+        if not folder.exists("search.json"):
+            raise MienError(f"{folder}: no search here; give the folder that `mien search` printed")
+        return cls(folder, Search.from_json(folder.read_json("search.json"), folder.path("search.json")))
+
+    @property
+    def storage(self) -> Folder:
+        """Where it lies now."""
+        return Folder(self.folder.uri.rsplit("/", 1)[0])
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What was read, as in a Series, and `folds`: names of the folds that are searched, by number."""
+        return self.folder.read_json("data.json")
+
+    def run(self, fold: int, signature: str) -> Run:
+        """Where a trial's history and checkpoints lie."""
+        return Run(self.folder / f"fold-{fold}" / signature, self.search.seed, fold)
+
+    def inner_run(self, fold: int, signature: str, part: int) -> Run:
+        """Where a finalist lies as trained on an inner split; the first, 0, is the trial itself."""
+        return Run(self.run(fold, signature).folder / f"inner-{part}", self.search.seed, fold)
+
+    def trials(self, fold: int | None = None) -> list[Trial]:
+        """Those begun, by fold and number."""
+        found = [
+            Trial(**run.folder.read_json("trial.json")) for run in self._runs(fold) if run.folder.exists("trial.json")
+        ]
+        current = [self._with_history(trial) if trial.state == "running" else trial for trial in found]
+        return sorted(current, key=lambda trial: (trial.fold, trial.number))
+
+    def _with_history(self, trial: Trial) -> Trial:
+        """An unfinished trial as far as it has got: its record is written when it begins and when it ends."""
+        history = self.history(trial)
+        best = scored(history, keep_of(self.search, trial.point))
+        return replace(
+            trial,
+            score=best["validation_uar"] if best else None,
+            epoch=best["epoch"] if best else 0,
+            n_epochs=len(history),
+            seconds=round(sum(record["seconds"] for record in history), 3),
+        )
+
+    def history(self, trial: Trial) -> list[dict[str, Any]]:
+        """One record an epoch: epoch, train_loss, validation_uar, validation_loss, seconds, ..."""
+        return self.run(trial.fold, trial.signature).history()
+
+    def write_trial(self, trial: Trial, **changes: Any) -> Trial:
+        changed = replace(trial, **changes)
+        self.run(trial.fold, trial.signature).folder.write_json("trial.json", asdict(changed))
+        return changed
+
+    def finalists(self, fold: int) -> list[Trial]:
+        """The best of a fold's trials by its validation subjects alone, as many as are to compete once more."""
+        trials = {trial.signature: trial for trial in self.trials(fold)}
+        by_score = ranked([replace(trial, inner_uar=None) for trial in trials.values()])
+        return [trials[trial.signature] for trial in by_score[: self.search.finalists]]
+
+    def winner(self, fold: int) -> Trial | None:
+        """The best of a fold's trials; pruned and failed ones never win."""
+        return next(iter(ranked(self.trials(fold))), None)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """What is trained again and tested; empty before the search is over.
+
+        {"variants": {name: {"question": path or "", "value": ..., "signatures": {fold: signature}}}, "seeds": [...]}.
+        Variants are "chosen" (the winners), "as declared" (the experiment untouched) and "<path> = <value>".
+        signatures name the Series, below this folder, whose run of that fold counts.
+        """
+        return self.folder.read_json("chosen.json") if self.folder.exists("chosen.json") else {}
+
+    def series(self, signature: str) -> Series:
+        return Series(
+            self.folder / signature, Experiment.from_json((self.folder / signature).read_json("experiment.json"))
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row a trial: fold, number, state, score, epoch, n_epochs, seconds, reason, and a column for each path."""
+        import pandas as pd
+
+        rows = []
+        for trial in self.trials():
+            fields = asdict(trial)
+            rows.append(fields | fields.pop("point"))
+        return pd.DataFrame(rows)
+
+    def _runs(self, fold: int | None) -> Iterator[Run]:
+        folds = (
+            [fold]
+            if fold is not None
+            else sorted(int(name.removeprefix("fold-")) for name in self.folder.names() if name.startswith("fold-"))
+        )
+        for number in folds:
+            for signature in (self.folder / f"fold-{number}").names():
+                yield self.run(number, signature)
+
+
+def ranked(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that trained to their end, the best first, of equals the first begun; a score that is NaN is none.
+
+    Finalists come before the others: what they reached was measured on more people.
+    """
+    done = [trial for trial in trials if trial.state == "done" and is_score(trial.score)]
+    return sorted(done, key=lambda trial: (trial.inner_uar is None, -(rank_score(trial) or 0.0), trial.number))
+
+
+def rank_score(trial: Trial) -> float | None:
+    """What a trial competes with: its mean over the inner splits, or its score where there is one only."""
+    return trial.score if trial.inner_uar is None else trial.inner_uar
+
+
+def is_score(value: float | None) -> bool:
+    """A number; NaN is none."""
+    return value is not None and math.isfinite(value)
+
+
+def keep_of(search: Search, point: Mapping[str, Any]) -> str:
+    """Which epoch of a configuration is kept when it is trained to be tested: "best" or "last"."""
+    return str(point.get("training.keep", search.experiment.training.keep))
+
+
+def scored(history: Sequence[Mapping[str, Any]], keep: str) -> Mapping[str, Any] | None:
+    """The record of the epoch by which a trial competes: the one that would be kept. None where it has no score.
+
+    best: the best validation UAR, of equals the first. last: the last epoch; to compete by the best of epochs that
+    nobody will stop at favours what is quick to learn and to overfit (docs/lab-log.md).
+    """
+    candidates = history[-1:] if keep == "last" else history
+    having = [record for record in candidates if record["validation_uar"] is not None]
+    return max(having, key=lambda record: record["validation_uar"], default=None)
+
+
+# More of the same, wider or elsewhere, is the same search: what is done stands.
+MAY_CHANGE = ("trials", "finalists", "minutes", "retries", "questions", "mlflow")
+
+
+def check_same(before: Search, now: Search, where: str) -> None:
+    """Raises ExperimentError that names each field in which two searches of one name differ."""
+    old, new = _content(before), _content(now)
+    differing = [
+        f"{key}: {old.get(key, 'absent')} there, {new.get(key, 'absent')} now"
+        for key in {**old, **new}
+        if old.get(key) != new.get(key)
+    ]
+    if differing:
+        raise ExperimentError(
+            f"{where} holds another search of this name ({'; '.join(differing)}); give this one another "
+            "--name, or delete that folder"
+        )
+
+
+def _content(search: Search) -> dict[str, Any]:
+    """What a search is, field by field."""
+    whole = search.to_json()
+    experiment = {key: value for key, value in whole.pop("experiment").items() if key not in ("question", "execution")}
+    flat: dict[str, Any] = {}
+    for name, value in {**{key: value for key, value in whole.items() if key not in MAY_CHANGE}, **experiment}.items():
+        flat |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
+    return flat

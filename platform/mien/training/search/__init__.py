@@ -1,0 +1,1 @@
+"""An experiment -> its best configuration, by Ray Tune."""
