@@ -5,19 +5,24 @@ from mien.experiment.data import DataConfig
 from mien.experiment.execution import ExecutionConfig
 from mien.experiment.experiment import Experiment
 from mien.experiment.loss import LossConfig
-from mien.experiment.model import LstmAttentionConfig, ModelConfig, SvcConfig
+from mien.experiment.model import LstmAttentionConfig, MlpConfig, ModelConfig, SvmConfig
 from mien.experiment.protocol import ProtocolConfig
+from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
 
 __all__ = [
     "AugmentConfig",
+    "ClassesConfig",
     "DataConfig",
+    "DimensionsConfig",
     "ExecutionConfig",
     "Experiment",
     "LossConfig",
     "LstmAttentionConfig",
+    "MlpConfig",
     "ModelConfig",
     "ProtocolConfig",
-    "SvcConfig",
+    "SvmConfig",
+    "TargetConfig",
     "TrainingConfig",
 ]

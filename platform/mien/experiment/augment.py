@@ -19,16 +19,20 @@ class AugmentConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     kind: AugmentKind = "sync"
-    """none; audio: one of noise, pitch, tempo or all of them on what is heard alone; sync: one stretch and one noise
-    level for all modalities; independent: the operations of sync, drawn for each modality apart (its control)."""
+    """none; audio: one of noise, pitch, tempo or all of them on the audio features alone, the same draw for all of
+    them; sync: one stretch and one noise level for all modalities; independent: the operations of sync, drawn for each
+    modality apart (its control)."""
     factor: float = 2.0
-    """Size of the augmented set over the original, before probability thins the copies: 2 adds one copy a clip."""
+    """Size of the augmented set over the original, before probability thins the copies: 2 adds one copy per clip."""
     probability: float = 0.8
     """Chance that a copy of a clip is made at all."""
     stretch: Range = (0.9, 1.1)
     """sync, independent: new length over old."""
     noise: Range = (0.001, 0.01)
-    """sync, independent: standard deviation of the noise on audio; on video, times the ratio of the spreads."""
+    """sync, independent: standard deviation of the noise on the reference modality; on each other modality, times the
+    ratio of its spread to the reference's."""
+    reference: str = "audio"
+    """sync, independent: the modality that the noise level is drawn for."""
     audio_noise: Range = (0.005, 0.02)
     """audio: standard deviation of the noise."""
     audio_pitch: Range = (0.9, 1.1)

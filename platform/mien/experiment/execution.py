@@ -27,17 +27,19 @@ class ExecutionConfig:
     """Worker groups that may be lost and restarted from the last epoch before a run gives up."""
     save_every_s: float = 0.0
     """Seconds between two checkpoints, besides the best epoch's; 0: each epoch. A spot notice saves at once."""
+    cpus_per_worker: int = 1
+    """CPUs that Ray reserves for each worker."""
     gpu: bool = False
-    """One GPU for each worker."""
+    """One GPU for each worker; refused where the cluster has none and none can come, or the framework sees none."""
     parallel: int = 1
     """Runs (seed x fold), or trials of a search, at a time, each in a process of its own; runs with workers=0 only."""
     baseline: bool = True
-    """Train the SVC baseline on the same clips, features and folds, and report beside it."""
+    """Train the support vector machine on the same clips, features and folds, and report beside it."""
 
     def __post_init__(self) -> None:
         if not self.seeds:
             raise ValueError("execution.seeds is empty: give at least one")
-        for name, least in (("parallel", 1), ("workers", 0), ("min_workers", 0)):
+        for name, least in (("parallel", 1), ("workers", 0), ("min_workers", 0), ("cpus_per_worker", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"execution.{name} is {getattr(self, name)}: at least {least}")
         if self.min_workers > self.workers:

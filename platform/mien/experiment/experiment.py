@@ -18,6 +18,7 @@ from mien.experiment.execution import ExecutionConfig
 from mien.experiment.loss import LossConfig
 from mien.experiment.model import LstmAttentionConfig, ModelConfig
 from mien.experiment.protocol import ProtocolConfig
+from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -37,16 +38,26 @@ class Experiment:
     question: str = ""
     """What it is meant to find out, in one sentence; shown on top of the report."""
     data: DataConfig = field(default_factory=DataConfig)
+    target: TargetConfig = field(default_factory=ClassesConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     model: ModelConfig = field(default_factory=LstmAttentionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    parents: tuple[str, ...] = ()
+    """Series that this experiment builds on, as <experiment>/<signature> in the same storage. Its model reads their
+    predictions of clips that they were not trained on, one row per clip, beside data.features."""
     execution: Annotated[ExecutionConfig, arg(name="")] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "").isalnum():
             raise ValueError(f"experiment name {self.name!r}: letters, digits and dashes only, it names a folder")
+        is_of_dimensions = isinstance(self.target, DimensionsConfig)
+        if is_of_dimensions != (self.loss.kind in ("mse", "ccc")):
+            remedy = "mse or ccc" if is_of_dimensions else "focal or cross-entropy"
+            raise ValueError(f"loss.kind is {self.loss.kind} and the target is of {self.target.kind}: choose {remedy}")
+        if not self.data.features and not self.parents:
+            raise ValueError("data.features is empty and there are no parents: name at least one feature")
 
     def to_json(self) -> dict[str, Any]:
         return adapter(Experiment).dump_python(self, mode="json")

@@ -1,4 +1,4 @@
-"""The loss of a classifier."""
+"""The loss: of a classifier, or of a model of dimensions."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """Focal loss (Lin et al. 2017) or cross-entropy, with weights by class."""
+    """Of classes: focal loss (Lin et al. 2017) or cross-entropy, with weights by class. Of dimensions: mean squared
+    error, or 1 - CCC (Lin 1989)."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    kind: Literal["focal", "cross-entropy"] = "focal"
+    kind: Literal["focal", "cross-entropy", "mse", "ccc"] = "focal"
+    """focal, cross-entropy: of classes. mse, ccc: of dimensions."""
     gamma: float = 2.0
     """focal: how strongly easy examples are turned down; 0 is cross-entropy."""
     alpha: Literal["none", "balanced"] | tuple[float, ...] = "balanced"
-    """Weight by class: none, balanced (inverse frequency in the training split, mean 1), or one number a class."""
+    """Weight by class: none, balanced (inverse frequency in the training split, mean 1), or one number per class."""
     label_smoothing: float = 0.1
     """Share of the target spread evenly over the classes."""
 

@@ -16,18 +16,20 @@ class LstmAttentionConfig:
     step_s: float = 0.3
     """One clock for all sequences: each is read at this step, in seconds. 0 reads every frame."""
     conv_filters: int = 0
-    """Filters of a Conv1D before the BiLSTM of what is heard; 0 leaves it out."""
+    """Filters of a Conv1D before the BiLSTM of some sequences (conv); 0 leaves it out."""
+    conv: tuple[str, ...] = ("audio",)
+    """Modalities whose sequences pass the Conv1D."""
     conv_kernel: int = 3
     lstm_units: int = 64
     """Units of the LSTM in each direction."""
     row_units: int = 128
-    """Units of the dense layer that reads inputs of one row a clip instead of a sequence."""
+    """Units of the dense layer that reads inputs of one row per clip instead of a sequence."""
     dense_units: int = 128
     """Units of the dense layer over all inputs together."""
     dropout: float = 0.4
     """Of the inputs' vectors and of the dense layer."""
     row_dropout: float = 0.1
-    """Of the columns of inputs of one row a clip; 0.5 where one has more than a thousand."""
+    """Of the columns of inputs of one row per clip; 0.5 where one has more than a thousand."""
     input_noise: float = 0.2
     """Standard deviation of Gaussian noise on the standardised inputs while training."""
     auxiliary: float = 0.5
@@ -51,24 +53,47 @@ class LstmAttentionConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SvcConfig:
-    """Support vector machine (RBF) on one row a clip: the baseline that a deep model must beat.
+class SvmConfig:
+    """Support vector machine (RBF) on one row per clip: the baseline that a deep model must beat. Of classes a
+    classifier (SVC), of dimensions a regression for each (SVR).
 
     Sequences are reduced to mean and standard deviation over their valid frames.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
-    family: Literal["svc"] = "svc"
+    family: Literal["svm"] = "svm"
     c: float = 1.0
     """Penalty C; the width of the kernel is scikit-learn's "scale"."""
     members: tuple[str, ...] = ()
-    """Late fusion: one SVC for each entry, such as egemaps-clip+openface-clip, and their probabilities multiplied.
-    Empty: one SVC on all features."""
+    """Late fusion: one machine for each entry, such as egemaps-clip+openface-clip, and their probabilities
+    multiplied (of dimensions: their predictions averaged). Empty: one machine on all features."""
 
     def __post_init__(self) -> None:
         if self.c <= 0:
             raise ValueError(f"model.c is {self.c}: above 0")
 
 
-ModelConfig = LstmAttentionConfig | SvcConfig
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MlpConfig:
+    """Dense layers over mean and spread of each input's frames, in torch: the reference for new torch families."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    family: Literal["mlp"] = "mlp"
+    units: int = 64
+    """Units of each hidden layer."""
+    layers: int = 2
+    """Hidden layers."""
+    dropout: float = 0.2
+    """Of each hidden layer."""
+
+    def __post_init__(self) -> None:
+        for name in ("units", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}: at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout is {self.dropout}: from 0 to below 1")
+
+
+ModelConfig = LstmAttentionConfig | SvmConfig | MlpConfig

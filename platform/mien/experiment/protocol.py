@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ProtocolKind = Literal["by-subject", "loso", "leave-one-corpus-out", "random-leaky"]
+ProtocolKind = Literal["by-subject", "loso", "by-group", "leave-one-corpus-out", "random-leaky"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,10 +15,13 @@ class ProtocolConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     kind: ProtocolKind = "by-subject"
-    """by-subject: k folds of whole subjects. loso: one subject a fold. leave-one-corpus-out. random-leaky: clips at
-    random, one subject on both sides; only to compare with papers that split so."""
+    """by-subject: k folds of whole subjects. loso: one subject per fold. by-group: k folds of whole groups, see group.
+    leave-one-corpus-out. random-leaky: clips at random, one subject on both sides; only to compare with papers that
+    split so."""
+    group: str = ""
+    """by-group: which groups are never torn apart, as the clips name them: stimulus, meeting, dyad, ..."""
     folds: int = 5
-    """Folds of by-subject and random-leaky; the others have one per subject or corpus."""
+    """Folds of by-subject, by-group and random-leaky; the others have one per subject or corpus."""
     validation: float = 0.2
     """Share of the training subjects (random-leaky: clips) held out to stop and to keep the best epoch."""
     seed: int = 0
@@ -27,5 +30,9 @@ class ProtocolConfig:
     def __post_init__(self) -> None:
         if self.folds < 2:
             raise ValueError(f"protocol.folds is {self.folds}: at least 2")
+        if (self.kind == "by-group") != bool(self.group):
+            raise ValueError(
+                f"protocol.kind is {self.kind} and protocol.group is {self.group!r}: by-group needs a group"
+            )
         if not 0 < self.validation < 1:
             raise ValueError(f"protocol.validation is {self.validation}: a share between 0 and 1")

@@ -1,0 +1,112 @@
+"""The contract of a model family: what it is built for, what it takes and what it returns.
+
+A learner takes and returns numpy, and knows neither Ray nor files of a run, so that it works alike in a test, in a
+worker of Ray Train, in a demo and on a bare GPU machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mien.data.batches import Batch
+from mien.data.targets import TargetSpec
+from mien.experiment import LossConfig, ModelConfig, TrainingConfig
+from mien.features.spec import FeatureSpec
+
+Framework = Literal["tensorflow", "torch", "sklearn"]
+Reads = Literal["row", "sequence", "pictures"]
+Rate = Callable[[float], float]
+
+
+class Predictions(NamedTuple):
+    """values: (N, K) float32; of classes probabilities, rows sum to 1; of dimensions their predictions, in about
+    [-1, 1]. rows: (N,) index into the dataset."""
+
+    values: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+
+class Learner(Protocol):
+    """A model and its optimiser."""
+
+    def train_epoch(self, batches: Iterable[Batch], *, epoch: int, rate: Rate) -> dict[str, float]:
+        """One pass. epoch: from 1. rate: share of this epoch that is done, in [0, 1) (`Batch.progress`), to the learning
+        rate of the step. Returns at least {"loss": mean over the examples of all ranks, "n_samples": their number}."""
+
+    def predict(self, batches: Iterable[Batch]) -> Predictions:
+        """This rank's rows in the order of the batches, fillers left out."""
+
+    def save(self, folder: Path) -> None:
+        """Writes all that `load` needs to go on bit for bit: weights and the optimiser's state."""
+
+    def load(self, folder: Path) -> None:
+        """Reads what `save` wrote. Executes nothing that is read."""
+
+    def export(self, folder: Path) -> None:
+        """Writes the model alone, as it predicts: its arrays, in files that `restore` reads."""
+
+    def restore(self, folder: Path) -> None:
+        """Reads what `export` wrote: it predicts the same, and cannot go on training. Executes nothing that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """This worker's place in a group that trains one model: its rank of world, an element-wise sum of a float32 array
+    over all ranks (every rank calls it equally often, with the same shapes), and the device that it computes on.
+
+    `mien.families.frameworks` makes one from the worker group of Ray Train; without one, a learner is alone.
+    """
+
+    rank: int = 0
+    world: int = 1
+    sum: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda array: array
+    device: str = "cpu"
+
+
+ALONE = Group()
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a learner is built for. inputs: name to spec, in the order of the experiment's features. class_weights: (K,)
+    float32, ones where the target is of dimensions; see `mien.families.losses.class_weights`."""
+
+    model: ModelConfig
+    training: TrainingConfig
+    loss: LossConfig
+    inputs: Mapping[str, FeatureSpec]
+    target: TargetSpec
+    class_weights: NDArray[np.float32]
+    seed: int
+    group: Group = field(default_factory=Group)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """A model family and what it can do; a launch is refused where the experiment asks for more.
+
+    config: its page of hyper-parameters. framework: the package that its learner imports. learner: "module:Class", built
+    with a Task. is_iterative: False where one pass fits the model, so that there is nothing to stop early and the
+    validation clips are trained on as well. targets: kinds of target that it learns. reads: kinds of input that it
+    reads. needs: modalities that must be among the inputs. can_miss: whether an input may be missing from a clip.
+    """
+
+    config: type[ModelConfig]
+    framework: Framework
+    learner: str
+    is_iterative: bool = True
+    targets: tuple[str, ...] = ("classes", "dimensions")
+    reads: tuple[Reads, ...] = ("row", "sequence")
+    needs: tuple[str, ...] = ()
+    can_miss: bool = True
+
+    def build(self, task: Task) -> Learner:
+        module, _, name = self.learner.partition(":")
+        return getattr(import_module(module), name)(task)
