@@ -25,8 +25,8 @@ class Target:
 
     truth: what is scored, (N,) int64 class indices or (N, K) float32 ratings in [-1, 1], NaN where it was not rated.
     values: (N, K) float32, what is learnt: one-hot or the raters' shares; ratings, 0 where not rated. mask: (N, K)
-    bool, False where not rated; of classes True. strata: (N,) int64, what a random split spreads evenly: the class, or a bin
-    of the first dimension.
+    bool, False where not rated; of classes True. strata: (N,) int64, what a random split spreads evenly: the class, or
+    a bin of the first dimension.
     """
 
     spec: TargetSpec

@@ -33,7 +33,7 @@ class TrainingConfig:
     clip_norm: float = 5.0
     """Largest norm of the gradient of a step; 0 leaves it alone."""
     average: float = 0.98
-    """Decay per step of the moving average of the weights, which is what is validated, tested and kept; 0: no average."""
+    """Decay per step of the moving average of the weights, which is validated, tested and kept; 0: no average."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "patience", "batch_size"):

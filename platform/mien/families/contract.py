@@ -37,8 +37,8 @@ class Learner(Protocol):
     """A model and its optimiser."""
 
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int, rate: Rate) -> dict[str, float]:
-        """One pass. epoch: from 1. rate: share of this epoch that is done, in [0, 1) (`Batch.progress`), to the learning
-        rate of the step. Returns at least {"loss": mean over the examples of all ranks, "n_samples": their number}."""
+        """One pass. epoch: from 1. rate: share of this epoch that is done, in [0, 1) (`Batch.progress`), to the
+        learning rate of the step. Returns at least {"loss": mean over the examples of all ranks, "n_samples": their number}."""
 
     def predict(self, batches: Iterable[Batch]) -> Predictions:
         """This rank's rows in the order of the batches, fillers left out."""
@@ -92,8 +92,8 @@ class Task:
 class Family:
     """A model family and what it can do; a launch is refused where the experiment asks for more.
 
-    config: its page of hyper-parameters. framework: the package that its learner imports. learner: "module:Class", built
-    with a Task. is_iterative: False where one pass fits the model, so that there is nothing to stop early and the
+    config: its page of hyper-parameters. framework: the package that its learner imports. learner: "module:Class",
+    built with a Task. is_iterative: False where one pass fits the model, so that there is nothing to stop early and the
     validation clips are trained on as well. targets: kinds of target that it learns. reads: kinds of input that it
     reads. needs: modalities that must be among the inputs. can_miss: whether an input may be missing from a clip.
     """
