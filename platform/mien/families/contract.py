@@ -38,7 +38,8 @@ class Learner(Protocol):
 
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int, rate: Rate) -> dict[str, float]:
         """One pass. epoch: from 1. rate: share of this epoch that is done, in [0, 1) (`Batch.progress`), to the
-        learning rate of the step. Returns at least {"loss": mean over the examples of all ranks, "n_samples": their number}."""
+        learning rate of the step. Returns at least {"loss", "n_samples"}: the mean over the examples of all ranks, and
+        how many they are."""
 
     def predict(self, batches: Iterable[Batch]) -> Predictions:
         """This rank's rows in the order of the batches, fillers left out."""
