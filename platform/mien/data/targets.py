@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, slots=True)
-class TargetSpec:
-    """What a model predicts. names: K classes, or K dimensions. primary: the score that chooses epochs and trials, a
-    key of `mien.results.metrics.METRICS[kind]`."""
-
-    kind: Literal["classes", "dimensions"]
-    names: tuple[str, ...]
-    primary: str
+from mien.experiment.target import TargetSpec
 
 
 @dataclass(frozen=True, slots=True)
