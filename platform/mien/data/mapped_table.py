@@ -1,8 +1,8 @@
 """MappedTable: one feature of one corpus in a memory-mapped file of this node, built once from the store.
 
     $MIEN_CACHE/columns, or ~/.cache/mien/columns
-        <feature>-<digest>.arrow   Arrow IPC, the columns of the store's parts; the digest is of what was written to them
-        <feature>-<digest>.lock    who builds it holds this; it stays, empty
+        <feature>-<digest>.arrow    Arrow IPC, the columns of the store's parts; the digest is of their bytes
+        <feature>-<digest>.lock     held by the process that builds it; it stays, empty
 
 A file is whole or absent, and any of them may be deleted at any time: the next reader builds it again. Processes that
 read the same file share its memory, which the system takes back when it needs it.
@@ -133,7 +133,7 @@ class _MappedBatch:
     def frames(self, row: int) -> Frames:
         start, end = self._offsets[row], self._offsets[row + 1]
         values = self._values[start:end]
-        valid = self._valid[start : end].to_numpy(zero_copy_only=False)
+        valid = self._valid[start:end].to_numpy(zero_copy_only=False)
         return decoded(values if isinstance(values, np.ndarray) else values.to_pylist(), valid, self._spec)
 
     @cached_property

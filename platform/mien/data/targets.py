@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,19 @@ class Target:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def summary(self) -> dict[str, Any]:
+        """What a report says of it, as JSON: clips of each class, or of each dimension its clips, mean and sd."""
+        if self.spec.kind == "classes":
+            counts = np.bincount(self.truth.astype(np.int64), minlength=len(self.spec.names)).tolist()
+            return {"class_counts": dict(zip(self.spec.names, counts))}
+        rated = {name: self.truth[self.mask[:, k], k] for k, name in enumerate(self.spec.names)}
+        return {
+            "ratings": {
+                name: {"n_clips": len(own), "mean": float(own.mean()), "sd": float(own.std())}
+                for name, own in rated.items()
+            }
+        }
 
 
 def target_spec(config: TargetConfig) -> TargetSpec:
