@@ -88,9 +88,11 @@ def training_order(
     with np.errstate(over="ignore"):  # 64 bits wrap
         draw = _mixed(keys[examples.rows] ^ np.uint64(stable_seed(seed, epoch)))
         draw = _mixed(draw + examples.copies.astype(np.uint64) * _GOLDEN)
-    shuffled = examples.take(np.argsort(draw, kind="stable"))
+    shuffled = np.argsort(draw, kind="stable")
     bucket = np.arange(len(examples)) // (batch_size * BUCKET_BATCHES)
-    ordered = shuffled.take(np.lexsort((lengths[shuffled.rows], bucket)))
+    longest = lengths.max(initial=0)
+    by_length = np.argsort(bucket * (longest + 1) + lengths[examples.rows[shuffled]], kind="stable")
+    ordered = examples.take(shuffled[by_length])
     n_full = len(ordered) // batch_size
     place = np.random.default_rng(stable_seed("batches", seed, epoch)).permutation(n_full)
     batches = [ordered.take(slice(i * batch_size, (i + 1) * batch_size)) for i in place]
