@@ -49,18 +49,18 @@ def test_ravdess_lies_in_the_published_folders_and_formats(root: Path) -> None:
     clips = [record for record in ravdess.import_clips(root / "ravdess") if isinstance(record, Clip)]
     assert len(clips) == 8
     for clip in clips:
-        sound = Path(clip.media["audio"])
+        sound = Path(clip.media["audio"].path)
         assert sound.parent == root / "ravdess/Audio_Speech_Actors_01-24/Actor_01"
         about = soundfile.info(sound)
         assert (about.samplerate, about.channels, about.subtype) == (48_000, 1, "PCM_16")
         assert 1.2 <= about.duration <= 2.4
         with soundfile.SoundFile(sound) as stream:
             assert "SYNTHETIC" in stream.comment
-        with_sound = film(Path(clip.media["video"]))
+        with_sound = film(Path(clip.media["video"].path))
         assert {kind: codec for kind, (codec, _) in with_sound.items()} == {"video": "h264", "audio": "aac"}
         assert with_sound["video"][1] == pytest.approx(about.duration, abs=0.04)
         assert with_sound["audio"][1] == pytest.approx(about.duration, abs=0.06)  # AAC pads to whole frames
-        silent = film(Path(clip.media["video"].replace("/01-", "/02-")))
+        silent = film(Path(clip.media["video"].path.replace("/01-", "/02-")))
         assert silent == {"video": with_sound["video"]}
 
 
@@ -68,10 +68,10 @@ def test_cremad_lies_in_the_published_folders_and_formats(root: Path) -> None:
     clips = [record for record in cremad.import_clips(root / "cremad") if isinstance(record, Clip)]
     assert len(clips) == 6
     for clip in clips:
-        sound = Path(clip.media["audio"])
+        sound = Path(clip.media["audio"].path)
         about = soundfile.info(sound)
         assert (about.samplerate, about.channels, about.subtype) == (16_000, 1, "PCM_16")
-        streams = film(Path(clip.media["video"]))
+        streams = film(Path(clip.media["video"].path))
         assert {kind: codec for kind, (codec, _) in streams.items()} == {"video": "flv", "audio": "mp3float"}
         assert streams["video"][1] == pytest.approx(about.duration, abs=0.04)
         assert film(root / "cremad/AudioMP3" / f"{sound.stem}.mp3")["audio"][0] == "mp3float"
@@ -171,7 +171,7 @@ def test_asking_again_writes_nothing_and_other_numbers_are_refused(root: Path) -
     stamps = {path: path.stat().st_mtime_ns for path in (root / "ravdess").rglob("*.*")}
     write_sample(root, n_subjects=1, n_per_emotion=1)
     assert stamps == {path: path.stat().st_mtime_ns for path in (root / "ravdess").rglob("*.*")}
-    with pytest.raises(CorpusError, match=r"holds another sample \(n_subjects 1, n_per_emotion 1, seed 0\)"):
+    with pytest.raises(CorpusError, match=r"holds another sample \(n_subjects 1, n_per_emotion 1, seed 0, format 2\)"):
         write_sample(root, n_subjects=1, n_per_emotion=1, seed=1)
 
 
@@ -189,14 +189,14 @@ def test_a_cut_off_sample_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_sample(tmp_path, ("cremad",), n_subjects=1, n_per_emotion=1, progress=stop)
+        write_sample(tmp_path, ("cremad",), n_subjects=1, n_per_emotion=1, on_clip=stop)
     assert not (tmp_path / "cremad").exists()
 
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"corpora": ()}, "^--corpora: none is named; choose from ravdess, cremad"),
+        ({"corpora": ()}, "^corpora: none is named; choose from ravdess, cremad"),
         ({"corpora": ("ami",)}, "no sample of corpus 'ami': choose from ravdess, cremad"),
         ({"n_subjects": 0}, "0 subjects: ravdess has 1 to 24"),
         ({"n_subjects": 25}, "25 subjects: ravdess has 1 to 24"),
