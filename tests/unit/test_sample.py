@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mien.corpora import cremad, ravdess
+from mien.corpora import cremad, load, ravdess
+from mien.corpora.attach import attach
 from mien.corpora.clip import Clip
 from mien.corpora.sample.face import ACTIONS, HEIGHT_PX, WIDTH_PX, act, actions
 from mien.corpora.sample.performance import SILENCE_S, Performance, Person
+from mien.corpora.sample.raters import RATERS, rate, shown
 from mien.corpora.sample.voice import speak
 from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError
@@ -165,6 +168,99 @@ def test_pictures_show_the_mouth_moving_more_than_the_forehead() -> None:
     mouth, forehead = np.s_[135:185, 120:200], np.s_[50:80, 120:200]
     assert np.mean([difference[mouth].mean() for difference in between]) > 2
     assert np.mean([difference[mouth].mean() / difference[forehead].mean() for difference in between]) > 1.5
+
+
+RATED = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+def ratings_of(root: Path, corpus: str) -> dict[tuple[str, str], list[int]]:
+    """Clip id and dimension to the raters' points, read from the table itself."""
+    points: dict[tuple[str, str], list[int]] = {}
+    with (root / corpus / "ratings.csv").open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            assert (row["low"], row["high"], row["source"]) == ("1", "9", "annotated")
+            for dimension in ("valence", "arousal"):
+                points.setdefault((row["clip_id"], dimension), []).append(int(row[dimension]))
+    return points
+
+
+@pytest.mark.parametrize("corpus", ["ravdess", "cremad"])
+def test_three_raters_rate_every_clip_and_their_table_can_be_attached(root: Path, corpus: str) -> None:
+    points = ratings_of(root, corpus)
+    records = list(attach(load(corpus).import_clips(root / corpus), "ratings", str(root / corpus / "ratings.csv")))
+    clips = [record for record in records if isinstance(record, Clip)]
+    assert len(clips) == len(records) == len(points) / 2
+    for clip in clips:
+        label = clip.label("annotated")
+        assert label is not None
+        for dimension, rating in label.ratings.items():
+            values = points[clip.id, dimension]
+            assert len(values) == rating.n_raters == 3
+            assert set(values) <= set(range(1, 10))
+            assert rating.value == pytest.approx(sum(values) / 3)
+            mean, variance = np.mean(values), np.var(values, ddof=1)
+            most = (10 * mean - mean**2 - 9) * 3 / 2  # Brown & Hauenstein 2005
+            assert rating.agreement == pytest.approx(1 - 2 * variance / most if variance else 1)
+
+
+def performances(n_people: int, n_takes: int) -> list[Performance]:
+    return [
+        Performance(Person(0, f"person {person}", "female"), f"{emotion} {take}", emotion, 0.8 + 0.35 * (take % 2), 6)
+        for person in range(n_people)
+        for emotion in RATED
+        for take in range(n_takes)
+    ]
+
+
+def test_ratings_follow_what_was_put_in_and_raters_are_people() -> None:
+    all_performances = performances(5, 4)
+    truth = np.array([shown(performance) for performance in all_performances])
+    given = np.array([[rate(p, rater) for rater in RATERS] for p in all_performances], float)
+    for dimension in range(2):
+        assert np.corrcoef(truth[:, dimension], given[:, :, dimension].mean(axis=1))[0, 1] > 0.9
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            between = np.corrcoef(given[:, one, dimension], given[:, other, dimension])[0, 1]
+            assert 0.7 < between < 0.99  # they agree, and they are not copies of each other
+    means = {
+        emotion: given[[p.emotion == emotion for p in all_performances]].mean(axis=(0, 1)).tolist() for emotion in RATED
+    }
+    assert means["happiness"][0] > 6.5 > 4 > means["sadness"][0]
+    assert means["anger"][1] > 6 > 4.8 > means["calm"][1]
+    assert max(abs(value - 5) for value in means["neutral"]) < 0.7
+
+
+def test_a_stronger_performance_is_rated_further_from_the_middle() -> None:
+    weak, strong = (Performance(PERSON, "same", "happiness", strength, 6) for strength in (0.6, 1.2))
+    for little, much in zip(shown(weak), shown(strong), strict=True):
+        assert much == pytest.approx(2 * little)
+        assert little > 0
+
+
+def test_voice_and_face_carry_valence_and_arousal() -> None:
+    """What can be measured in the sound and the face of unseen people tells both dimensions, by a linear rule."""
+    all_performances = performances(6, 3)
+    truth = np.array([np.mean([rate(p, rater) for rater in RATERS], axis=0) for p in all_performances])
+
+    def heard(performance: Performance) -> list[float]:
+        sound = speak(performance, 8000)
+        spectrum = np.abs(np.fft.rfft(sound)) ** 2
+        hz = np.fft.rfftfreq(len(sound), 1 / 8000)
+        level_db = 10 * np.log10(np.mean(sound**2))
+        shares = [np.log10(spectrum[(hz >= low) & (hz < 2 * low)].sum()) for low in (100, 200, 400, 800, 1600)]
+        return [level_db, len(sound) / 8000, *shares]
+
+    def seen(performance: Performance) -> list[float]:
+        return actions(performance, np.linspace(0, performance.duration_s, 31)).mean(axis=0).tolist()
+
+    is_train = np.array([p.person.name not in ("person 4", "person 5") for p in all_performances])
+    for measure, at_least in ((heard, (0.2, 0.6)), (seen, (0.7, 0.5))):
+        x = np.array([measure(performance) for performance in all_performances])
+        x = np.column_stack([(x - x[is_train].mean(axis=0)) / x[is_train].std(axis=0), np.ones(len(x))])
+        weights, *_ = np.linalg.lstsq(x[is_train], truth[is_train], rcond=None)
+        predicted = x[~is_train] @ weights
+        for dimension, least in enumerate(at_least):
+            found = np.corrcoef(predicted[:, dimension], truth[~is_train, dimension])[0, 1]
+            assert found > least, (measure.__name__, dimension, found)
 
 
 def test_asking_again_writes_nothing_and_other_numbers_are_refused(root: Path) -> None:
