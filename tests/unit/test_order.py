@@ -1,5 +1,5 @@
 """The promise of sample order, from the store to what each worker is fed: (seed, epoch, clip ids) decide, and neither
-the files that a feature lies in nor the workers who share a batch."""
+the files that a feature lies in, in memory or mapped, nor the workers who share a batch."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mien.corpora.clip import Clip, Label
+from mien.corpora.clip import Clip, Label, Medium
 from mien.data.batches import Batch
 from mien.data.dataset import read_dataset
+from mien.data.feed import Feed
 from mien.experiment import AugmentConfig, DataConfig, Experiment, TrainingConfig
-from mien.features.parts import Row
-from mien.features.spec import FeatureSpec, Frames
-from mien.features.store import FeatureStore
-from mien.training.loop import Feed, Place
+from mien.features.spec import FeatureSpec
+from mien.features.store import FeatureStore, Row
 
 N_CLIPS = 149
 EMOTIONS = (("angry", "anger"), ("fearful", "fear"), ("neutral", "neutral"))
-VOICE = FeatureSpec(name="voice", version=1, dim=7, hop_s=0.1, columns=tuple("abcdefg"))
-FACE = FeatureSpec(name="face", version=1, dim=5, hop_s=0.2, columns=tuple("abcde"))
+VOICE = FeatureSpec(name="voice", version=1, modality="audio", shape=(7,), hop_s=0.1, columns=tuple("abcdefg"))
+FACE = FeatureSpec(name="face", version=1, modality="video", shape=(5,), hop_s=0.2, columns=tuple("abcde"))
 EXPERIMENT = Experiment(
     name="order",
-    data=DataConfig(corpora=("ravdess",), audio=("voice",), video=("face",)),
+    data=DataConfig(corpora=("ravdess",), features=("voice", "face")),
     augment=AugmentConfig(kind="sync"),
     training=TrainingConfig(batch_size=7),  # the last batch is short, and two workers share an odd one
 )
@@ -51,7 +50,7 @@ def clip(number: int) -> Clip:
         id=f"ravdess/{number:03}",
         corpus="ravdess",
         subject=f"ravdess/{number % 11:02}",
-        media={"audio": f"{number}.wav"},
+        media={"audio": Medium(path=f"{number}.wav")},
         labels=(Label(source="intended", own=own, emotion=emotion),),
         attributes={"channel": "speech"},
     )
@@ -61,7 +60,7 @@ def row(number: int, spec: FeatureSpec) -> Row:
     """Few different lengths, so that clips of one length must be told apart by something else."""
     n_frames = 1 + number % 5
     values = np.random.default_rng((number, spec.dim)).normal(size=(n_frames, spec.dim)).astype(np.float32)
-    return Row(clip(number).id, f"{number:064x}", Frames(values, np.ones(n_frames, bool)))
+    return Row(clip(number).id, f"{number:064x}", 0.0, None, values, np.ones(n_frames, bool))
 
 
 def write_store(folder: Path, numbers: Sequence[int], n_parts: int) -> FeatureStore:
@@ -69,7 +68,7 @@ def write_store(folder: Path, numbers: Sequence[int], n_parts: int) -> FeatureSt
     store = FeatureStore(folder)
     store.write_clips("ravdess", [clip(number) for number in numbers], [])
     for spec, order in ((VOICE, numbers), (FACE, numbers[::-1])):
-        parts = store.parts("ravdess", spec)
+        parts = store.feature_folder("ravdess", spec)
         for part in range(n_parts):
             rows = [row(number, spec) for number in order[part::n_parts]]
             parts.write([row.clip_id for row in rows], rows, [])
@@ -79,12 +78,18 @@ def write_store(folder: Path, numbers: Sequence[int], n_parts: int) -> FeatureSt
 
 
 def epoch_of(
-    store: FeatureStore, world: int = 1, *, seed: int = 3, epoch: int = 1, experiment: Experiment = EXPERIMENT
+    store: FeatureStore,
+    world: int = 1,
+    *,
+    seed: int = 3,
+    epoch: int = 1,
+    experiment: Experiment = EXPERIMENT,
+    mapped: bool = False,
 ) -> Epoch:
     """The global batches of an epoch, put together again from the shards of all workers."""
-    dataset = read_dataset(store, experiment.data)
+    dataset = read_dataset(store, experiment.data, experiment.target, mapped=mapped)
     train = dataset.splits(experiment.protocol)[0].train
-    feeds = [Feed(experiment, dataset, train, seed, Place(rank, world)) for rank in range(world)]
+    feeds = [Feed(experiment, dataset, train, seed, rank=rank, world=world) for rank in range(world)]
     shards = zip(*(feed.training(epoch) for feed in feeds), strict=True)
     return [together([samples_of(batch, dataset.clip_ids) for batch in shard]) for shard in shards]
 
@@ -117,12 +122,16 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
 
 @pytest.mark.parametrize("n_parts", [1, 2, 4])
 @pytest.mark.parametrize("world", [1, 2])
-def test_neither_parts_nor_workers_change_what_is_learnt_when(tmp_path, plain, n_parts, world):
+@pytest.mark.parametrize("mapped", [False, True], ids=["in memory", "mapped"])
+def test_neither_parts_nor_workers_nor_memory_change_what_is_learnt_when(
+    tmp_path, plain, n_parts, world, mapped, monkeypatch
+):
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
     store = write_store(tmp_path, shuffled().tolist(), n_parts)
     for epoch in (1, 2):
         expected = epoch_of(plain, epoch=epoch)
         assert len({sample.clip_id for batch in expected for sample in batch}) > 90
-        assert epoch_of(store, world, epoch=epoch) == expected
+        assert epoch_of(store, world, epoch=epoch, mapped=mapped) == expected
 
 
 def test_a_seed_and_an_epoch_have_an_order_and_company_of_their_own(plain):

@@ -1,72 +1,79 @@
-"""Dataset: the clips that an experiment reads, joined with their features and labels, in memory.
-
-Values are views into the store's Arrow buffers: nothing is copied until a batch is padded.
-"""
+"""Dataset: the clips that an experiment reads, joined with their features and their target."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.corpora.clip import LABEL_SOURCES, Clip
-from mien.corpora.emotions import VOCABULARIES, class_index
+from mien.corpora.clip import Clip
+from mien.data.columns import Column, InMemory, Mapped
+from mien.data.contents import Contents
+from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
-from mien.errors import ExperimentError, nearest
-from mien.experiment import DataConfig, ProtocolConfig
-from mien.features.spec import FeatureSpec, Frames
-from mien.features.store import FeatureStore
+from mien.data.targets import Target, read_target, reason_without_target, target_spec
+from mien.errors import ExperimentError
+from mien.experiment import DataConfig, ProtocolConfig, TargetConfig
+from mien.features.spec import FeatureSpec
+from mien.features.store import FeatureStore, FeatureTable
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """N clips, sorted by id.
+    """N clips, sorted by corpus and id.
 
-    truth: (N,) class index. targets: (N, K) float32, what is learnt: one-hot, or the raters' shares. contents: equal
-    for clips that have a medium of the same bytes, so that copies can be kept together. frames: feature name to N
-    Frames; a clip without that feature has (0, D). left_out: reason to number of the store's clips that are not among
-    the N.
+    groups: name to the group of each clip, "" where it is in none. contents: what each was extracted from. columns:
+    feature name to its column, in the order of the experiment's features. left_out: reason to number of the store's
+    clips that are not among the N. fingerprints: "<corpus>/<feature>" to that of its rows. synthetic: corpus to
+    whether any of its clips is. recipes: feature name to how it was asked for (extractor, settings, medium), None
+    where that is not known.
     """
 
     clip_ids: list[str]
     subjects: list[str]
     corpora: list[str]
-    contents: list[str]
-    classes: tuple[str, ...]
-    truth: NDArray[np.int64]
-    targets: NDArray[np.float32]
-    specs: dict[str, FeatureSpec]
-    frames: dict[str, list[Frames]]
-    left_out: dict[str, int]
-    fingerprints: dict[str, str]
-    synthetic: dict[str, bool]
+    groups: dict[str, list[str]]
+    contents: Contents
+    target: Target
+    columns: dict[str, Column]
+    left_out: dict[str, int] = field(default_factory=dict)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    synthetic: dict[str, bool] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clip_ids)
 
+    @property
+    def specs(self) -> dict[str, FeatureSpec]:
+        """Feature name to spec."""
+        return {name: column.spec for name, column in self.columns.items()}
+
     def lengths(self) -> NDArray[np.int64]:
         """(N,) frames of each clip's longest feature, at least 1."""
-        return np.max([[max(1, len(f.valid)) for f in frames] for frames in self.frames.values()], axis=0)
+        return np.max([np.ones(len(self), np.int64), *(column.lengths for column in self.columns.values())], axis=0)
 
     def splits(self, protocol: ProtocolConfig) -> list[Split]:
         """The folds of a protocol over these clips."""
-        return make_splits(**self._columns(), protocol=protocol)
+        return make_splits(**self._for_splits(), protocol=protocol)
 
     def inner_splits(self, split: Split, protocol: ProtocolConfig) -> list[Split]:
         """Cross-validation within one of those folds, its own validation first."""
-        return inner_splits(split, **self._columns(), protocol=protocol)
+        return inner_splits(split, **self._for_splits(), protocol=protocol)
 
-    def _columns(self) -> dict[str, Any]:
+    def _for_splits(self) -> dict[str, Any]:
         return {
             "clip_ids": self.clip_ids,
             "subjects": self.subjects,
             "corpora": self.corpora,
-            "contents": self.contents,
-            "classes": self.truth,
+            "groups": self.groups,
+            "copies": self.contents.copies(),
+            "overlaps": self.contents.overlaps(),
+            "strata": self.target.strata,
         }
 
     def summary(self) -> dict[str, Any]:
@@ -79,110 +86,155 @@ class Dataset:
             }
             for name, synthetic in self.synthetic.items()
         }
-        counts = np.bincount(self.truth, minlength=len(self.classes)).tolist()
+        target = self.target.spec
         return {
             "corpora": by_corpus,
             "features": {name: spec.to_json() for name, spec in self.specs.items()},
+            "recipes": self.recipes,
             "fingerprints": self.fingerprints,
-            "classes": list(self.classes),
+            "target": {"kind": target.kind, "names": list(target.names), "primary": target.primary},
             "n_clips": len(self),
             "n_subjects": len(set(self.subjects)),
-            "class_counts": dict(zip(self.classes, counts)),
+            "groups": {name: len(set(groups) - {""}) for name, groups in self.groups.items()},
+            **self.target.summary(),
             "left_out": self.left_out,
-            "identical": self.identical(),
+            "identical": self.contents.identical(self.clip_ids),
         }
 
-    def identical(self) -> list[list[str]]:
-        """Groups of clips whose media are the same bytes."""
-        groups: dict[str, list[str]] = {}
-        for clip_id, content in zip(self.clip_ids, self.contents):
-            groups.setdefault(content, []).append(clip_id)
-        return [group for content, group in sorted(groups.items()) if content and len(group) > 1]
 
-
-def read_dataset(store: FeatureStore, config: DataConfig) -> Dataset:
+def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *, mapped: bool = False) -> Dataset:
     """The clips of a store that an experiment asks for.
 
-    Raises StoreError where the store lacks a corpus or feature, ExperimentError where no clip of a corpus is left
-    or one feature was extracted with different settings for two corpora.
+    mapped: features in memory-mapped files of this node, for corpora that are larger than its memory and for workers
+    that are sent the dataset; otherwise in memory. Raises StoreError where the store lacks a corpus or feature,
+    ExperimentError where no clip of a corpus is left, or one feature was extracted with different settings for two
+    corpora.
     """
-    classes = VOCABULARIES.get(config.vocabulary)
-    if classes is None:
-        raise ExperimentError(f"data.vocabulary {config.vocabulary!r}: choose from {', '.join(VOCABULARIES)}")
-    if config.label_source not in LABEL_SOURCES:
-        raise ExperimentError(
-            f"data.label_source {config.label_source!r}: {nearest(config.label_source, LABEL_SOURCES)}"
-        )
-    specs: dict[str, FeatureSpec] = {}
-    fingerprints: dict[str, str] = {}
-    synthetic: dict[str, bool] = {}
-    rows: list[tuple[Clip, int, set[str], dict[str, Frames]]] = []
+    target_spec(target)  # what is wrong with it is known before anything is read
+    clips: list[Clip] = []
+    tables: dict[str, list[_Table]] = {name: [] for name in data.features}
     left_out: Counter[str] = Counter()
-    for corpus in sorted(config.corpora):
-        clips = store.clips(corpus)
-        reasons: Counter[str] = Counter()
-        synthetic[corpus] = any(clip.synthetic for clip in clips)
-        tables = {}
-        for name in config.features:
+    synthetic: dict[str, bool] = {}
+    for corpus in sorted(data.corpora):
+        of_corpus = sorted(store.clips(corpus), key=lambda clip: clip.id)
+        synthetic[corpus] = any(clip.synthetic for clip in of_corpus)
+        for name, before in tables.items():
             spec = store.spec(corpus, name)
-            if specs.setdefault(name, spec) != spec:
+            if before and spec != before[0].spec:
                 raise ExperimentError(
-                    f"feature {name!r}: {corpus} was prepared with other settings than the corpora before it; "
-                    "prepare both alike"
+                    f"feature {name!r}: {corpus} was prepared with other settings than {before[0].corpus}; prepare "
+                    "both alike"
                 )
-            table = store.load(corpus, spec)
-            tables[name] = (table, {clip_id: row for row, clip_id in enumerate(table.clip_ids)})
-            fingerprints[f"{corpus}/{name}"] = store.fingerprint(corpus, spec)
-        for clip in sorted(clips, key=lambda clip: clip.id):
-            found = {name: table.frames(where[clip.id]) for name, (table, where) in tables.items() if clip.id in where}
-            reason, index = _place(clip, config, found)
-            if reason:
-                reasons[reason] += 1
-                continue
-            contents = {tables[name][0].content[tables[name][1][clip.id]] for name in found}
-            rows.append((clip, index, contents, found))
-        if reasons.total() == len(clips):
+            before.append(_read_table(store, corpus, spec, mapped=mapped))
+        kept, reasons = _kept(of_corpus, [before[-1] for before in tables.values()], data, target)
+        if not kept:
             raise ExperimentError(
                 f"no clip is left of {corpus} ({_in_words(reasons)}); check "
-                "data.label_source, data.channel and the store's rejects, or leave it out of data.corpora"
+                "target.source, data.only and the store's rejects, or leave it out of data.corpora"
             )
+        clips += kept
         left_out += reasons
-    truth = np.array([index for _, index, _, _ in rows], np.int64)
-    targets = np.eye(len(classes), dtype=np.float32)[truth]
-    if config.soft_labels:
-        for row, (clip, _, _, _) in enumerate(rows):
-            targets[row] = _shares(clip, config) if _has_votes(clip, config) else targets[row]
+    clip_ids = [clip.id for clip in clips]
+    group_names = sorted({name for clip in clips for name in clip.groups})
     return Dataset(
-        clip_ids=[clip.id for clip, *_ in rows],
-        subjects=[clip.subject for clip, *_ in rows],
-        corpora=[clip.corpus for clip, *_ in rows],
-        contents=_components([contents for _, _, contents, _ in rows]),
-        classes=classes,
-        truth=truth,
-        targets=targets,
-        specs=specs,
-        frames={name: [found.get(name) or _absent(spec.dim) for *_, found in rows] for name, spec in specs.items()},
+        clip_ids=clip_ids,
+        subjects=[clip.subject for clip in clips],
+        corpora=[clip.corpus for clip in clips],
+        groups={name: [clip.groups.get(name, "") for clip in clips] for name in group_names},
+        contents=_contents(clip_ids, [table for of_feature in tables.values() for table in of_feature]),
+        target=read_target(clips, target),
+        columns={name: _column(of_feature, clip_ids) for name, of_feature in tables.items()},
         left_out=dict(sorted(left_out.items())),
-        fingerprints=fingerprints,
+        fingerprints={f"{t.corpus}/{name}": t.fingerprint for name, of_feature in tables.items() for t in of_feature},
         synthetic=synthetic,
+        recipes={name: of_feature[0].recipe for name, of_feature in tables.items()},
     )
 
 
-def _place(clip: Clip, config: DataConfig, found: dict[str, Frames]) -> tuple[str, int]:
-    """Why a clip is left out ("" if it stays), and its class."""
-    if config.channel != "all" and clip.attributes.get("channel", config.channel) != config.channel:
-        return f"channel is not {config.channel}", -1
-    label = clip.label(config.label_source)
-    if label is None or label.emotion is None:
-        return f"no {config.label_source} label", -1
-    index = class_index(label.emotion, config.vocabulary, config.calm)
-    if index is None:
-        return f"{label.emotion} is not among the classes", -1
-    if not found:
-        return "no features (see the store's rejects)", -1
-    if config.missing == "drop" and len(found) < len(config.features):
-        return "lacks one of the features", -1
-    return "", index
+class _Table(NamedTuple):
+    """One feature of one corpus. row_of: clip id to its row in content, start_s and end_s. values: the frames, or where
+    they come from."""
+
+    corpus: str
+    spec: FeatureSpec
+    fingerprint: str
+    recipe: dict[str, Any] | None
+    row_of: dict[str, int]
+    content: Sequence[str]
+    start_s: Sequence[float]
+    end_s: Sequence[float | None]
+    values: FeatureTable | Source
+
+
+def _read_table(store: FeatureStore, corpus: str, spec: FeatureSpec, *, mapped: bool) -> _Table:
+    values: FeatureTable | Source
+    columns: Sequence[Sequence[Any]]
+    if mapped:
+        values = source_of(store, corpus, spec)
+        table = mapped_table(values)
+        columns = [table.column(name) for name in ("clip_id", "content", "start_s", "end_s")]
+    else:
+        values = store.load(corpus, spec)
+        columns = [values.clip_ids, values.content, values.start_s, values.end_s]
+    clip_ids, content, start_s, end_s = columns
+    return _Table(
+        corpus=corpus,
+        spec=spec,
+        fingerprint=store.fingerprint(corpus, spec),
+        recipe=store.recipe(corpus, spec),
+        row_of={clip_id: row for row, clip_id in enumerate(clip_ids)},
+        content=content,
+        start_s=start_s,
+        end_s=end_s,
+        values=values,
+    )
+
+
+def _kept(
+    clips: Sequence[Clip], tables: Sequence[_Table], data: DataConfig, target: TargetConfig
+) -> tuple[list[Clip], Counter[str]]:
+    """The clips that stay, and why the others do not."""
+    kept, reasons = [], Counter[str]()
+    for clip in clips:
+        reason = _reason(clip, sum(clip.id in table.row_of for table in tables), data, target)
+        if reason:
+            reasons[reason] += 1
+        else:
+            kept.append(clip)
+    return kept, reasons
+
+
+def _reason(clip: Clip, n_features: int, data: DataConfig, target: TargetConfig) -> str:
+    """Why a clip is left out, "" if it stays. n_features: how many of those asked for it has."""
+    for name, value in data.only.items():
+        if clip.attributes.get(name, value) != value:
+            return f"{name} is not {value}"
+    reason = reason_without_target(clip, target)
+    if reason:
+        return reason
+    if data.features and not n_features:
+        return "no features (see the store's rejects)"
+    if data.missing == "drop" and n_features < len(data.features):
+        return "lacks one of the features"
+    return ""
+
+
+def _contents(clip_ids: Sequence[str], tables: Sequence[_Table]) -> Contents:
+    found = [
+        (number, table.content[row], table.start_s[row], table.end_s[row])
+        for table in tables
+        for number, clip_id in enumerate(clip_ids)
+        if (row := table.row_of.get(clip_id)) is not None
+    ]
+    return Contents.of(len(clip_ids), *([*column] for column in (zip(*found) if found else [()] * 4)))
+
+
+def _column(tables: Sequence[_Table], clip_ids: Sequence[str]) -> Column:
+    spec = tables[0].spec
+    sources = [table.values for table in tables if isinstance(table.values, Source)]
+    if sources:
+        return Mapped(spec, sources, clip_ids)
+    return InMemory.of_tables(spec, [t.values for t in tables if isinstance(t.values, FeatureTable)], clip_ids)
 
 
 def _in_words(left_out: Mapping[str, int]) -> str:
@@ -192,38 +244,3 @@ def _in_words(left_out: Mapping[str, int]) -> str:
     """
     found = [f"{n} clip{'s' if n > 1 else ''}: {reason}" for reason, n in left_out.items()]
     return "; ".join(found) or "the store holds none"
-
-
-def _has_votes(clip: Clip, config: DataConfig) -> bool:
-    label = clip.label(config.label_source)
-    return label is not None and bool(label.votes)
-
-
-def _shares(clip: Clip, config: DataConfig) -> NDArray[np.float32]:
-    """The raters' shares over the vocabulary, summing to 1; votes outside it are left out."""
-    label = clip.label(config.label_source)
-    shares = np.zeros(len(VOCABULARIES[config.vocabulary]), np.float32)
-    for emotion, share in label.votes.items() if label else ():
-        index = class_index(emotion, config.vocabulary, config.calm)
-        if index is not None:
-            shares[index] += share
-    return shares / shares.sum()
-
-
-def _components(contents: list[set[str]]) -> list[str]:
-    """One hash for each clip, equal for clips that share a medium directly or through others."""
-    parent: dict[str, str] = {}
-
-    def root(content: str) -> str:
-        while parent.setdefault(content, content) != content:
-            content = parent[content]
-        return content
-
-    for hashes in contents:
-        first, *others = sorted(root(content) for content in hashes)
-        parent.update(dict.fromkeys(others, first))
-    return [root(min(hashes)) for hashes in contents]
-
-
-def _absent(dim: int) -> Frames:
-    return Frames(np.zeros((0, dim), np.float32), np.zeros(0, bool))

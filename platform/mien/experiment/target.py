@@ -49,3 +49,13 @@ class DimensionsConfig:
 
 
 TargetConfig = ClassesConfig | DimensionsConfig
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """What a model predicts. names: K classes, or K dimensions. primary: the score that chooses epochs and trials, a
+    key of `mien.results.metrics.METRICS[kind]`."""
+
+    kind: Literal["classes", "dimensions"]
+    names: tuple[str, ...]
+    primary: str

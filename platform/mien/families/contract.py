@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.batches import Batch
-from mien.data.targets import TargetSpec
 from mien.experiment import LossConfig, ModelConfig, TrainingConfig
+from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec
 
 Framework = Literal["tensorflow", "torch", "sklearn"]
