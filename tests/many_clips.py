@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mien.corpora.clip import Clip
+from mien.corpora.clip import Clip, Medium
 from tiny_media import voice, write_wav
 
 SECONDS = 0.3
+SUFFIXES = (".wav",)
 
 
 def write_many(root: Path, n_clips: int) -> None:
@@ -21,6 +22,6 @@ def write_many(root: Path, n_clips: int) -> None:
         os.link(first, root / f"{number:05}.wav")
 
 
-def import_clips(root: Path) -> Iterator[Clip]:
+def import_clips(root: Path, settings: None = None) -> Iterator[Clip]:
     for path in sorted(root.glob("*.wav")):
-        yield Clip(id=f"many/{path.stem}", corpus="many", subject="many/0", media={"audio": str(path)}, labels=())
+        yield Clip(id=f"many/{path.stem}", corpus="many", subject="many/0", media={"audio": Medium(path=str(path))})

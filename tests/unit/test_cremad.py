@@ -50,7 +50,7 @@ def test_a_clip_has_its_media_four_labels_and_its_actor(tmp_path: Path) -> None:
     (clip,), rejects = sort(tmp_path)
     assert rejects == []
     assert (clip.id, clip.subject) == (f"cremad/{stem}", "cremad/1001")
-    assert {m: Path(path).suffix for m, path in clip.media.items()} == {"audio": ".wav", "video": ".flv"}
+    assert {m: Path(medium.path).suffix for m, medium in clip.media.items()} == {"audio": ".wav", "video": ".flv"}
     assert [(label.source, label.own, label.emotion) for label in clip.labels] == [
         ("intended", "ANG", "anger"),
         ("perceived-voice", "N:S", None),
@@ -86,7 +86,7 @@ def test_media_without_tables_give_intended_labels(
 ) -> None:
     put(tmp_path, *(f"{folder}/1002_DFA_SAD_XX{cremad.FOLDERS[folder]}" for folder in folders))
     (clip,), _ = sort(tmp_path)
-    suffixes = {m: Path(path).suffix for m, path in clip.media.items()}
+    suffixes = {m: Path(medium.path).suffix for m, medium in clip.media.items()}
     assert suffixes == {"audio": audio} | ({"video": video} if video else {})
     assert [label.source for label in clip.labels] == ["intended"]
     assert "sex" not in clip.attributes
@@ -127,7 +127,7 @@ def test_an_empty_wav_gives_way_to_the_mp3(tmp_path: Path) -> None:
     put(tmp_path, "AudioWAV/1076_MTI_SAD_XX.wav", content=b"")
     put(tmp_path, "AudioMP3/1076_MTI_SAD_XX.mp3")
     (clip,), (reject,) = sort(tmp_path)
-    assert Path(clip.media["audio"]).suffix == ".mp3"
+    assert Path(clip.media["audio"].path).suffix == ".mp3"
     assert (reject.id, reject.reason) == (clip.id, "empty")
 
 

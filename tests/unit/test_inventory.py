@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from mien.corpora import Finding, Verification
-from mien.corpora.inventory import Published, compare, container_fault
+from mien.corpora.inventory import Published, check_files, container_fault
 from mien.corpora.sample.recording import copy_pictures, write_mp4, write_wav
-from mien.corpora.tree import SYNTHETIC_MARKER, File, Misplaced, find_media
+from mien.corpora.tree import SYNTHETIC_MARKER, MediaFile, Misplaced, find_media
 
 CONTENT = {f"{name}.mp3": name.encode() * 50 for name in ("one", "two", "six")}
 
@@ -29,7 +29,7 @@ def check(root: Path, published: Iterable[Published] | None = None, **options: o
             Published(part="sounds", name=n, sha256=hashlib.sha256(c).hexdigest(), n_bytes=len(c))
             for n, c in CONTENT.items()
         ]
-    return compare("trial", root, find_media(root, "Trial", "get it"), published, place, **options)  # type: ignore[arg-type]
+    return check_files("trial", root, find_media(root, (".mp3",), "Trial", "get it"), published, place, **options)  # type: ignore[arg-type]
 
 
 def findings(found: Verification) -> list[tuple[str, str, str]]:
@@ -44,9 +44,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_whole_download_has_no_findings_and_reports_progress(root: Path) -> None:
+def test_a_whole_download_has_no_findings_and_reports_each_file(root: Path) -> None:
     asked: list[tuple[int, int]] = []
-    found = check(root, progress=lambda n_done, n: asked.append((n_done, n)))
+    found = check(root, on_file=lambda n_done, n: asked.append((n_done, n)))
     assert found == Verification(corpus="trial", root=str(root), counts={"sounds": (3, 3)}, findings=())
     assert asked == [(1, 3), (2, 3), (3, 3)]
 
@@ -117,7 +117,7 @@ def test_a_synthetic_corpus_is_never_intact(root: Path) -> None:
 def look(path: Path, content: bytes | None = None) -> str | None:
     if content is not None:
         path.write_bytes(content)
-    return container_fault(File(path, path.stat().st_size))
+    return container_fault(MediaFile(path, path.stat().st_size))
 
 
 def test_a_cut_wav_is_not_whole(tmp_path: Path) -> None:

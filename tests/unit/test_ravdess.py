@@ -49,7 +49,7 @@ def test_three_modalities_of_one_performance_are_one_clip(tmp_path: Path) -> Non
     assert rejects == []
     (clip,) = clips
     assert (clip.id, clip.subject, clip.corpus) == ("ravdess/01-05-02-02-01-12", "ravdess/12", "ravdess")
-    assert [Path(clip.media[m]).name for m in ("audio", "video")] == [f"{ao}.wav", f"{av}.mp4"]
+    assert [Path(clip.media[m].path).name for m in ("audio", "video")] == [f"{ao}.wav", f"{av}.mp4"]
     (label,) = clip.labels
     assert (label.source, label.own, label.emotion) == ("intended", "angry", "anger")
     assert clip.attributes == {
@@ -79,7 +79,7 @@ def test_each_medium_comes_from_the_best_file_there_is(
         put(tmp_path, f"Actor_01/{modality}-02-03-01-01-01-01.{'wav' if modality == '03' else 'mp4'}")
     (clip,), _ = sort(tmp_path)
     assert clip.attributes["channel"] == "song"
-    assert {m: Path(path).name[:2] for m, path in clip.media.items()} == {
+    assert {m: Path(medium.path).name[:2] for m, medium in clip.media.items()} == {
         m: code for m, code in (("audio", audio), ("video", video)) if code
     }
 
@@ -131,7 +131,7 @@ def test_an_empty_file_is_a_reject_and_its_twin_still_a_clip(tmp_path: Path) -> 
     (clip,), (reject,) = sort(tmp_path)
     assert reject.reason == "empty"
     assert reject.id == clip.id
-    assert {Path(path).name[:2] for path in clip.media.values()} == {"01"}
+    assert {Path(medium.path).name[:2] for medium in clip.media.values()} == {"01"}
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_an_empty_file_is_a_reject_and_its_twin_still_a_clip(tmp_path: Path) -> 
 def test_of_two_files_of_one_recording_the_second_is_a_reject(tmp_path: Path, kept: str, dropped: str) -> None:
     put(tmp_path, kept, dropped)
     (clip,), (reject,) = sort(tmp_path)
-    assert clip.media["audio"] == str(tmp_path / kept)
+    assert clip.media["audio"].path == str(tmp_path / kept)
     assert (reject.id, reject.path, reject.reason) == (clip.id, str(tmp_path / dropped), "duplicate")
     assert kept in reject.detail
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from mien.corpora import cremad, ravdess
+from mien.corpora import cremad, load, ravdess
+from mien.corpora.attach import attach
 from mien.corpora.clip import Clip
 from mien.corpora.sample.face import ACTIONS, HEIGHT_PX, WIDTH_PX, act, actions
 from mien.corpora.sample.performance import SILENCE_S, Performance, Person
+from mien.corpora.sample.raters import RATERS, rate, shown
 from mien.corpora.sample.voice import speak
 from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError
@@ -49,18 +53,18 @@ def test_ravdess_lies_in_the_published_folders_and_formats(root: Path) -> None:
     clips = [record for record in ravdess.import_clips(root / "ravdess") if isinstance(record, Clip)]
     assert len(clips) == 8
     for clip in clips:
-        sound = Path(clip.media["audio"])
+        sound = Path(clip.media["audio"].path)
         assert sound.parent == root / "ravdess/Audio_Speech_Actors_01-24/Actor_01"
         about = soundfile.info(sound)
         assert (about.samplerate, about.channels, about.subtype) == (48_000, 1, "PCM_16")
         assert 1.2 <= about.duration <= 2.4
         with soundfile.SoundFile(sound) as stream:
             assert "SYNTHETIC" in stream.comment
-        with_sound = film(Path(clip.media["video"]))
+        with_sound = film(Path(clip.media["video"].path))
         assert {kind: codec for kind, (codec, _) in with_sound.items()} == {"video": "h264", "audio": "aac"}
         assert with_sound["video"][1] == pytest.approx(about.duration, abs=0.04)
         assert with_sound["audio"][1] == pytest.approx(about.duration, abs=0.06)  # AAC pads to whole frames
-        silent = film(Path(clip.media["video"].replace("/01-", "/02-")))
+        silent = film(Path(clip.media["video"].path.replace("/01-", "/02-")))
         assert silent == {"video": with_sound["video"]}
 
 
@@ -68,10 +72,10 @@ def test_cremad_lies_in_the_published_folders_and_formats(root: Path) -> None:
     clips = [record for record in cremad.import_clips(root / "cremad") if isinstance(record, Clip)]
     assert len(clips) == 6
     for clip in clips:
-        sound = Path(clip.media["audio"])
+        sound = Path(clip.media["audio"].path)
         about = soundfile.info(sound)
         assert (about.samplerate, about.channels, about.subtype) == (16_000, 1, "PCM_16")
-        streams = film(Path(clip.media["video"]))
+        streams = film(Path(clip.media["video"].path))
         assert {kind: codec for kind, (codec, _) in streams.items()} == {"video": "flv", "audio": "mp3float"}
         assert streams["video"][1] == pytest.approx(about.duration, abs=0.04)
         assert film(root / "cremad/AudioMP3" / f"{sound.stem}.mp3")["audio"][0] == "mp3float"
@@ -167,11 +171,136 @@ def test_pictures_show_the_mouth_moving_more_than_the_forehead() -> None:
     assert np.mean([difference[mouth].mean() / difference[forehead].mean() for difference in between]) > 1.5
 
 
+RATED = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+
+
+def ratings_of(root: Path, corpus: str) -> dict[tuple[str, str], list[int]]:
+    """Clip id and dimension to the raters' points, read from the table itself."""
+    points: dict[tuple[str, str], list[int]] = {}
+    with (root / corpus / "ratings.csv").open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            assert (row["low"], row["high"], row["source"]) == ("1", "9", "annotated")
+            for dimension in ("valence", "arousal"):
+                points.setdefault((row["clip_id"], dimension), []).append(int(row[dimension]))
+    return points
+
+
+@pytest.mark.parametrize("corpus", ["ravdess", "cremad"])
+def test_three_raters_rate_every_clip_and_their_table_can_be_attached(root: Path, corpus: str) -> None:
+    points = ratings_of(root, corpus)
+    records = list(attach(load(corpus).import_clips(root / corpus), "ratings", str(root / corpus / "ratings.csv")))
+    clips = [record for record in records if isinstance(record, Clip)]
+    assert len(clips) == len(records) == len(points) / 2
+    for clip in clips:
+        label = clip.label("annotated")
+        assert label is not None
+        for dimension, rating in label.ratings.items():
+            values = points[clip.id, dimension]
+            assert len(values) == rating.n_raters == 3
+            assert set(values) <= set(range(1, 10))
+            assert rating.value == pytest.approx(sum(values) / 3)
+            mean, variance = np.mean(values), np.var(values, ddof=1)
+            most = (10 * mean - mean**2 - 9) * 3 / 2  # Brown & Hauenstein 2005
+            assert rating.agreement == pytest.approx(1 - 2 * variance / most if variance else 1)
+
+
+def performances(n_people: int, n_takes: int) -> list[Performance]:
+    return [
+        Performance(Person(0, f"person {person}", "female"), f"{emotion} {take}", emotion, 0.8 + 0.35 * (take % 2), 6)
+        for person in range(n_people)
+        for emotion in RATED
+        for take in range(n_takes)
+    ]
+
+
+def test_ratings_follow_what_was_put_in_and_raters_are_people() -> None:
+    all_performances = performances(5, 4)
+    truth = np.array([shown(performance) for performance in all_performances])
+    given = np.array([[rate(p, rater) for rater in RATERS] for p in all_performances], float)
+    for dimension in range(2):
+        assert np.corrcoef(truth[:, dimension], given[:, :, dimension].mean(axis=1))[0, 1] > 0.9
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            between = np.corrcoef(given[:, one, dimension], given[:, other, dimension])[0, 1]
+            assert 0.7 < between < 0.99  # they agree, and they are not copies of each other
+    means = {
+        emotion: given[[p.emotion == emotion for p in all_performances]].mean(axis=(0, 1)).tolist() for emotion in RATED
+    }
+    assert means["happiness"][0] > 6.5 > 4 > means["sadness"][0]
+    assert means["anger"][1] > 6 > 4.8 > means["calm"][1]
+    assert max(abs(value - 5) for value in means["neutral"]) < 0.7
+
+
+def test_a_stronger_performance_is_rated_further_from_the_middle() -> None:
+    weak, strong = (Performance(PERSON, "same", "happiness", strength, 6) for strength in (0.6, 1.2))
+    for little, much in zip(shown(weak), shown(strong), strict=True):
+        assert much == pytest.approx(2 * little)
+        assert little > 0
+
+
+def heard(performance: Performance) -> list[float]:
+    """Length, energy in five octaves, and of windows of 50 ms: pitch, its range, loudness, its range, periodicity."""
+    rate_hz, n_window = 8000, 400
+    sound = speak(performance, rate_hz)
+    power = np.abs(np.fft.rfft(sound)) ** 2
+    hz = np.fft.rfftfreq(len(sound), 1 / rate_hz)
+    octaves = [np.log10(power[(hz >= low) & (hz < 2 * low)].sum()) for low in (100, 200, 400, 800, 1600)]
+    windows = sound[: len(sound) // n_window * n_window].reshape(-1, n_window)
+    windows = windows - windows.mean(axis=1, keepdims=True)
+    windows = windows[np.mean(windows**2, axis=1) > 1e-5]  # the voiced ones
+    spectra = np.abs(np.fft.rfft(windows, 2 * n_window)) ** 2
+    correlation = np.fft.irfft(spectra)[:, :n_window]
+    correlation /= correlation[:, :1]
+    lags = 20 + correlation[:, 20:110].argmax(axis=1)  # 73 to 400 Hz
+    pitch, loudness = np.log2(rate_hz / lags), np.log10(np.mean(windows**2, axis=1))
+    periodicity = correlation[:, 20:110].max(axis=1).mean()
+    windowed = [np.median(pitch), pitch.std(), loudness.mean(), loudness.std(), periodicity]
+    return [len(sound) / rate_hz, *octaves, *map(float, windowed)]
+
+
+def seen(performance: Performance) -> list[float]:
+    """Mean strength of each action of the face."""
+    return actions(performance, np.linspace(0, performance.duration_s, 31)).mean(axis=0).tolist()
+
+
+@pytest.mark.parametrize(("measure", "at_least"), [(heard, (0.35, 0.6)), (seen, (0.8, 0.6))])
+def test_voice_and_face_of_unseen_people_tell_valence_and_arousal(
+    measure: Callable[[Performance], list[float]], at_least: tuple[float, float]
+) -> None:
+    """By a rule that was learnt from other people; each person's measures are standardised, as speakers differ.
+
+    Shuffled ratings cannot be predicted, so it is not luck.
+    """
+    from sklearn.svm import SVR
+
+    all_performances = performances(7, 2)
+    person = np.array([int(performance.person.name.split()[1]) for performance in all_performances])
+    rated = np.array([np.mean([rate(p, rater) for rater in RATERS], axis=0) for p in all_performances])
+    x = np.array([measure(performance) for performance in all_performances])
+    for one in set(person):
+        own = x[person == one]
+        x[person == one] = (own - own.mean(axis=0)) / own.std(axis=0)
+
+    def correlations(ratings: np.ndarray) -> np.ndarray:
+        """Of each dimension with what is predicted for people whom the rule was not learnt from."""
+        predicted = np.zeros_like(ratings)
+        for one in set(person):
+            for column in range(2):
+                rule = SVR(C=3).fit(x[person != one], ratings[person != one, column])
+                predicted[person == one, column] = rule.predict(x[person == one])
+        return np.array([np.corrcoef(predicted[:, column], ratings[:, column])[0, 1] for column in range(2)])
+
+    found = correlations(rated)
+    assert (found > at_least).all(), found
+    random = np.random.default_rng(0)
+    by_luck = np.array([correlations(random.permutation(rated)) for _ in range(9)])
+    assert (by_luck < 0.3).all(), by_luck.max(axis=0)
+
+
 def test_asking_again_writes_nothing_and_other_numbers_are_refused(root: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in (root / "ravdess").rglob("*.*")}
     write_sample(root, n_subjects=1, n_per_emotion=1)
     assert stamps == {path: path.stat().st_mtime_ns for path in (root / "ravdess").rglob("*.*")}
-    with pytest.raises(CorpusError, match=r"holds another sample \(n_subjects 1, n_per_emotion 1, seed 0\)"):
+    with pytest.raises(CorpusError, match=r"holds another sample \(n_subjects 1, n_per_emotion 1, seed 0, format 2\)"):
         write_sample(root, n_subjects=1, n_per_emotion=1, seed=1)
 
 
@@ -189,14 +318,14 @@ def test_a_cut_off_sample_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_sample(tmp_path, ("cremad",), n_subjects=1, n_per_emotion=1, progress=stop)
+        write_sample(tmp_path, ("cremad",), n_subjects=1, n_per_emotion=1, on_clip=stop)
     assert not (tmp_path / "cremad").exists()
 
 
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({"corpora": ()}, "^--corpora: none is named; choose from ravdess, cremad"),
+        ({"corpora": ()}, "^corpora: none is named; choose from ravdess, cremad"),
         ({"corpora": ("ami",)}, "no sample of corpus 'ami': choose from ravdess, cremad"),
         ({"n_subjects": 0}, "0 subjects: ravdess has 1 to 24"),
         ({"n_subjects": 25}, "25 subjects: ravdess has 1 to 24"),

@@ -119,9 +119,9 @@ def corpora(json: bool = False) -> None:
     """
     from dataclasses import asdict
 
-    from mien.corpora import CORPORA, load
+    from mien.corpora import cards as known
 
-    cards = [load(name).CARD for name in CORPORA]
+    cards = known()
     if json:
         _print_json([asdict(card) for card in cards])
         return
@@ -151,7 +151,7 @@ def sample(
     from mien.corpora.sample.write import write_sample
 
     with bar("synthetic clips") as advance:
-        roots = write_sample(directory, corpora=corpora, n_subjects=subjects, seed=seed, progress=advance)
+        roots = write_sample(directory, corpora=corpora, n_subjects=subjects, seed=seed, on_clip=advance)
     for name, root in roots.items():
         print(f"{name}: {root}")
 
@@ -173,7 +173,7 @@ def verify(corpus: Annotated[str, Positional], root: Annotated[str, Positional],
             f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
         )
     with bar("files read", enabled=not json) as advance:
-        found = module.verify(Path(root), progress=advance)
+        found = module.verify(Path(root), on_file=advance)
     if json:
         from dataclasses import asdict
 

@@ -1,9 +1,4 @@
-"""The corpora: one module each, found by name. Each offers the same four things.
-
-`CARD` (what it is, licence, access, counts), `import_clips(root)` (clips and named rejects, sorted by id),
-`verify(root)` (is this download complete and intact?) and `clip_id(stem)` (the id of the clip that a file of
-this name belongs to; ValueError where the name is not one of this corpus).
-"""
+"""The corpora: one module each, found by name, which turns a download into clips. See `Corpus` for what it offers."""
 
 from __future__ import annotations
 
@@ -11,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from mien.corpora.clip import Clip, Reject
-from mien.errors import CorpusError
+from mien.errors import CorpusError, nearest
 
 CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",
@@ -38,8 +33,10 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """One thing that `verify` noticed. severity: "error" (the download is not what was published), "warning"
-    (published so, but worth knowing) or "info"."""
+    """One thing that `verify` noticed.
+
+    severity: "error" (the download is not what was published), "warning" (published so, but worth knowing) or "info".
+    """
 
     severity: str
     what: str
@@ -49,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verification:
-    """Answer to: is this download complete and intact? counts: name of a part to (found, published)."""
+    """Whether a download is complete and intact. counts: name of a part to (files found, files published)."""
 
     corpus: str
     root: str
@@ -61,36 +58,57 @@ class Verification:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-# Called with (files done, files to do).
-Progress = Callable[[int, int], None]
+# Called with (files done, files to do) after each file.
+OnFile = Callable[[int, int], None]
 
 
 class Corpus(Protocol):
-    """The shape of a corpus module."""
+    """What a corpus module offers.
 
-    CARD: Card
+    SUFFIXES: the media files that it reads, in lower case with their dot, the better of two first. A module may also
+    have
 
-    def import_clips(self, root: Path) -> Iterator[Clip | Reject]: ...
+    - `CARD`, a `Card`: then `mien corpora` lists it;
+    - `TABLE_SUFFIXES`: the annotation files that its import reads as a whole, such as (".csv",);
+    - `Settings`, a frozen dataclass of what its import can be asked; without it, `settings` is always None;
+    - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
+      corpus. With it, extra media are found by the corpus's own file names (`mien.corpora.attach`);
+    - `SAMPLE`: the module that writes a small synthetic corpus in the true layout (`mien.corpora.sample.write.Sample`).
+    """
 
-    def verify(self, root: Path, progress: Progress | None = None) -> Verification: ...
+    SUFFIXES: tuple[str, ...]
 
-    def clip_id(self, stem: str) -> str: ...
+    def import_clips(self, root: Path, settings: Any = None) -> Iterator[Clip | Reject]:
+        """Clips and rejects below root, sorted by id; clip ids are unique and the same each time."""
+
+    def verify(self, root: Path, on_file: OnFile | None = None) -> Verification:
+        """Compare the download with what was published."""
 
 
 def load(name: str) -> Corpus:
-    """The module of a corpus; an unknown name raises CorpusError with the known ones."""
+    """The module of a corpus. Raises CorpusError for an unknown name."""
     if name not in CORPORA:
-        raise CorpusError(f"unknown corpus {name!r}: choose from {', '.join(CORPORA)}")
+        raise CorpusError(f"unknown corpus {name!r}: {nearest(name, CORPORA)}")
     return import_module(CORPORA[name])
+
+
+def cards() -> list[Card]:
+    """The cards of the corpora that have one, in the order of `CORPORA`."""
+    return [card for name in CORPORA if (card := getattr(load(name), "CARD", None))]
+
+
+def naming(corpus: str) -> Callable[[str], str] | None:
+    """The function from a file's stem to the id of its clip; None where the corpus's file names do not say."""
+    return getattr(load(corpus), "clip_id", None)
 
 
 def named(stems: Iterable[str]) -> set[str]:
     """The corpora that these file names belong to."""
 
-    def has(name: str, stem: str) -> bool:
+    def is_of(name: str, stem: str) -> bool:
         try:
-            return bool(load(name).clip_id(stem))
+            return bool((clip_id := naming(name)) and clip_id(stem))
         except ValueError:
             return False
 
-    return {name for stem in stems for name in CORPORA if has(name, stem)}
+    return {name for stem in stems for name in CORPORA if is_of(name, stem)}

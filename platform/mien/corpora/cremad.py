@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mien.corpora import Card, Finding, Progress, Verification
-from mien.corpora.clip import Clip, Label, Reject
+from mien.corpora import Card, Finding, OnFile, Verification
+from mien.corpora.clip import Clip, Label, Medium, Reject
 from mien.corpora.emotions import CREMAD_CODES
-from mien.corpora.inventory import Published, compare, read_facts
+from mien.corpora.inventory import Published, check_files, read_facts
 from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
 from mien.errors import CorpusError
 
@@ -28,6 +28,10 @@ CARD = Card(
     n_subjects=91,
     label_sources=("intended", "perceived-voice", "perceived-face", "perceived-both"),
 )
+
+SUFFIXES = (".wav", ".mp3", ".flv")
+TABLE_SUFFIXES = (".csv",)
+SAMPLE = "mien.corpora.sample.cremad"
 
 FIELDS = ("actor", "sentence", "emotion", "level")
 ACTORS = tuple(str(actor) for actor in range(1001, 1092))
@@ -101,14 +105,15 @@ def _place(path: Path) -> tuple[str, str]:
     return id, folder
 
 
-def import_clips(root: Path) -> Iterator[Clip | Reject]:
+def import_clips(root: Path, settings: None = None) -> Iterator[Clip | Reject]:
     """Clips and rejects below root, sorted by id; tables and file names are read, media files are not.
 
     Sound is taken from the wav, else the mp3, else the flv. The demographics and the two vote tables are used
     where they are there. Raises CorpusError where root is no folder or holds no media, or a table is broken.
     """
     root = Path(root).absolute()
-    recordings, synthetic, rejects = sort_into_clips(find_media(root, CARD.title, CARD.access), root, _place)
+    files = find_media(root, SUFFIXES, CARD.title, CARD.access)
+    recordings, synthetic, rejects = sort_into_clips(files, root, _place)
     perceived, actors = _read_perceived(root), _read_demographics(root)
     clips = [_clip(id, paths, perceived, actors, id in synthetic) for id, paths in recordings.items()]
     return in_order(clips, rejects)
@@ -132,8 +137,9 @@ def _clip(
         id=id,
         corpus="cremad",
         subject=f"cremad/{fields['actor']}",
-        media={modality: path for modality, path in media.items() if path},
+        media={name: Medium(path=path) for name, path in media.items() if path},
         labels=(intended, *perceived.get(stem, ())),
+        groups={"statement": f"cremad/{fields['sentence']}"},
         attributes={
             "channel": "speech",
             "intensity": LEVELS[fields["level"]],
@@ -206,10 +212,10 @@ def _read_demographics(root: Path) -> dict[str, dict[str, str]]:
     }
 
 
-def verify(root: Path, progress: Progress | None = None) -> Verification:
+def verify(root: Path, on_file: OnFile | None = None) -> Verification:
     """Compare a download with what was published: sizes and hashes of 3 x 7,442 files, rows of the tables.
 
-    progress: called with (files hashed, files to hash).
+    on_file: called with (files hashed, files to hash).
     """
     root = Path(root).absolute()
     published = [
@@ -222,7 +228,8 @@ def verify(root: Path, progress: Progress | None = None) -> Verification:
         for row in read_facts("cremad_manifest.csv.gz")
         for folder, suffix in FOLDERS.items()
     ]
-    media = compare("cremad", root, find_media(root, CARD.title, CARD.access), published, _place, progress)
+    files = find_media(root, SUFFIXES, CARD.title, CARD.access)
+    media = check_files("cremad", root, files, published, _place, on_file)
     counts, findings = _verify_tables(root)
     return replace(media, counts=media.counts | counts, findings=(*media.findings, *findings))
 

@@ -7,22 +7,12 @@ the order of the columns of every probability and confusion matrix.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 VOCABULARIES: dict[str, tuple[str, ...]] = {
     # The six that RAVDESS and CREMA-D share.
     "common6": ("anger", "disgust", "fear", "happiness", "neutral", "sadness"),
-    "cremad6": ("anger", "disgust", "fear", "happiness", "neutral", "sadness"),
     "ravdess8": ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"),
-    "mahnob9": (
-        "neutral",
-        "anger",
-        "disgust",
-        "fear",
-        "happiness",
-        "sadness",
-        "surprise",
-        "amusement",
-        "anxiety",
-    ),
 }
 
 FIELD_WORDS: frozenset[str] = frozenset(word for words in VOCABULARIES.values() for word in words)
@@ -50,15 +40,17 @@ CREMAD_CODES: dict[str, str] = {
 }
 
 
-def class_index(emotion: str | None, vocabulary: str, calm: str = "merge") -> int | None:
+def class_index(emotion: str | None, vocabulary: str, merge: Mapping[str, str] | None = None) -> int | None:
     """Column of an emotion in a vocabulary; None where the vocabulary has no place for it.
 
-    calm: "merge" counts calm as neutral where the vocabulary lacks it, "drop" leaves such clips out.
+    merge: emotion to the class that it is counted as, where the vocabulary lacks the emotion itself.
 
-    >>> class_index("calm", "common6"), class_index("calm", "common6", calm="drop"), class_index("calm", "ravdess8")
-    (4, None, 1)
+    >>> class_index("calm", "common6"), class_index("calm", "common6", {"calm": "neutral"})
+    (None, 4)
+    >>> class_index("calm", "ravdess8", {"calm": "neutral"})
+    1
     """
     classes = VOCABULARIES[vocabulary]
-    if emotion == "calm" and "calm" not in classes and calm == "merge":
-        emotion = "neutral"
+    if emotion is not None and emotion not in classes:
+        emotion = (merge or {}).get(emotion)
     return classes.index(emotion) if emotion in classes else None

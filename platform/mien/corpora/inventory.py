@@ -13,8 +13,8 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import BinaryIO
 
-from mien.corpora import Finding, Progress, Verification
-from mien.corpora.tree import SYNTHETIC_MARKER, File, Misplaced
+from mien.corpora import Finding, OnFile, Verification
+from mien.corpora.tree import SYNTHETIC_MARKER, MediaFile, Misplaced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +33,13 @@ def read_facts(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader(gzip.decompress(packed).decode().splitlines()))
 
 
-def compare(
+def check_files(
     corpus: str,
     root: Path,
-    files: Iterable[File],
+    files: Iterable[MediaFile],
     published: Iterable[Published],
     place: Callable[[Path], object],
-    progress: Progress | None = None,
+    on_file: OnFile | None = None,
 ) -> Verification:
     """Compare files with what was published: names, then sizes or containers, then hashes.
 
@@ -47,7 +47,7 @@ def compare(
     missing file is an error. A file is hashed only if it is whole and either its hash is published or another
     file is as long (it may be the same bytes under two names).
 
-    place: raises `Misplaced` where a name or folder is wrong, as for `sort_into_clips`. progress: called with
+    place: raises `Misplaced` where a name or folder is wrong, as for `sort_into_clips`. on_file: called with
     (files hashed, files to hash).
     """
     known = {file.name: file for file in published}
@@ -61,15 +61,15 @@ def compare(
         findings = [_error("synthetic", detail, root)]
     else:
         findings += _check_parts(root, counts, known.values(), found)
-        findings += _check_contents(root, known, found, progress)
+        findings += _check_contents(root, known, found, on_file)
     return Verification(corpus=corpus, root=str(root), counts=counts, findings=tuple(findings))
 
 
 def _match(
-    files: Iterable[File], known: dict[str, Published], place: Callable[[Path], object]
-) -> tuple[dict[str, File], list[Finding]]:
+    files: Iterable[MediaFile], known: dict[str, Published], place: Callable[[Path], object]
+) -> tuple[dict[str, MediaFile], list[Finding]]:
     """Published name to the file that bears it, and a finding for each file that bears none."""
-    found: dict[str, File] = {}
+    found: dict[str, MediaFile] = {}
     findings: list[Finding] = []
     for file in files:
         try:
@@ -88,13 +88,13 @@ def _match(
     return found, findings
 
 
-def _is_reencoded(file: File) -> bool:
+def _is_reencoded(file: MediaFile) -> bool:
     """Neither corpus publishes FLAC: such a file was packed from the published wav."""
     return file.path.suffix.lower() == ".flac"
 
 
 def _check_parts(
-    root: Path, counts: dict[str, tuple[int, int]], published: Iterable[Published], found: dict[str, File]
+    root: Path, counts: dict[str, tuple[int, int]], published: Iterable[Published], found: dict[str, MediaFile]
 ) -> Iterator[Finding]:
     for part, (n_found, n_published) in counts.items():
         if n_found == 0:
@@ -106,9 +106,9 @@ def _check_parts(
 
 
 def _check_contents(
-    root: Path, known: dict[str, Published], found: dict[str, File], progress: Progress | None
+    root: Path, known: dict[str, Published], found: dict[str, MediaFile], on_file: OnFile | None
 ) -> Iterator[Finding]:
-    whole: dict[str, File] = {}
+    whole: dict[str, MediaFile] = {}
     for name, file in found.items():
         n_bytes = known[name].n_bytes
         if file.problem:
@@ -129,10 +129,12 @@ def _check_contents(
     if n_unhashed:
         detail = f"no hash is published for {n_unhashed} files: they were checked for being whole, no more"
         yield Finding(severity="info", what="no-published-hash", path=str(root), detail=detail)
-    yield from _check_hashes(known, whole, progress)
+    yield from _check_hashes(known, whole, on_file)
 
 
-def _check_hashes(known: dict[str, Published], whole: dict[str, File], progress: Progress | None) -> Iterator[Finding]:
+def _check_hashes(
+    known: dict[str, Published], whole: dict[str, MediaFile], on_file: OnFile | None
+) -> Iterator[Finding]:
     published_as = {file.sha256: file.name for file in known.values() if file.sha256}
     n_of_length = Counter(file.n_bytes for file in whole.values())
     expected = {name: None if _is_reencoded(file) else known[name].sha256 for name, file in whole.items()}
@@ -140,8 +142,8 @@ def _check_hashes(known: dict[str, Published], whole: dict[str, File], progress:
     paths_by_hash: dict[str, list[Path]] = defaultdict(list)
     for n_done, name in enumerate(to_hash, start=1):
         path = whole[name].path
-        if progress:
-            progress(n_done, len(to_hash))
+        if on_file:
+            on_file(n_done, len(to_hash))
         try:
             with path.open("rb") as stream:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -162,7 +164,7 @@ def _check_hashes(known: dict[str, Published], whole: dict[str, File], progress:
             yield Finding(severity="warning", what="byte-identical", path=str(first), detail=detail)
 
 
-def container_fault(file: File) -> str | None:
+def container_fault(file: MediaFile) -> str | None:
     """What is wrong with the outer structure of a wav, mp4 or flac; None where nothing is.
 
     A wav states its length in its first eight bytes (RIFF); an mp4 is a row of boxes with a length each, and

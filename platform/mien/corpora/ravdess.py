@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-from mien.corpora import Card, Progress, Verification
-from mien.corpora.clip import Clip, Label, Reject
+from mien.corpora import Card, OnFile, Verification
+from mien.corpora.clip import Clip, Label, Medium, Reject
 from mien.corpora.emotions import RAVDESS_CODES
-from mien.corpora.inventory import Published, compare, read_facts
+from mien.corpora.inventory import Published, check_files, read_facts
 from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
 
 CARD = Card(
@@ -28,6 +28,10 @@ CARD = Card(
     label_sources=("intended",),
 )
 
+SUFFIXES = (".wav", ".flac", ".mp4")
+TABLE_SUFFIXES: tuple[str, ...] = ()
+SAMPLE = "mien.corpora.sample.ravdess"
+
 # Name and codes of each field of a file name; Livingstone & Russo 2018, table 1.
 FIELDS: dict[str, dict[str, str]] = {
     "modality": {"01": "audio-video", "02": "video", "03": "audio"},
@@ -38,7 +42,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "repetition": {"01": "1", "02": "2"},
     "actor": {f"{actor:02d}": f"{actor:02d}" for actor in range(1, 25)},
 }
-SUFFIXES: dict[str, tuple[str, ...]] = {"01": (".mp4",), "02": (".mp4",), "03": (".wav", ".flac")}
+_SUFFIXES_OF_MODALITY = {"01": (".mp4",), "02": (".mp4",), "03": (".wav", ".flac")}
 
 # Never recorded: strong neutral; sung disgust and surprise; songs of actor 18.
 _NEUTRAL, _NORMAL, _SONG, _UNSUNG_EMOTIONS, _UNSUNG_ACTOR = "01", "01", "02", ("07", "08"), "18"
@@ -75,7 +79,7 @@ def _place(path: Path) -> tuple[str, str]:
         fields = _parse(path.stem)
     except ValueError as error:
         raise Misplaced("bad-name", str(error)) from None
-    allowed = SUFFIXES[fields["modality"]]
+    allowed = _SUFFIXES_OF_MODALITY[fields["modality"]]
     if path.suffix.lower() not in allowed:
         kind = FIELDS["modality"][fields["modality"]]
         raise Misplaced("wrong-suffix", f"{kind} (modality {fields['modality']}) is expected as {' or '.join(allowed)}")
@@ -84,7 +88,7 @@ def _place(path: Path) -> tuple[str, str]:
     return clip_id(path.stem), fields["modality"]
 
 
-def import_clips(root: Path) -> Iterator[Clip | Reject]:
+def import_clips(root: Path, settings: None = None) -> Iterator[Clip | Reject]:
     """Clips and rejects below root, sorted by id; file names are read, files are not.
 
     Actor folders lie in root or in the published Audio_*/Video_* folders, in any mixture. Sound is taken from
@@ -92,7 +96,8 @@ def import_clips(root: Path) -> Iterator[Clip | Reject]:
     else from the video file. Raises CorpusError where root is no folder or holds no media.
     """
     root = Path(root).absolute()
-    recordings, synthetic, rejects = sort_into_clips(find_media(root, CARD.title, CARD.access), root, _place)
+    files = find_media(root, SUFFIXES, CARD.title, CARD.access)
+    recordings, synthetic, rejects = sort_into_clips(files, root, _place)
     clips = [_clip(id, by_modality, id in synthetic) for id, by_modality in recordings.items()]
     return in_order(clips, rejects)
 
@@ -109,8 +114,9 @@ def _clip(id: str, by_modality: dict[str, str], synthetic: bool) -> Clip:
         id=id,
         corpus="ravdess",
         subject=f"ravdess/{fields['actor']}",
-        media={modality: path for modality, path in media.items() if path},
+        media={name: Medium(path=path) for name, path in media.items() if path},
         labels=(Label(source="intended", own=own, emotion=emotion),),
+        groups={"statement": f"ravdess/{fields['statement']}"},
         attributes={**attributes, "sex": "male" if int(fields["actor"]) % 2 else "female"},
         synthetic=synthetic,
     )
@@ -126,15 +132,15 @@ def published_names() -> dict[str, list[str]]:
         if channel == _SONG and (emotion in _UNSUNG_EMOTIONS or actor == _UNSUNG_ACTOR):
             continue
         part = f"{'audio' if modality == '03' else 'video'} {FIELDS['channel'][channel]}"
-        names[part].append("-".join(codes) + SUFFIXES[modality][0])
+        names[part].append("-".join(codes) + _SUFFIXES_OF_MODALITY[modality][0])
     return names
 
 
-def verify(root: Path, progress: Progress | None = None) -> Verification:
+def verify(root: Path, on_file: OnFile | None = None) -> Verification:
     """Compare a download with what was published: names of all files, hashes of the 1,440 speech recordings.
 
     No sizes or hashes are published for song and video; of those, the container is checked to be whole.
-    progress: called with (files hashed, files to hash).
+    on_file: called with (files hashed, files to hash).
     """
     root = Path(root).absolute()
     hashes = {row["name"]: row["sha256"] for row in read_facts("ravdess_speech.csv.gz")}
@@ -143,4 +149,5 @@ def verify(root: Path, progress: Progress | None = None) -> Verification:
         for part, names in published_names().items()
         for name in names
     ]
-    return compare("ravdess", root, find_media(root, CARD.title, CARD.access), published, _place, progress)
+    files = find_media(root, SUFFIXES, CARD.title, CARD.access)
+    return check_files("ravdess", root, files, published, _place, on_file)

@@ -7,56 +7,63 @@ medium, which takes no room on the disk, and the tables as they are.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from mien.corpora import load
+from mien.corpora import CORPORA, load
 from mien.corpora.clip import Clip, Reject
-from mien.corpora.tree import MEDIA_SUFFIXES, SYNTHETIC_MARKER
+from mien.corpora.tree import SYNTHETIC_MARKER, is_noticed
 from mien.errors import CorpusError
 from mien.folder import Folder
 
-TABLE_SUFFIX = ".csv"
 
-
-def import_clips(corpus: str, root: str | os.PathLike[str]) -> Iterator[Clip | Reject]:
+def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None) -> Iterator[Clip | Reject]:
     """What the importer of a corpus finds below root, a folder or `s3://bucket/prefix`.
 
-    Raises CorpusError as the importer does, and BucketError for a bucket that cannot be listed.
+    settings: the corpus's own `Settings`, None for the usual ones. Raises CorpusError as the importer does and for
+    settings that are not the corpus's, and BucketError for a bucket that cannot be listed.
     """
+    module = load(corpus)
+    expected = getattr(module, "Settings", None)
+    if settings is not None and not (expected and isinstance(settings, expected)):
+        wanted = f"give a {CORPORA[corpus]}.Settings" if expected else f"{corpus} has none; leave them out"
+        raise CorpusError(f"settings {settings!r} are not those of corpus {corpus}: {wanted}")
     text = os.fspath(root)
     if "://" not in text:
-        yield from load(corpus).import_clips(Path(text))
+        yield from module.import_clips(Path(text), settings)
         return
     folder = Folder(text)
     with TemporaryDirectory(prefix="mien-") as temporary:
         stand_in = Path(temporary).resolve() / "root"
         stand_in.mkdir()
-        _stand_in(folder, stand_in)
+        _stand_in(folder, stand_in, module.SUFFIXES, getattr(module, "TABLE_SUFFIXES", ()))
         here, there = str(stand_in), folder.uri
         try:
-            for found in load(corpus).import_clips(stand_in):
+            for found in module.import_clips(stand_in, settings):
                 if isinstance(found, Reject):
                     yield replace(found, path=found.path.replace(here, there))
                 else:
-                    yield replace(found, media={kind: path.replace(here, there) for kind, path in found.media.items()})
+                    media = found.media.items()
+                    moved = {name: replace(medium, path=medium.path.replace(here, there)) for name, medium in media}
+                    yield replace(found, media=moved)
         except CorpusError as error:
             raise CorpusError(str(error).replace(here, there)) from error
 
 
-def _stand_in(folder: Folder, stand_in: Path) -> None:
+def _stand_in(folder: Folder, stand_in: Path, suffixes: Sequence[str], table_suffixes: Sequence[str]) -> None:
     for name, file in folder.files().items():
         path = PurePosixPath(name)
         if ".." in path.parts:  # S3 allows it in a key; here it would lead out
             continue
-        suffix, is_mark = path.suffix.lower(), path.name == SYNTHETIC_MARKER
-        if suffix not in (*MEDIA_SUFFIXES, TABLE_SUFFIX) and not is_mark:
+        is_table = path.suffix.lower() in table_suffixes
+        if not (is_table or is_noticed(path, suffixes) or path.name == SYNTHETIC_MARKER):
             continue
         target = stand_in / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        if suffix == TABLE_SUFFIX:
+        if is_table:
             target.write_bytes(folder.read_bytes(name))
             continue
         with target.open("wb") as empty:

@@ -1,7 +1,7 @@
-"""The media files below a corpus root, sorted into clips: what both importers share.
+"""The media files below a corpus root, sorted into clips: what the importers share.
 
 Nothing is opened here. A corpus of 7,356 files is imported from directory entries alone; whether a file holds
-what its name says is for decoding to find out.
+what its name says is found when it is decoded.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from mien.corpora.clip import Clip, Reject
 from mien.errors import CorpusError
@@ -19,27 +19,17 @@ from mien.errors import CorpusError
 # A corpus that `mien sample` wrote carries this file; clips from anywhere below it are marked synthetic.
 SYNTHETIC_MARKER = "SYNTHETIC.json"
 
-# Order of preference where one recording lies there twice: as published first, lossless before lossy.
-MEDIA_SUFFIXES = (
-    ".wav",
-    ".flac",
-    ".mp4",
-    ".flv",
-    ".mp3",
-    ".avi",
-    ".mov",
-    ".mkv",
-    ".webm",
-    ".m4a",
-    ".aac",
-    ".ogg",
-)
+# Sound and pictures in other formats than a corpus reads: noticed all the same, so that a re-encoded recording becomes
+# a reject that says so.
+RECORDINGS = (".wav", ".flac", ".mp4", ".flv", ".mp3", ".avi", ".mov", ".mkv", ".webm", ".m4a", ".aac", ".ogg")
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A directory entry with a media suffix. problem: (reason, sentence) where it cannot be used. synthetic: `mien
-    sample` wrote the corpus that it lies in."""
+class MediaFile:
+    """A directory entry with a media suffix.
+
+    problem: (reason, sentence) where it cannot be used. synthetic: `mien sample` wrote the corpus that it lies in.
+    """
 
     path: Path
     n_bytes: int
@@ -48,19 +38,24 @@ class File:
 
 
 class Misplaced(ValueError):
-    """A file whose name or folder is not one of the corpus. `reason` is the reject's stable code."""
+    """A file whose name, suffix or folder is not one of the corpus. `reason` is the reject's stable code."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
 
 
-def find_media(root: Path, title: str, remedy: str) -> list[File]:
+def is_noticed(path: PurePath, suffixes: Sequence[str]) -> bool:
+    """Whether a file is a medium of a corpus that reads these suffixes, or would be one in another format."""
+    return path.suffix.lower() in (*suffixes, *RECORDINGS)
+
+
+def find_media(root: Path, suffixes: Sequence[str], title: str, remedy: str) -> list[MediaFile]:
     """Every media file below root; hidden files and other suffixes are left out.
 
-    Sorted by `MEDIA_SUFFIXES`, then by path, so that of two files for one thing the first is the better.
-    Links to folders are followed, each folder once. Raises CorpusError, with the remedy, where root is no
-    readable folder or holds no media file.
+    suffixes: those that the corpus reads. Sorted by them, then by path, so that of two files for one recording the
+    first is the better. Links to folders are followed, each folder once. title, remedy: name of the corpus and how to
+    get it. Raises CorpusError where root is no readable folder or holds no media file.
     """
     try:
         if not stat.S_ISDIR(root.stat().st_mode):
@@ -71,20 +66,25 @@ def find_media(root: Path, title: str, remedy: str) -> list[File]:
         raise CorpusError(f"{root}: cannot be reached ({error.strerror}): check its permissions") from None
     if not _may(root, os.R_OK | os.X_OK):
         raise CorpusError(f"{root}: cannot be listed (permission denied): check its permissions")
-    files = sorted(_walk(root, set(), _is_marked(root)), key=lambda file: (_preference(file.path), file.path))
+    preference = {suffix: place for place, suffix in enumerate(suffixes)}
+
+    def order(file: MediaFile) -> tuple[int, Path]:
+        return preference.get(file.path.suffix.lower(), len(preference)), file.path
+
+    files = sorted(_walk(root, suffixes, set(), _is_marked(root)), key=order)
     if not files:
         raise CorpusError(f"{root}: no media files below it. {title}: {remedy}")
     return files
 
 
-def _walk(folder: Path, seen: set[tuple[int, int]], synthetic: bool) -> Iterator[File]:
+def _walk(folder: Path, suffixes: Sequence[str], seen: set[tuple[int, int]], synthetic: bool) -> Iterator[MediaFile]:
     """synthetic: a folder that this one was reached through carries the mark, or one above what was linked to."""
     try:
         state = folder.stat()
         entries = list(os.scandir(folder)) if (state.st_dev, state.st_ino) not in seen else []
     except OSError as error:
         detail = f"folder cannot be listed ({error.strerror}): check its permissions"
-        yield File(folder, 0, ("unreadable", detail))
+        yield MediaFile(folder, 0, ("unreadable", detail))
         return
     seen.add((state.st_dev, state.st_ino))
     synthetic = synthetic or any(entry.name == SYNTHETIC_MARKER for entry in entries)
@@ -95,13 +95,13 @@ def _walk(folder: Path, seen: set[tuple[int, int]], synthetic: bool) -> Iterator
         try:
             state = entry.stat()
         except OSError as error:  # a link that leads nowhere may have been a folder of clips
-            yield File(path, 0, ("unreadable", f"cannot be followed ({error.strerror}): check the link"))
+            yield MediaFile(path, 0, ("unreadable", f"cannot be followed ({error.strerror}): check the link"))
             continue
         is_marked = synthetic or (entry.is_symlink() and _is_marked(path))
         if stat.S_ISDIR(state.st_mode):
-            yield from _walk(path, seen, is_marked)
-        elif path.suffix.lower() in MEDIA_SUFFIXES:
-            yield File(path, state.st_size, _problem(path, state), is_marked)
+            yield from _walk(path, suffixes, seen, is_marked)
+        elif is_noticed(path, suffixes):
+            yield MediaFile(path, state.st_size, _problem(path, state), is_marked)
 
 
 def _is_marked(path: Path) -> bool:
@@ -126,12 +126,12 @@ def _may(path: Path, mode: int) -> bool:
 
 
 def sort_into_clips(
-    files: Iterable[File], root: Path, place: Callable[[Path], tuple[str, str]]
+    files: Iterable[MediaFile], root: Path, place: Callable[[Path], tuple[str, str]]
 ) -> tuple[dict[str, dict[str, str]], set[str], list[Reject]]:
     """Clip id to its files by slot, the ids of synthetic clips, and a reject for each file that fits nowhere.
 
-    place: tells of a path its clip id and its slot in that clip (one per kind of recording), or raises
-    `Misplaced`. Of two usable files for one slot the first is kept.
+    place: from a path to its clip id and its slot in that clip (one per kind of recording); raises `Misplaced`. Of two
+    usable files for one slot the first is kept.
     """
     slots: dict[str, dict[str, str]] = defaultdict(dict)
     synthetic: set[str] = set()
@@ -161,12 +161,7 @@ def in_order(clips: Iterable[Clip], rejects: Iterable[Reject]) -> Iterator[Clip 
     return iter(sorted(records, key=lambda record: (record.id, isinstance(record, Reject))))
 
 
-def _preference(path: Path) -> int:
-    suffix = path.suffix.lower()
-    return MEDIA_SUFFIXES.index(suffix) if suffix in MEDIA_SUFFIXES else 0
-
-
-def _reject(clip_id: str | None, file: File, root: Path, reason: str, detail: str) -> Reject:
+def _reject(clip_id: str | None, file: MediaFile, root: Path, reason: str, detail: str) -> Reject:
     where = _printable(file.path.relative_to(root))
     return Reject(
         id=clip_id or where,

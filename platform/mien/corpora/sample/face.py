@@ -90,7 +90,7 @@ def act(performance: Performance, frame_rate_hz: float) -> Iterator[Image]:
 
 def actions(performance: Performance, time_s: Floats) -> Floats:
     """Strength of each of `ACTIONS` at each time, (times, actions): the expression, speech and a blink."""
-    amounts = np.outer(performance.arousal(time_s), performance.blend(MANNERS, SPREAD))
+    amounts = np.outer(performance.expressed(time_s), performance.blend(MANNERS, SPREAD))
     names = list(ACTIONS)
     amounts[:, names.index("jaw")] += 0.8 * performance.voicing(time_s)
     blink_s = performance.random[5] * performance.duration_s

@@ -11,11 +11,13 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Variant = TypeVar("Variant", bound=tuple[str, ...])
 
 # Syllables per second over a neutral speaker's 5.
 TEMPO: dict[str, tuple[float]] = {
@@ -100,8 +102,8 @@ class Performance:
         strength = self.strength * (0.75 + 0.5 * self.random[4])
         return np.asarray(neutral + strength * (target - neutral) + habit, np.float64)
 
-    def arousal(self, time_s: Floats) -> Floats:
-        """How much of the emotion shows at each time, 0.35 to 1."""
+    def expressed(self, time_s: Floats) -> Floats:
+        """Share of the emotion that shows at each time, 0.35 to 1."""
         return 0.35 + 0.65 * np.exp(-(((time_s - self.peak_s) / (0.28 * self.duration_s)) ** 2))
 
     def voicing(self, time_s: Floats) -> Floats:
@@ -109,3 +111,18 @@ class Performance:
         spacing_s = self.syllables_s[1] - self.syllables_s[0]
         distance = np.abs(time_s[:, None] - self.syllables_s[None, :]) / spacing_s
         return np.max(np.cos(np.pi * np.clip(distance / 1.25, 0, 0.5)) ** 1.5, axis=1)
+
+
+@dataclass(frozen=True)
+class Take:
+    """A performance and the name that it is filed under. clip_id: of the clip that an importer makes of it."""
+
+    clip_id: str
+    stem: str
+    performance: Performance
+
+
+def choose(variants: Sequence[Variant], n: int, person: Person, emotion: str) -> list[Variant]:
+    """n of the variants (all where there are fewer), by the person and the emotion, in their own order."""
+    order = randomness(person.seed, person.name, emotion, "variants").permutation(len(variants))
+    return [variants[index] for index in sorted(order[:n])]

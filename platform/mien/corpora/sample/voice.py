@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from mien.corpora.sample.performance import Floats, Performance, randomness
 
+VOICE_RATE_HZ = 48_000
+
 # Pitch and pitch range in semitones, loudness in dB, brightness (share of the undamped source), roughness.
 MANNERS: dict[str, tuple[float, ...]] = {
     "neutral": (0.0, 2.0, 0.0, 0.45, 0.10),
@@ -37,14 +39,14 @@ def speak(performance: Performance, rate_hz: int) -> npt.NDArray[np.float32]:
     n_samples = round(performance.duration_s * rate_hz)
     time_s = np.arange(n_samples) / rate_hz
     manner = performance.blend(MANNERS, SPREAD)
-    arousal = performance.arousal(time_s)
+    shown = performance.expressed(time_s)
 
-    pitch_hz = _pitch_hz(performance, time_s, arousal, manner, random)
+    pitch_hz = _pitch_hz(performance, time_s, shown, manner, random)
     source = _glottal_pulses(pitch_hz / rate_hz, np.clip(manner[3], 0.05, 1.0))
     source += 0.03 * random.standard_normal(n_samples)  # breath
     voice = _articulate(source, performance, time_s, rate_hz, random)
 
-    level_db = manner[2] * arousal + 2 * performance.person.draw("level")[0] + 1.5 * random.standard_normal()
+    level_db = manner[2] * shown + 2 * performance.person.draw("level")[0] + 1.5 * random.standard_normal()
     voice *= performance.voicing(time_s) * 10 ** (level_db / 20)
     # A fixed gain, so that loudness differs between clips; tanh keeps the loudest within range.
     room = 0.0015 * random.standard_normal(n_samples)
@@ -52,7 +54,7 @@ def speak(performance: Performance, rate_hz: int) -> npt.NDArray[np.float32]:
 
 
 def _pitch_hz(
-    performance: Performance, time_s: Floats, arousal: Floats, manner: Floats, random: np.random.Generator
+    performance: Performance, time_s: Floats, shown: Floats, manner: Floats, random: np.random.Generator
 ) -> Floats:
     """Pitch contour: the emotion's shift, an accent a syllable, a fall towards the end, and jitter."""
     person = performance.person
@@ -62,8 +64,8 @@ def _pitch_hz(
     # Jitter changes from pulse to pulse, here every 8 ms.
     knots_s = np.arange(0, performance.duration_s + 0.008, 0.008)
     jitter = np.interp(time_s, knots_s, random.standard_normal(len(knots_s)))
-    semitones = manner[0] * arousal + max(manner[1], 0.3) * arousal * contour + fall
-    semitones += max(manner[4], 0.02) * arousal * jitter + 1.5 * person.draw("pitch")[0]
+    semitones = manner[0] * shown + max(manner[1], 0.3) * shown * contour + fall
+    semitones += max(manner[4], 0.02) * shown * jitter + 1.5 * person.draw("pitch")[0]
     return PITCH_HZ[person.sex] * 2 ** (semitones / 12)
 
 

@@ -1,0 +1,106 @@
+"""A CSV table that a user made: read leniently, refused with file, line, column and remedy."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+
+from mien.errors import CorpusError
+from mien.folder import Folder
+
+
+@dataclass(frozen=True, slots=True)
+class CsvRow:
+    """Cells by column name, blanks stripped. line: where it begins in the file, the header being line 1."""
+
+    line: int
+    cells: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class CsvTable:
+    """Rows of text with named columns. path: as it was asked for, a path or s3:// URI."""
+
+    path: str
+    columns: tuple[str, ...]
+    rows: tuple[CsvRow, ...]
+
+    def fault(self, row: CsvRow, column: str, what: str) -> CorpusError:
+        """The error for one cell: file, line and column before what is wrong with it."""
+        return CorpusError(f"{self.path}, line {row.line}, column {column}: {what}")
+
+    def text(self, row: CsvRow, column: str) -> str:
+        """A cell that must not be empty."""
+        if not row.cells[column]:
+            raise self.fault(row, column, "is empty: fill it in, or remove the line")
+        return row.cells[column]
+
+    def number(self, row: CsvRow, column: str) -> float | None:
+        """A finite number; None for an empty cell or a column that the table lacks."""
+        text = row.cells.get(column, "")
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise self.fault(row, column, f"{text!r} is not a number: correct it, or leave the cell empty")
+        return value
+
+
+def read_csv(path: str) -> CsvTable:
+    """A table of UTF-8 text whose fields are apart by commas, semicolons or tabs, whichever the header has.
+
+    Blanks around names and cells are removed, empty lines left out. Raises CorpusError: no such file, unreadable, no
+    header, no rows, a column without a name or with that of another, a row of another length than the header.
+    """
+    folder, _, name = path.rpartition("/")
+    try:
+        text = Folder(folder or ".").read_bytes(name).decode("utf-8-sig")
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: no such file: check the path") from None
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: is not UTF-8 text ({error.reason}): save it as CSV in UTF-8") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror or error}): check its permissions") from None
+    header = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    lines = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+    columns: tuple[str, ...] = ()
+    rows: list[CsvRow] = []
+    begins = 1
+    try:
+        for cells in lines:
+            stripped = tuple(cell.strip() for cell in cells)
+            if not columns and any(stripped):
+                columns = stripped
+                _check_header(path, columns)
+            elif any(stripped):
+                if len(stripped) != len(columns):
+                    found = f"{len(stripped)} fields, expected {len(columns)} ({', '.join(columns)})"
+                    raise CorpusError(f"{path}, line {begins}: {found}: complete the line, or remove it")
+                rows.append(CsvRow(begins, dict(zip(columns, stripped))))
+            begins = lines.line_num + 1
+    except csv.Error as error:
+        raise CorpusError(f"{path}, line {begins}: {error}: correct the line") from None
+    if not rows:
+        raise CorpusError(f"{path}: has no rows: give a table with a header and at least one line below it")
+    return CsvTable(path, columns, tuple(rows))
+
+
+def _check_header(path: str, columns: tuple[str, ...]) -> None:
+    for place, column in enumerate(columns):
+        if not column:
+            raise CorpusError(f"{path}, line 1: column {place + 1} has no name: name it, or remove it")
+        if column in columns[:place]:
+            raise CorpusError(f"{path}, line 1: two columns are called {column!r}: rename one of them")
+
+
+def beside(table: str, path: str) -> str:
+    """A path as a table states it: absolute or a URI as it stands, else from the folder of the table."""
+    if "://" in path or path.startswith("/"):
+        return path
+    folder, slash, _ = table.rpartition("/")
+    return f"{folder}{slash}{path}"
