@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -12,7 +14,20 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
+from mien.corpora.clip import Medium
+from mien.features import media
+
 GREY_STEP = 4  # picture k is a plain grey of k · GREY_STEP
+
+
+def heard(path: str | Path, rate_hz: float, **stretch: Any) -> NDArray[np.float32]:
+    """The sound of a file, or of the stretch or track of it."""
+    return media.decode("sound", Medium(path=str(path), **stretch), rate_hz)
+
+
+def seen(path: str | Path, rate_hz: float, **stretch: Any) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of a file, or of the stretch or track of it."""
+    return media.decode("pictures", Medium(path=str(path), **stretch), rate_hz)
 
 
 def tone(seconds: float, rate_hz: int, tone_hz: float = 220.0) -> NDArray[np.float32]:
@@ -80,6 +95,30 @@ def write_movie(
                 frame.pts = start + round(sound_starts_s * rate_hz)
                 container.mux(sounds.encode(frame))
             container.mux(sounds.encode())
+    return str(path)
+
+
+def write_streams(path: Path, *, sounds: list[NDArray[np.float32]], greys: list[int], rate_hz: int = 16_000) -> str:
+    """A film of a second with several sound streams and several streams of one grey each."""
+    with av.open(str(path), "w") as container:
+        films = []
+        for _ in greys:
+            films.append(container.add_stream("mpeg4", rate=25))
+            films[-1].width, films[-1].height, films[-1].pix_fmt = 96, 64, "yuv420p"
+        heards = [container.add_stream("flac", rate=rate_hz, layout="mono") for _ in sounds]
+        for film, grey in zip(films, greys):
+            for k in range(25):
+                frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), grey, np.uint8), format="rgb24")
+                frame.time_base, frame.pts = Fraction(1, 25), k
+                container.mux(film.encode(frame))
+            container.mux(film.encode())
+        for stream, sound in zip(heards, sounds):
+            pcm = (sound * 32767).astype(np.int16)
+            for start in range(0, len(pcm), 1024):
+                frame = av.AudioFrame.from_ndarray(pcm[None, start : start + 1024], format="s16", layout="mono")
+                frame.sample_rate, frame.time_base, frame.pts = rate_hz, Fraction(1, rate_hz), start
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
     return str(path)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
 import pickle
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,10 +20,10 @@ from numpy.typing import NDArray
 from mien.errors import ExperimentError
 from mien.features import extractors
 from mien.features.extractors.openface import ACTION_UNITS
-from mien.features.spec import Extractor, FeatureSpec, Frames
+from mien.features.spec import Codec, Extractor, FeatureSpec, Frames, Kind
 from tiny_media import voice
 
-Signals = Callable[[Path, float], Any]  # a folder to write to, seconds -> a signal
+Signal = Callable[[Path, float], Any]  # a folder to write to, seconds -> a signal
 
 
 def sound(folder: Path, seconds: float) -> NDArray[np.float32]:
@@ -30,15 +34,24 @@ def silence(folder: Path, seconds: float) -> NDArray[np.float32]:
     return np.zeros(round(seconds * 16_000), np.float32)
 
 
-def film(folder: Path, seconds: float) -> list[NDArray[np.uint8]]:
-    """A face that moves to the right; 10 pictures a second."""
-    from skimage.data import astronaut
+def faces(rate_hz: float) -> Signal:
+    """A face that moves to the right, in its box."""
 
-    return [np.roll(astronaut()[:300, 50:450], 3 * k, axis=1) for k in range(max(1, round(seconds * 10)))]
+    def film(folder: Path, seconds: float) -> list[tuple[NDArray[np.uint8], NDArray[np.float32] | None]]:
+        from skimage.data import astronaut
+
+        box = np.array([125.0, 75.0, 215.0, 195.0], np.float32)  # of the portrait cut out below
+        moved = [round(30 * k / rate_hz) for k in range(max(1, round(seconds * rate_hz)))]
+        return [(np.roll(astronaut()[:300, 50:450], x, axis=1), box + np.float32([x, 0, x, 0])) for x in moved]
+
+    return film
 
 
-def dark_film(folder: Path, seconds: float) -> list[NDArray[np.uint8]]:
-    return [np.zeros((120, 160, 3), np.uint8)] * max(1, round(seconds * 10))
+def no_faces(rate_hz: float) -> Signal:
+    def film(folder: Path, seconds: float) -> list[tuple[NDArray[np.uint8], None]]:
+        return [(np.zeros((120, 160, 3), np.uint8), None)] * max(1, round(seconds * rate_hz))
+
+    return film
 
 
 def table(folder: Path, seconds: float, success: int = 1) -> str:
@@ -59,8 +72,8 @@ class Case:
     """One extractor, its settings, a signal with content and one with nothing in it, and what that counts
     for."""
 
-    something: Signals
-    nothing: Signals
+    something: Signal
+    nothing: Signal
     nothing_is_valid: bool
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -69,7 +82,10 @@ CASES = {
     "egemaps": Case(something=sound, nothing=silence, nothing_is_valid=True),
     "egemaps-clip": Case(something=sound, nothing=silence, nothing_is_valid=True),
     "compare-clip": Case(something=sound, nothing=silence, nothing_is_valid=True),
-    "facenet": Case(something=film, nothing=dark_film, nothing_is_valid=False, settings={"weights": "random"}),
+    "facenet": Case(
+        something=faces(10.0), nothing=no_faces(10.0), nothing_is_valid=False, settings={"weights": "random"}
+    ),
+    "frames": Case(something=faces(25.0), nothing=no_faces(25.0), nothing_is_valid=False),
     "openface": Case(something=table, nothing=unseen, nothing_is_valid=False),
     "openface-clip": Case(something=table, nothing=unseen, nothing_is_valid=False),
 }
@@ -93,9 +109,9 @@ def extractor(name: str, case: Case) -> Extractor:
 
 def assert_keeps_contract(frames: Frames, spec: FeatureSpec) -> None:
     values, valid = frames
-    assert values.dtype == np.float32
+    assert values.dtype == (np.float32 if spec.codec == "float32" else np.uint8)
     assert valid.dtype == np.bool_
-    assert values.shape == (len(valid), spec.dim)
+    assert values.shape == (len(valid), *spec.shape)
     assert len(values) > 0
     assert np.isfinite(values).all()
     assert not values[~valid].any()
@@ -154,7 +170,67 @@ def test_the_spec_survives_json(extractor: Extractor, name: str) -> None:
     assert spec == extractor.spec
     assert spec.folder == extractor.spec.folder
     assert spec.name == name
-    assert len(set(spec.columns)) == spec.dim
+    if spec.columns:
+        assert len(set(spec.columns)) == spec.dim
+
+
+def test_it_says_what_it_reads_and_what_it_gives(extractor: Extractor) -> None:
+    assert extractor.kind in get_args(Kind)
+    assert extractor.medium
+    assert extractor.is_heavy in (True, False)
+    assert (extractor.rate_hz > 0) == (extractor.kind in ("sound", "pictures", "faces"))
+    assert extractor.spec.modality in ("audio", "video", "eeg", "physio")
+    assert extractor.spec.codec in get_args(Codec)
+    assert extractor.spec.version >= 1
+    assert extractor.spec.settings == json.loads(json.dumps(extractor.spec.to_json()))["settings"]
+
+
+def test_its_settings_are_a_page_of_help(name: str) -> None:
+    """A frozen dataclass; each field has a default and a docstring of its own under it, which tyro shows."""
+    declared = extractors.settings_of(name)
+    assert declared.__doc__ and not declared.__doc__.startswith(declared.__name__ + "(")
+    settings = declared()
+    for setting in fields(declared):
+        with pytest.raises(FrozenInstanceError):
+            setattr(settings, setting.name, None)
+    body = next(
+        node
+        for node in ast.parse(inspect.getsource(sys.modules[declared.__module__])).body
+        if isinstance(node, ast.ClassDef) and node.name == declared.__name__
+    ).body
+    documented = {
+        one.target.id
+        for one, text in itertools.pairwise(body)
+        if isinstance(one, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    assert documented == {setting.name for setting in fields(declared)}
+
+
+def test_its_settings_are_recorded_as_asked(name: str, case: Case) -> None:
+    asked = json.loads(json.dumps(asdict(extractors.choose(name, **case.settings))))
+    assert asked.items() >= case.settings.items()
+    assert extractors.build(name, **asked).spec == extractors.build(name, **case.settings).spec
+
+
+def test_another_setting_is_another_feature(name: str, case: Case) -> None:
+    """What changes the numbers changes the folder in the store."""
+    usual = extractors.choose(name, **case.settings)
+    for setting in fields(usual):
+        value = getattr(usual, setting.name)
+        if isinstance(value, int | float):
+            other = replace(usual, **{setting.name: value * 2 if value != 92 else 80})
+            assert other.build().spec.folder != usual.build().spec.folder, setting.name
+
+
+def test_unknown_settings_and_wrong_types_name_the_extractor_and_the_known_ones(name: str) -> None:
+    known = [setting.name for setting in fields(extractors.settings_of(name))]
+    with pytest.raises(ExperimentError, match=f"{name}.*'loudness'") as error:
+        extractors.build(name, loudness=11)
+    assert all(setting in str(error.value) for setting in known)
+    for setting in known:
+        with pytest.raises(ExperimentError, match=f"{name}.*{setting}") as error:
+            extractors.build(name, **{setting: ["no such thing"]})
+        assert all(setting in str(error.value) for setting in known)
 
 
 def test_an_extractor_can_be_sent_to_a_worker(extractor: Extractor, case: Case, tmp_path: Path) -> None:
@@ -166,3 +242,12 @@ def test_an_extractor_can_be_sent_to_a_worker(extractor: Extractor, case: Case, 
 def test_an_unknown_name_is_answered_with_the_known() -> None:
     with pytest.raises(ExperimentError, match="egemaps"):
         extractors.build("mfcc-of-1980")
+
+
+def test_extractors_of_your_own_are_named_by_their_module() -> None:
+    assert extractors.build("tiny_extractors:Plain").spec.name == "loudness"
+    for name in ("tiny_extractors:Nothing", "no_such_module:Settings", "tiny_extractors:RATE_HZ"):
+        with pytest.raises(ExperimentError, match=name):
+            extractors.build(name)
+    with pytest.raises(ExperimentError, match=r"tiny_extractors:Deadly.*setting length is lacking"):
+        extractors.build("tiny_extractors:Deadly")

@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import soundfile
 
-from mien.corpora.clip import Span
+from mien.corpora.clip import Medium
 from mien.errors import MediaError
 from mien.features import extractors, media
-from tiny_media import add_sleeve, tone, voice, write_movie, write_wav
+from tiny_media import add_sleeve, heard, tone, voice, write_movie, write_wav
 
 pytestmark = pytest.mark.fault
 
 
-def decode(path: Path, medium: str = "audio", span: Span = Span()) -> int:  # noqa: B008 (frozen)
-    signal = media.decode_for(medium, str(path), 16_000 if medium == "audio" else 10.0, span)
-    return len(signal) if medium == "audio" else len(list(signal))
+def decode(path: Path, kind: str = "sound", **stretch: float) -> int:
+    signal = media.decode(kind, Medium(path=str(path), **stretch), 16_000 if kind == "sound" else 10.0)
+    return len(signal) if kind == "sound" else len(list(signal))
 
 
-def reason_of(path: Path, medium: str = "audio", span: Span = Span()) -> str:  # noqa: B008 (frozen)
+def reason_of(path: Path, kind: str = "sound", **stretch: float) -> str:
     with pytest.raises(MediaError) as error:
-        decode(path, medium, span)
+        decode(path, kind, **stretch)
     assert str(path) in str(error.value)
     return error.value.reason
 
@@ -79,7 +79,7 @@ def test_half_a_sound_is_not_taken_for_a_whole(tmp_path: Path, write: Callable[[
 @pytest.mark.parametrize("write", FILMS)
 @pytest.mark.parametrize("share", [0.8, 0.6])
 def test_half_a_film_is_not_taken_for_a_whole(tmp_path: Path, write: Callable[[Path], Path], share: float) -> None:
-    assert reason_of(cut(write(tmp_path / "a"), share), "video") == "truncated"
+    assert reason_of(cut(write(tmp_path / "a"), share), "pictures") == "truncated"
 
 
 @pytest.mark.parametrize("write", [wav, mp3, streamable_mp4, flv])
@@ -94,11 +94,11 @@ def test_next_to_nothing_is_a_reject(tmp_path: Path, write: Callable[[Path], Pat
     assert reason_of(path) in ("truncated", "empty")
 
 
-@pytest.mark.parametrize("medium", ["audio", "video"])
+@pytest.mark.parametrize("kind", ["sound", "pictures"])
 @pytest.mark.parametrize("name", ["a.wav", "a.mp4", "a.flv"])
-def test_no_bytes(tmp_path: Path, name: str, medium: str) -> None:
+def test_no_bytes(tmp_path: Path, name: str, kind: str) -> None:
     (tmp_path / name).touch()
-    assert reason_of(tmp_path / name, medium) == "empty"
+    assert reason_of(tmp_path / name, kind) == "empty"
 
 
 def test_a_wav_header_without_sound(tmp_path: Path) -> None:
@@ -107,11 +107,11 @@ def test_a_wav_header_without_sound(tmp_path: Path) -> None:
     assert reason_of(path) == "empty"
 
 
-@pytest.mark.parametrize("medium", ["audio", "video"])
-def test_a_text_called_wav(tmp_path: Path, medium: str) -> None:
+@pytest.mark.parametrize("kind", ["sound", "pictures"])
+def test_a_text_called_wav(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "a.wav"
     path.write_text("404: the file that you asked for is not here\n" * 50)
-    assert reason_of(path, medium) == "not-media"
+    assert reason_of(path, kind) == "not-media"
 
 
 @pytest.mark.parametrize("stated_bytes", [0, 0x7FFFF000, 0xFFFFFFFF])
@@ -121,7 +121,7 @@ def test_a_wav_whose_header_knows_no_length_is_read_to_its_end(tmp_path: Path, s
     assert data[36:40] == b"data"
     data[40:44] = struct.pack("<I", stated_bytes)
     path.write_bytes(data)
-    np.testing.assert_allclose(media.decode_audio(str(path), 16_000), tone(2.0, 16_000), atol=1e-4)
+    np.testing.assert_allclose(heard(path, 16_000), tone(2.0, 16_000), atol=1e-4)
 
 
 @pytest.mark.parametrize(("factor", "is_refused"), [(1.05, False), (1.5, True)])
@@ -138,13 +138,13 @@ def test_a_wav_that_is_shorter_than_it_says(tmp_path: Path, factor: float, is_re
 
 def test_a_time_stamp_far_off_does_not_ask_for_days_of_one_picture(tmp_path: Path) -> None:
     times_s = [0.0, 0.04, 0.08]
-    assert decode(Path(write_movie(tmp_path / "a.mkv", frame_times_s=[*times_s, 20.0])), "video") >= 200
-    assert reason_of(Path(write_movie(tmp_path / "b.mkv", frame_times_s=[*times_s, 1e6])), "video") == "bad-times"
+    assert decode(Path(write_movie(tmp_path / "a.mkv", frame_times_s=[*times_s, 20.0])), "pictures") >= 200
+    assert reason_of(Path(write_movie(tmp_path / "b.mkv", frame_times_s=[*times_s, 1e6])), "pictures") == "bad-times"
 
 
 def test_a_sound_that_begins_days_late_is_not_led_in_by_silence(tmp_path: Path) -> None:
     late = Path(write_movie(tmp_path / "a.mkv", sound_starts_s=1e6))
-    assert reason_of(late, "audio") == "bad-times"
+    assert reason_of(late, "sound") == "bad-times"
 
 
 @pytest.mark.parametrize("ticks", [1, 10_000_000])
@@ -156,7 +156,7 @@ def test_an_mp4_whose_header_lies_about_its_length(tmp_path: Path, ticks: int) -
     data[at : at + 4] = struct.pack(">I", ticks)
     path.write_bytes(data)
     assert decode(path) == pytest.approx(32_000, rel=0.03)
-    assert decode(path, "video") == 20
+    assert decode(path, "pictures") == 20
 
 
 def test_digital_silence(tmp_path: Path) -> None:
@@ -172,9 +172,9 @@ def test_samples_that_are_no_numbers(tmp_path: Path) -> None:
 
 def test_a_stream_that_is_not_there(tmp_path: Path) -> None:
     silent_film = Path(write_movie(tmp_path / "a.mp4", audio=None))
-    assert reason_of(silent_film, "audio") == "no-audio-stream"
-    assert decode(silent_film, "video") == 20
-    assert reason_of(wav(tmp_path / "b"), "video") == "no-video-stream"
+    assert reason_of(silent_film, "sound") == "no-audio-stream"
+    assert decode(silent_film, "pictures") == 20
+    assert reason_of(wav(tmp_path / "b"), "pictures") == "no-video-stream"
 
 
 def test_a_file_that_is_not_there_or_is_a_folder(tmp_path: Path) -> None:
@@ -195,19 +195,19 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [wav, mp4])
-@pytest.mark.parametrize("span", [Span(start_s=5.0), Span(start_s=1.0, end_s=4.0)])
-def test_a_span_after_the_end(tmp_path: Path, write: Callable[[Path], Path], span: Span) -> None:
+@pytest.mark.parametrize("span", [{"start_s": 5.0}, {"start_s": 1.0, "end_s": 4.0}])
+def test_a_span_after_the_end(tmp_path: Path, write: Callable[[Path], Path], span: dict[str, float]) -> None:
     path = write(tmp_path / "a")
-    assert reason_of(path, "audio", span) == "span-beyond-end"
+    assert reason_of(path, "sound", **span) == "span-beyond-end"
     if write is mp4:
-        assert reason_of(path, "video", span) == "span-beyond-end"
+        assert reason_of(path, "pictures", **span) == "span-beyond-end"
 
 
 @pytest.mark.parametrize("name", ["egemaps", "egemaps-clip", "compare-clip"])
 def test_a_twentieth_of_a_second_is_too_short(tmp_path: Path, name: str) -> None:
     path = write_wav(tmp_path / "a.wav", tone(0.05, 16_000), 16_000)
     with pytest.raises(MediaError) as error:
-        extractors.build(name)(media.decode_audio(path, 16_000), 16_000)
+        extractors.build(name)(heard(path, 16_000), 16_000)
     assert error.value.reason == "too-short"
 
 
@@ -215,6 +215,6 @@ def test_a_twentieth_of_a_second_is_too_short(tmp_path: Path, name: str) -> None
 def test_odd_rates_and_stereo_come_through(tmp_path: Path, rate_hz: int) -> None:
     sound = np.column_stack([voice(1.5, rate_hz)] * 2)
     path = write_wav(tmp_path / "a.wav", sound, rate_hz)
-    frames = extractors.build("egemaps")(media.decode_audio(path, 16_000), 16_000)
+    frames = extractors.build("egemaps")(heard(path, 16_000), 16_000)
     assert frames.values.shape == (6, 89)
     assert np.isfinite(frames.values).all()

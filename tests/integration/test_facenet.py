@@ -113,7 +113,7 @@ def test_real_faces_agree_with_the_detector_on_each_full_frame(real_data: Path) 
     reference = MTCNN()
     overlaps: list[float] = []
     for name in ("WolfgangLanger_Pexels.mp4", "face_noface.mov", "no_face.mp4"):
-        film = list(media.decode_video(str(real_data / "faces" / name), 5.0))[:40]
+        film = list(seen(real_data / "faces" / name, 5.0))[:40]
         boxes, valid = face.track_faces(film, 5.0)
         found = [reference.detect(Image.fromarray(picture))[0] for picture in film]
         assert valid.tolist() == [box is not None for box in found]
@@ -160,7 +160,7 @@ def test_frames_without_a_face_are_masked_and_kept() -> None:
 def test_the_real_face_that_leaves_and_the_film_without_one(real_data: Path) -> None:
     extractor = face.facenet(RATE_HZ, "random")
     for name, n_frames, n_faces in [("face_noface.mov", 64, 24), ("no_face.mp4", 41, 0)]:
-        frames = extractor(media.decode_video(str(real_data / "faces" / name), RATE_HZ), RATE_HZ)
+        frames = extractor(seen(real_data / "faces" / name, RATE_HZ), RATE_HZ)
         assert frames.values.shape == (n_frames, 512)
         assert frames.valid.sum() == n_faces
 

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.corpora.clip import Clip, Reject, Span
+from mien.corpora.clip import Clip, Reject
 from mien.corpora.remote import import_clips
 from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError, MediaError
 from mien.features import media
 from mien.features.extractors.openface import ACTION_UNITS, find_openface, read_openface
 from mien.features.extractors.weights import read_weights
+from mien.features.media import source
 from mien.folder import Folder
-from tiny_media import tone, write_movie, write_wav
+from tiny_media import heard, seen, tone, write_movie, write_wav
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def test_media_decode_as_from_a_disk(
     bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fetched_whole: bool
 ) -> None:
     if not fetched_whole:
-        monkeypatch.setattr(media, "_FETCHED_WHOLE_BYTES", 0)
-        monkeypatch.setattr(media, "_BLOCK_BYTES", 1009)
+        monkeypatch.setattr(source, "FETCHED_WHOLE_BYTES", 0)
+        monkeypatch.setattr(source, "BLOCK_BYTES", 1009)
     path = tmp_path / name
     if name == "a.wav":
         write_wav(path, tone(1.0, 44_100), 44_100)
@@ -40,11 +41,11 @@ def test_media_decode_as_from_a_disk(
         write_movie(path, 1.0)
     bucket.write_bytes(name, path.read_bytes())
     uri = bucket.path(name)
-    span = Span(start_s=0.25, end_s=0.75)
-    np.testing.assert_array_equal(media.decode_audio(uri, 16_000, span), media.decode_audio(str(path), 16_000, span))
+    stretch = {"start_s": 0.25, "end_s": 0.75}
+    np.testing.assert_array_equal(heard(uri, 16_000, **stretch), heard(path, 16_000, **stretch))
     assert media.content_hash(uri) == media.content_hash(str(path))
     if name == "a.mp4":
-        both = zip(media.decode_video(uri, 10.0), media.decode_video(str(path), 10.0), strict=True)
+        both = zip(seen(uri, 10.0), seen(path, 10.0), strict=True)
         assert all(np.array_equal(one, other) for one, other in both)
 
 
@@ -65,15 +66,15 @@ def test_a_small_file_is_one_request(bucket: Folder, tmp_path: Path, monkeypatch
             reads.append(self.size())
             return self._file.read()
 
-    fetched = media._few_requests
-    monkeypatch.setattr(media, "_few_requests", lambda file: fetched(Counted(file)))
-    assert len(media.decode_audio(bucket.path("b.wav"), 48_000)) == 4 * 48_000
+    fetched = source._few_requests
+    monkeypatch.setattr(source, "_few_requests", lambda file: fetched(Counted(file)))
+    assert len(heard(bucket.path("b.wav"), 48_000)) == 4 * 48_000
     assert reads == [(tmp_path / "b.wav").stat().st_size]
 
 
 def test_what_is_not_there_is_missing(bucket: Folder) -> None:
     with pytest.raises(MediaError) as error:
-        media.decode_audio(bucket.path("gone.wav"), 16_000)
+        heard(bucket.path("gone.wav"), 16_000)
     assert error.value.reason == "missing"
 
 
@@ -99,18 +100,20 @@ def test_a_corpus_is_imported_as_from_a_disk(bucket: Folder, tmp_path: Path, cor
     as_from_disk = [
         replace(one, path=one.path.replace(str(root), uri))
         if isinstance(one, Reject)
-        else replace(one, media={kind: path.replace(str(root), uri) for kind, path in one.media.items()})
+        else replace(
+            one, media={name: replace(m, path=m.path.replace(str(root), uri)) for name, m in one.media.items()}
+        )
         for one in import_clips(corpus, root)
     ]
     assert found == as_from_disk and any(isinstance(one, Reject) for one in found)
     clips = [one for one in found if isinstance(one, Clip)]
     assert clips and all(clip.synthetic for clip in clips), "a synthetic corpus would pass for a real one"
-    below = clips[0].media["audio"].rpartition("/")[0]
+    below = clips[0].media["audio"].path.rpartition("/")[0]
     for other in (bucket.uri, below):
         found = list(import_clips(corpus, other))
         assert all(one.synthetic for one in found if isinstance(one, Clip)), other
-    assert all(path.startswith(f"{uri}/") for clip in clips for path in clip.media.values())
-    assert len(media.decode_audio(clips[0].media["audio"], 16_000)) > 0
+    assert all(medium.path.startswith(f"{uri}/") for clip in clips for medium in clip.media.values())
+    assert len(heard(clips[0].media["audio"].path, 16_000)) > 0
     if corpus == "cremad":
         assert clips[0].attributes["age"], "the tables were not read"
 

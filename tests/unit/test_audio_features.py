@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from mien.errors import ExperimentError, MediaError
-from mien.features import extractors, media
+from mien.features import extractors
 from mien.features.extractors.opensmile import SHORTEST_S
-from tiny_media import tone, voice
+from tiny_media import heard, tone, voice
 
 RATE_HZ = 16_000
 FUNCTIONALS = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
@@ -79,7 +79,7 @@ def test_one_pass_is_near_to_one_call_a_window(real_data: Path) -> None:
     starts 10 ms later differs as much (docs/explanation/features.md has the table).
     """
     paths = sorted((real_data / "ravdess/speech_16k").glob("Actor_0[1-4]/*.flac"))[::80]
-    sounds = [media.decode_audio(str(path), RATE_HZ) for path in paths]
+    sounds = [heard(path, RATE_HZ) for path in paths]
     one_pass = [extractors.build("egemaps")(sound, RATE_HZ).values[:, :88] for sound in sounds]
     calls = [window_by_window(sound) for sound in sounds]
     assert [len(values) for values in one_pass] == [len(values) for values in calls]

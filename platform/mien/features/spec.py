@@ -24,6 +24,19 @@ class Frames(NamedTuple):
     valid: NDArray[np.bool_]
 
 
+class Signals(NamedTuple):
+    """What sensors recorded: EEG, ECG, skin conductance, ...
+
+    values: (N, C) float32, finite, in the units of the file. names, units: C each, as the file's header has them; ""
+    where it gives no unit. rate_hz: of all channels.
+    """
+
+    values: NDArray[np.float32]
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    rate_hz: float
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FeatureSpec:
     """The identity of one kind of features: same spec, same numbers.
@@ -86,14 +99,18 @@ class Extractor(Protocol):
 
     medium: which entry of `Clip.media` it reads. kind: how that is decoded, which is what the signal is:
 
-        sound     (N,) float32 in [-1, 1], mono, at rate_hz
+        sound     (N,) float32 in [-1, 1], one channel, at rate_hz
         pictures  iterator of (H, W, 3) uint8 RGB at rate_hz
         faces     iterator of (picture, box) at rate_hz; box is (4,) float32 left, top, right, bottom in pixels, or None
-        signals   `Signals`: values (N, C) float32, names, units, at the rate of the file's header
+        signals   `Signals` at the rate of the file's header, which is given as rate_hz
         table     the path of the file, "<table>#<row>" for a row of one
 
     rate_hz: the rate at which it wants the signal; 0 for signals and tables. is_heavy: takes seconds per clip, not
-    milliseconds, so that a part of the store holds few clips.
+    milliseconds, so that a part of the store holds few clips. An extractor of faces may have `track`, the
+    `TrackSettings` of the track that it reads; those with equal ones share it.
+
+    A signal may be shared with other extractors, so its arrays are read-only. What an extractor cannot use (too short
+    a sound) raises MediaError, whose reason becomes the reject's.
     """
 
     spec: FeatureSpec

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import CorpusError, MediaError
-from mien.features.spec import FeatureSpec, Frames
+from mien.features.spec import FeatureSpec, Frames, Kind
 from mien.folder import Folder
 
 _INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
@@ -45,7 +45,9 @@ class ActionUnits:
 
     spec: FeatureSpec
     medium: ClassVar[str] = "openface"
-    rate_hz: ClassVar[float] = 1 / HOP_S
+    kind: ClassVar[Kind] = "table"
+    rate_hz: ClassVar[float] = 0.0
+    is_heavy: ClassVar[bool] = False
 
     def __call__(self, signal: str, rate_hz: float) -> Frames:
         """Frames of one file, at the constant rate of the spec or as one mean row.
@@ -62,21 +64,28 @@ class ActionUnits:
         return _at_constant_rate(read_openface(path), self.spec.hop_s)
 
 
-def openface() -> ActionUnits:
-    """35 action units at 29.97 frames a second."""
-    return ActionUnits(spec=_spec("openface", HOP_S))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenFaceSettings:
+    """35 action units that OpenFace wrote to CSV, 29.97 a second."""
+
+    def build(self) -> ActionUnits:
+        return ActionUnits(spec=_spec("openface", HOP_S))
 
 
-def openface_clip() -> ActionUnits:
-    """35 action units, averaged over the usable frames of the clip: one row."""
-    return ActionUnits(spec=_spec("openface-clip", None))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenFaceClipSettings:
+    """35 action units that OpenFace wrote to CSV, averaged over the usable frames of the clip: one row."""
+
+    def build(self) -> ActionUnits:
+        return ActionUnits(spec=_spec("openface-clip", None))
 
 
 def _spec(name: str, hop_s: float | None) -> FeatureSpec:
     return FeatureSpec(
         name=name,
         version=1,
-        dim=len(ACTION_UNITS),
+        modality="video",
+        shape=(len(ACTION_UNITS),),
         hop_s=hop_s,
         columns=ACTION_UNITS,
         settings={"min_confidence": MIN_CONFIDENCE},

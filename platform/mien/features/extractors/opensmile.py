@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import ExperimentError, MediaError
-from mien.features.spec import FeatureSpec, Frames
+from mien.features.spec import FeatureSpec, Frames, Kind
 
 EGEMAPS = "egemaps/v02/eGeMAPSv02"  # openSMILE's own configurations, by path
 COMPARE = "compare/ComParE_2016"
@@ -55,7 +55,9 @@ class Functionals:
     feature_set: str
     windows: Windows | None = None
     medium: ClassVar[str] = "audio"
+    kind: ClassVar[Kind] = "sound"
     rate_hz: ClassVar[float] = 16_000.0
+    is_heavy: ClassVar[bool] = False
 
     def __call__(self, signal: Sound, rate_hz: float) -> Frames:
         """Frames of (N,) float32 in [-1, 1] at 16 kHz; below SHORTEST_S raises MediaError "too-short"."""
@@ -75,35 +77,50 @@ class Functionals:
         return Frames(values, np.ones(len(values), dtype=bool))
 
 
-def egemaps(window_s: float = 1.0, hop_s: float = 0.1) -> Functionals:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EgemapsSettings:
     """88 eGeMAPSv02 functionals and the log energy in dB of each sliding window: 89 columns."""
-    on_grid = all(abs(seconds * 100 - round(seconds * 100)) < 1e-9 for seconds in (window_s, hop_s))
-    if window_s < SHORTEST_S or hop_s <= 0 or not on_grid:
-        raise ExperimentError(
-            f"egemaps: window {window_s} s, hop {hop_s} s: use multiples of 0.01 s (openSMILE's frame step), "
-            f"the window at least {SHORTEST_S} s"
+
+    window_s: float = 1.0
+    """Length of a window, a multiple of 0.01 s and at least 0.1 s."""
+    hop_s: float = 0.1
+    """From one window to the next, a multiple of 0.01 s."""
+
+    def build(self) -> Functionals:
+        on_grid = all(abs(seconds * 100 - round(seconds * 100)) < 1e-9 for seconds in (self.window_s, self.hop_s))
+        if self.window_s < SHORTEST_S or self.hop_s <= 0 or not on_grid:
+            raise ExperimentError(
+                f"window_s {self.window_s:g}, hop_s {self.hop_s:g}: use multiples of 0.01 s (openSMILE's frame step), "
+                f"the window at least {SHORTEST_S} s"
+            )
+        columns = (*column_names(EGEMAPS), "logEnergy_dB")
+        spec = FeatureSpec(
+            name="egemaps",
+            version=1,
+            modality="audio",
+            shape=(len(columns),),
+            hop_s=self.hop_s,
+            offset_s=self.window_s / 2,
+            columns=columns,
+            settings={**_settings(EGEMAPS), "window_s": self.window_s},
         )
-    columns = (*column_names(EGEMAPS), "logEnergy_dB")
-    spec = FeatureSpec(
-        name="egemaps",
-        version=1,
-        dim=len(columns),
-        hop_s=hop_s,
-        offset_s=window_s / 2,
-        columns=columns,
-        settings={**_settings(EGEMAPS), "window_s": window_s},
-    )
-    return Functionals(spec=spec, feature_set=EGEMAPS, windows=Windows(window_s, hop_s))
+        return Functionals(spec=spec, feature_set=EGEMAPS, windows=Windows(self.window_s, self.hop_s))
 
 
-def egemaps_clip() -> Functionals:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EgemapsClipSettings:
     """88 eGeMAPSv02 functionals of the whole clip: one row."""
-    return _whole_clip("egemaps-clip", EGEMAPS)
+
+    def build(self) -> Functionals:
+        return _whole_clip("egemaps-clip", EGEMAPS)
 
 
-def compare_clip() -> Functionals:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareClipSettings:
     """6373 ComParE 2016 functionals of the whole clip: one row."""
-    return _whole_clip("compare-clip", COMPARE)
+
+    def build(self) -> Functionals:
+        return _whole_clip("compare-clip", COMPARE)
 
 
 def _whole_clip(name: str, feature_set: str) -> Functionals:
@@ -111,7 +128,8 @@ def _whole_clip(name: str, feature_set: str) -> Functionals:
     spec = FeatureSpec(
         name=name,
         version=1,
-        dim=len(columns),
+        modality="audio",
+        shape=(len(columns),),
         hop_s=None,
         columns=columns,
         settings=_settings(feature_set),

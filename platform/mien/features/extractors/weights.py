@@ -14,10 +14,7 @@ from pathlib import Path
 from mien.errors import MienError
 from mien.folder import Folder
 
-REMEDY = (
-    "give them with --facenet-weights FILE (a path, an s3:// URI or a URL), "
-    "or try things out with --facenet-weights random"
-)
+REMEDY = 'set weights to a file (a path, an s3:// URI or a URL), or try things out with weights "random"'
 TIMEOUT_S = 60
 
 
