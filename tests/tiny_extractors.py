@@ -1,35 +1,48 @@
-"""Extractors of one line each, named to `prepare` as "tiny_extractors:<factory>": real, quick, and some
-wicked."""
+"""Extractors of one line each, named to `prepare` as "tiny_extractors:<Settings>": real, quick, and some wicked."""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.features.spec import FeatureSpec, Frames
+from mien.features.spec import FeatureSpec, Frames, Kind
 
 RATE_HZ = 16_000.0
 WINDOW = 160
 
+Sound = NDArray[np.float32]
 
-class Loudness:
-    """Mean, largest and root mean square of each 10 ms: (T, 3)."""
 
-    medium = "audio"
-    rate_hz = RATE_HZ
+class SoundExtractor:
+    """Mean, largest and root mean square of each 10 ms: (T, 3). before: called with the sound first."""
 
-    def __init__(self, name: str = "loudness", before: Callable[[NDArray[np.float32]], object] = lambda signal: None):
-        columns = ("mean", "largest", "rms")
-        self.spec = FeatureSpec(name=name, version=1, dim=3, hop_s=WINDOW / RATE_HZ, columns=columns)
+    medium: ClassVar[str] = "audio"
+    kind: ClassVar[Kind] = "sound"
+    rate_hz: ClassVar[float] = RATE_HZ
+    is_heavy: ClassVar[bool] = False
+
+    def __init__(
+        self, name: str = "loudness", before: Callable[[Sound], object] = lambda sound: None, version: int = 1
+    ):
+        self.spec = FeatureSpec(
+            name=name,
+            version=version,
+            modality="audio",
+            shape=(3,),
+            hop_s=WINDOW / RATE_HZ,
+            columns=("mean", "largest", "rms"),
+        )
         self._before = before
 
-    def __call__(self, signal: NDArray[np.float32], rate_hz: float) -> Frames:
+    def __call__(self, signal: Sound, rate_hz: float) -> Frames:
         self._before(signal)
         windows = signal[: len(signal) // WINDOW * WINDOW].reshape(-1, WINDOW)
         rms = np.sqrt((windows**2).mean(axis=1))
@@ -37,104 +50,168 @@ class Loudness:
         return Frames(values.astype(np.float32), np.ones(len(values), bool))
 
 
-class Given(Loudness):
-    """Whatever a test wants to be extracted."""
+@dataclass(frozen=True, kw_only=True)
+class Loudness:
+    """Loudness in windows of 10 ms."""
+
+    def build(self) -> SoundExtractor:
+        return SoundExtractor()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slow:
+    seconds: float = 0.1
+
+    def build(self) -> SoundExtractor:
+        return SoundExtractor(before=lambda sound: time.sleep(self.seconds))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadly:
+    """Ends the process at a clip of this many samples, as a crashing codec would."""
+
+    length: int
+    called: str = "loudness"
+
+    def build(self) -> SoundExtractor:
+        return SoundExtractor(self.called, before=lambda sound: os._exit(1) if len(sound) == self.length else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stillborn:
+    """Ends the process that builds it."""
+
+    def build(self) -> SoundExtractor:
+        os._exit(1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faulty:
+    """Raises what no extractor should."""
+
+    called: str = "loudness"
+
+    def build(self) -> SoundExtractor:
+        return SoundExtractor(self.called, before=lambda sound: {}["no such key"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flawed:
+    """Breaks the promise of its spec in one way."""
+
+    flaw: str
+
+    def build(self) -> SoundExtractor:
+        values = {
+            "shape": np.zeros((5, 2), np.float32),
+            "empty": np.zeros((0, 3), np.float32),
+            "nan": np.array([[0, np.nan, 0]], np.float32),
+        }[self.flaw]
+        return Given(Frames(values, np.ones(len(values), bool)))
+
+
+class Given(SoundExtractor):
+    """What a test wants to be extracted."""
 
     def __init__(self, frames: Frames):
         super().__init__()
         self._frames = frames
 
-    def __call__(self, signal: NDArray[np.float32], rate_hz: float) -> Frames:
+    def __call__(self, signal: Sound, rate_hz: float) -> Frames:
         return self._frames
 
 
-def loudness() -> Loudness:
-    return Loudness()
-
-
-def slow(seconds: float = 0.1) -> Loudness:
-    return Loudness(before=lambda signal: time.sleep(seconds))
-
-
-def deadly(length: int) -> Loudness:
-    """Ends the process at a clip of this many samples, as a crashing codec would."""
-    return Loudness(before=lambda signal: os._exit(1) if len(signal) == length else None)
-
-
-def stillborn() -> Loudness:
-    """Ends the process that builds it."""
-    os._exit(1)
-
-
-def faulty() -> Loudness:
-    """Raises what no extractor should."""
-    return Loudness(before=lambda signal: {}["no such key"])
-
-
-def flawed(kind: str) -> Loudness:
-    """Breaks the promise of its spec in one way."""
-    values = {
-        "shape": np.zeros((5, 2), np.float32),
-        "empty": np.zeros((0, 3), np.float32),
-        "nan": np.array([[0, np.nan, 0]], np.float32),
-    }[kind]
-    return Given(Frames(values, np.ones(len(values), bool)))
-
-
-class Worker(Loudness):
+@dataclass(frozen=True, kw_only=True)
+class Worker:
     """What a worker is: its process, and the threads that its numpy may use."""
 
-    def __init__(self) -> None:
-        super().__init__(name="worker")
-        self._calls = 0
+    def build(self) -> SoundExtractor:
+        return WorkerExtractor(name="worker")
 
-    def __call__(self, signal: NDArray[np.float32], rate_hz: float) -> Frames:
+
+class WorkerExtractor(SoundExtractor):
+    n_calls = 0
+
+    def __call__(self, signal: Sound, rate_hz: float) -> Frames:
         from threadpoolctl import threadpool_info
 
-        self._calls += 1
+        self.n_calls += 1
         threads = max(pool["num_threads"] for pool in threadpool_info())
-        return Frames(np.array([[os.getpid(), self._calls, threads]], np.float32), np.ones(1, bool))
+        return Frames(np.array([[os.getpid(), self.n_calls, threads]], np.float32), np.ones(1, bool))
 
 
-def worker() -> Worker:
-    return Worker()
-
-
-def other_elsewhere() -> Loudness:
+@dataclass(frozen=True, kw_only=True)
+class OtherElsewhere:
     """Another version in Ray's workers than in the process that asks, as on a machine with an older mien."""
-    import sys
 
-    extractor = Loudness()
-    if "ray" in sys.modules:
-        settings: dict[str, Any] = {**extractor.spec.to_json(), "version": 2}
-        extractor.spec = FeatureSpec.from_json(settings)
-    return extractor
+    def build(self) -> SoundExtractor:
+        return SoundExtractor(version=2 if "ray" in sys.modules else 1)
 
 
-def counted(log: str, seconds: float = 0.0) -> Loudness:
+@dataclass(frozen=True, kw_only=True)
+class Counted:
     """Appends a line to a file for each clip, so that a test sees what was extracted again."""
 
-    def note(signal: NDArray[np.float32]) -> None:
-        time.sleep(seconds)
-        with Path(log).open("a") as file:
-            file.write(f"{len(signal)}\n")
+    log: str
+    seconds: float = 0.0
+    called: str = "loudness"
 
-    return Loudness(before=note)
+    def build(self) -> SoundExtractor:
+        def note(sound: Sound) -> None:
+            time.sleep(self.seconds)
+            with Path(self.log).open("a") as file:
+                file.write(f"{len(sound)}\n")
+
+        return SoundExtractor(self.called, before=note)
 
 
-class Brightness:
-    """Mean of each picture, five a second: (T, 1)."""
+class PictureExtractor:
+    """One number per picture: (T, 1)."""
 
-    medium = "video"
-    rate_hz = 5.0
+    medium: ClassVar[str] = "video"
+    kind: ClassVar[Kind] = "pictures"
+    is_heavy: ClassVar[bool] = True
 
-    def __init__(self) -> None:
-        self.spec = FeatureSpec(name="brightness", version=1, dim=1, hop_s=0.2, columns=("mean",))
+    def __init__(self, name: str, rate_hz: float, measure: Callable[[Any], float]):
+        self.rate_hz = rate_hz
+        self.spec = FeatureSpec(
+            name=name, version=1, modality="video", shape=(1,), hop_s=1 / rate_hz, columns=("value",)
+        )
+        self._measure = measure
 
     def __call__(self, signal: Iterable[NDArray[np.uint8]], rate_hz: float) -> Frames:
-        values = np.array([[picture.mean()] for picture in signal], np.float32)
+        values = np.array([[self._measure(picture)] for picture in signal], np.float32)
         return Frames(values, np.ones(len(values), bool))
 
 
-def brightness() -> Brightness:
-    return Brightness()
+@dataclass(frozen=True, kw_only=True)
+class Brightness:
+    """Mean of each picture."""
+
+    rate_hz: float = 5.0
+    called: str = "brightness"
+
+    def build(self) -> PictureExtractor:
+        return PictureExtractor(self.called, self.rate_hz, np.mean)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blind:
+    """Fails at the third picture."""
+
+    def build(self) -> PictureExtractor:
+        seen: list[int] = []
+
+        def measure(picture: Any) -> float:
+            seen.append(1)
+            return 1.0 if len(seen) % 3 else {}["no such key"]
+
+        return PictureExtractor("blind", 7.0, measure)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vandal:
+    """Writes into the sound that it was given."""
+
+    def build(self) -> SoundExtractor:
+        return SoundExtractor("vandal", before=lambda sound: sound.fill(0.5))
