@@ -14,14 +14,16 @@ from mien.cli.main import main
 from mien.cli.terminal import prepared
 from mien.connection import Cluster
 from mien.errors import CorpusError, ExperimentError, MienError
-from mien.features import prepare as preprocess
+from mien.features import prepare as prepare_room
 from mien.features.extractors.openface import ACTION_UNITS
-from mien.features.prepare import PreparedFeature, prepare
+from mien.features.prepare import Prepared, PreparedFeature, PrepareProgress, prepare
+from mien.features.prepare.tasks import tasks_from_table
+from mien.features.prepare.worker import BatchExtractor, Feature, Outcome
 from mien.features.store import FeatureStore
-from mien.features.worker import Outcome, PartExtractor, tasks_from_table
-from tiny_corpus import write_corpus
+from tiny_corpus import wav_of, write_corpus
+from tiny_extractors import Counted
 
-LOUDNESS = "tiny_extractors:loudness"
+LOUDNESS = "tiny_extractors:Loudness"
 
 
 @pytest.mark.parametrize(
@@ -47,20 +49,24 @@ def test_a_root_without_a_clip_of_the_corpus_leaves_the_store_as_it_was(
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(tmp_path: Path, limit: int) -> None:
     write_corpus(tmp_path / "root", 2)
-    with pytest.raises(MienError, match=f"^--limit {limit}: give at least 1"):
+    with pytest.raises(MienError, match=f"^limit {limit}: give at least 1"):
         prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS], limit=limit)
     assert not (tmp_path / "store").exists()
 
 
 def test_no_feature_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MienError, match="^--features: none is named; choose from egemaps, "):
+    with pytest.raises(MienError, match="^features: none is named; choose from egemaps, "):
         prepare("ravdess", tmp_path, tmp_path / "store", [])
 
 
-def test_action_units_without_their_files_are_refused(tmp_path: Path) -> None:
+def test_a_feature_whose_medium_no_clip_has_is_refused(tmp_path: Path) -> None:
     write_corpus(tmp_path / "root", 2)
-    with pytest.raises(ExperimentError, match="^--features openface-clip: .* with --openface$"):
+    with pytest.raises(ExperimentError) as error:
         prepare("ravdess", tmp_path / "root", tmp_path / "store", ["openface-clip"])
+    assert str(error.value) == (
+        "features 'openface-clip': reads the medium 'openface', which no clip of ravdess has: attach it, "
+        "attach={'openface': TABLE_OR_FOLDER}"
+    )
     assert not (tmp_path / "store").exists()
 
 
@@ -75,13 +81,15 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def connected(**_: Any) -> Iterator[Cluster]:
         yield Cluster(address="", embedded=True, n_cpus=1, n_gpus=0, startup_s=0.0)
 
-    def stream(_: str, job: Any, batches: Sequence[pa.Table], workers: int) -> Iterator[list[Outcome]]:
-        extract = PartExtractor(job.parts, job.name, job.settings)
+    def stream(
+        _: str, features: Sequence[Feature], batches: Sequence[pa.Table], workers: int
+    ) -> Iterator[list[Outcome]]:
+        extract = BatchExtractor(features)
         for batch in batches:
             yield extract(tasks_from_table(batch))
 
-    monkeypatch.setattr(preprocess.cluster, "connected", connected)
-    monkeypatch.setattr(preprocess, "_stream", stream)
+    monkeypatch.setattr(prepare_room.connection, "connected", connected)
+    monkeypatch.setattr(prepare_room, "stream", stream)
 
 
 def write_units(path: Path, clip_ids: Sequence[str], value: str = "1") -> str:
@@ -102,7 +110,7 @@ def test_a_clip_that_lacked_its_medium_is_tried_again_when_it_has_it(
     def ask(n_clips: int, value: str = "1", **options: Any) -> PreparedFeature:
         table = write_units(tmp_path / f"{n_clips}{value}.csv", clip_ids[:n_clips], value)
         summary = prepare(
-            "ravdess", tmp_path / "root", tmp_path / "store", ["openface-clip"], openface=table, **options
+            "ravdess", tmp_path / "root", tmp_path / "store", ["openface-clip"], attach={"openface": table}, **options
         )
         prepared(summary)
         return summary.features[0]
@@ -138,3 +146,95 @@ def test_a_feature_of_which_every_clip_is_rejected_is_no_success(
         f"mien: openface-clip: all 2 clips were rejected; {folder}/rejects.parquet says why"
     )
     assert main([*words, write_units(tmp_path / "b.csv", clip_ids), "--retry-rejects"]) == 0
+
+
+# ---------------------------------------------------------------------- several features in one pass
+
+
+def counted(tmp_path: Path, name: str) -> tuple[str, Counted]:
+    return "tiny_extractors:Counted", Counted(log=str(tmp_path / f"{name}.log"), called=name)
+
+
+def n_tried(tmp_path: Path, name: str) -> int:
+    log = tmp_path / f"{name}.log"
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def test_each_feature_gets_what_it_lacks_and_no_more(tmp_path: Path, in_this_process: None) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    write_corpus(root, 5)
+    prepare("ravdess", root, store, [counted(tmp_path, "a")])
+    write_corpus(root, 4, first=5)
+    seen: list[PrepareProgress] = []
+    features = [counted(tmp_path, "a"), LOUDNESS, counted(tmp_path, "b")]
+    found = prepare("ravdess", root, store, features, on_progress=seen.append)
+    assert [counts(feature) for feature in found.features] == [(9, 0, 4, 0), (9, 0, 9, 0), (9, 0, 9, 0)]
+    assert [n_tried(tmp_path, name) for name in "ab"] == [9, 9]
+    assert [feature.n_workers for feature in found.features] == [1, 1, 1]
+    for name, n_before in (("a", 5), ("loudness", 0), ("b", 0)):
+        n_done = [progress.n_done for progress in seen if progress.feature == f"ravdess-{name}"]
+        assert n_done[0] == n_before and n_done[-1] == 9 and n_done == sorted(n_done)
+    opened = FeatureStore(store)
+    assert opened.verify("ravdess") == []
+    tables = [opened.load("ravdess", opened.spec("ravdess", name)) for name in ("a", "b", "loudness")]
+    assert all((table.values == tables[0].values).all() for table in tables)
+    again = prepare("ravdess", root, store, features)
+    assert [counts(feature) for feature in again.features] == [(9, 0, 0, 0)] * 3
+    assert [feature.n_workers for feature in again.features] == [0, 0, 0]
+
+
+def test_a_failing_extractor_rejects_its_own_feature_only(tmp_path: Path, in_this_process: None) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    clip_ids = write_corpus(root, 6)
+    wav_of(root, clip_ids[1]).write_bytes(b"")
+    faulty = ("tiny_extractors:Faulty", {"called": "faulty"})
+    found = prepare("ravdess", root, store, [faulty, LOUDNESS])
+    assert [counts(feature) for feature in found.features] == [(0, 6, 6, 6), (5, 1, 6, 1)]
+    assert found.features[0].reasons == {"unexpected-error": 5, "empty": 1}
+    assert found.features[1].reasons == {"empty": 1}
+    again = prepare("ravdess", root, store, [faulty, LOUDNESS, counted(tmp_path, "a")], retry_rejects=True)
+    assert [counts(feature) for feature in again.features] == [(0, 6, 6, 6), (5, 1, 1, 1), (5, 1, 6, 1)]
+    assert n_tried(tmp_path, "a") == 5
+
+
+def test_the_time_of_one_pass_is_shared_among_its_features(tmp_path: Path, in_this_process: None) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    write_corpus(root, 7)
+    found = prepare("ravdess", root, store, [counted(tmp_path, "a"), counted(tmp_path, "b")])
+    first, second = found.features
+    assert first.work_s == pytest.approx(second.work_s) and first.startup_s == second.startup_s
+    opened = FeatureStore(store)
+    notes = [opened.feature_folder("ravdess", opened.spec("ravdess", name)).work() for name in "ab"]
+    assert [note["work_s"] for (note,) in notes] == [first.work_s, second.work_s]
+
+
+def test_a_finished_feature_can_be_built_again(tmp_path: Path, in_this_process: None) -> None:
+    from mien.features.extractors import build
+
+    root, store = tmp_path / "root", FeatureStore(tmp_path / "store")
+    write_corpus(root, 3)
+    prepare("ravdess", root, tmp_path / "store", [counted(tmp_path, "a"), ("egemaps", {"hop_s": 0.2})])
+    for name, settings in (("a", {"log": str(tmp_path / "a.log"), "seconds": 0.0, "called": "a"}), ("egemaps", None)):
+        spec = store.spec("ravdess", name)
+        recipe = store.recipe("ravdess", spec)
+        assert recipe is not None and recipe["medium"] == "audio"
+        assert build(recipe["name"], **recipe["settings"]).spec == spec
+        assert settings is None or recipe["settings"] == settings
+    assert store.recipe("ravdess", store.spec("ravdess", "egemaps"))["settings"]["hop_s"] == 0.2  # type: ignore[index]
+
+
+def test_nothing_is_shown_unless_it_is_asked_for(
+    tmp_path: Path, in_this_process: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_corpus(tmp_path / "root", 3)
+    found = prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS])
+    assert isinstance(found, Prepared) and capfd.readouterr() == ("", "")
+
+
+def test_a_limited_corpus_is_its_first_clips_and_the_rest_comes_later(tmp_path: Path, in_this_process: None) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    clip_ids = write_corpus(root, 7)
+    assert counts(prepare("ravdess", root, store, [LOUDNESS], limit=3).features[0]) == (3, 0, 3, 0)
+    assert [clip.id for clip in FeatureStore(store).clips("ravdess")] == clip_ids[:3]
+    assert counts(prepare("ravdess", root, store, [LOUDNESS]).features[0]) == (7, 0, 4, 0)
+    assert counts(prepare("ravdess", root, store, [LOUDNESS], fresh=True).features[0]) == (7, 0, 7, 0)

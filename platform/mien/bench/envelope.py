@@ -14,7 +14,7 @@ import numpy as np
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.rates import load_rates
 from mien.errors import MienError
-from mien.features.prepare import largest_part
+from mien.features.prepare.tasks import largest_part
 
 CORES = 16  # of a c7i.4xlarge
 START_S = 480.0  # assumed: boot and set-up of a node
@@ -43,7 +43,7 @@ def node_clips_per_s(feature: str) -> float:
 
 def ceilings(feature: str, medium: str, n_clips: int, n_prefixes: int = 1) -> Iterator[Ceiling]:
     """What bounds extraction besides the cores. n_prefixes: partitions of S3 that hold the media."""
-    part = largest_part(medium, n_clips)
+    part = largest_part(medium == "video", n_clips)
     one = node_clips_per_s(feature)
     for what, clips_per_s, source in (
         (f"reading media from S3, {n_prefixes} partition(s)", n_prefixes * S3_GETS_PER_S / GETS_OF_A_CLIP, "published"),

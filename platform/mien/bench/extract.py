@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.features import media
+from mien.corpora.clip import Medium
 from mien.features.extractors import build
+from mien.features.media import decode
 
 RATE_HZ = 16_000
 WINDOW_S = 1.0
@@ -53,7 +54,7 @@ def plain_window_loop(paths: Sequence[str]) -> Timing:
     window, hop = round(WINDOW_S * RATE_HZ), round(HOP_S * RATE_HZ)
 
     def extract(path: str) -> int:
-        sound = media.decode_audio(path, RATE_HZ)
+        sound = decode("sound", Medium(path=path), RATE_HZ)
         starts = range(0, max(len(sound) - window, 0) + 1, hop)
         return len([smile.process_signal(sound[start : start + window], RATE_HZ) for start in starts])
 
@@ -63,7 +64,7 @@ def plain_window_loop(paths: Sequence[str]) -> Timing:
 def one_pass_loop(paths: Sequence[str]) -> Timing:
     """mien's windows, in one pass a file."""
     extractor = build("egemaps", window_s=WINDOW_S, hop_s=HOP_S)
-    return _timed(paths, lambda path: len(extractor(media.decode_audio(path, RATE_HZ), RATE_HZ).values))
+    return _timed(paths, lambda path: len(extractor(decode("sound", Medium(path=path), RATE_HZ), RATE_HZ).values))
 
 
 def plain_face_loop(paths: Sequence[str], rate_hz: float) -> Timing:
@@ -78,7 +79,7 @@ def plain_face_loop(paths: Sequence[str], rate_hz: float) -> Timing:
 
     def extract(path: str) -> int:
         n_frames = 0
-        for picture in media.decode_video(path, rate_hz):
+        for picture in decode("pictures", Medium(path=path), rate_hz):
             n_frames += 1
             face = detector(Image.fromarray(picture))
             if face is not None:
@@ -93,25 +94,29 @@ def plain_face_loop(paths: Sequence[str], rate_hz: float) -> Timing:
 def mien_face_loop(paths: Sequence[str], rate_hz: float, precision: str = "float32") -> Timing:
     """mien's face features, with random weights: they cost what the published ones cost."""
     extractor = build("facenet", rate_hz=rate_hz, weights="random", precision=precision)
+
+    def extract(path: str) -> int:
+        return len(extractor(decode("faces", Medium(path=path), rate_hz), rate_hz).values)
+
     with _one_thread():
-        extractor(media.decode_video(paths[0], rate_hz), rate_hz)
-        return _timed(paths, lambda path: len(extractor(media.decode_video(path, rate_hz), rate_hz).values))
+        extract(paths[0])
+        return _timed(paths, extract)
 
 
-def face_agreement(paths: Sequence[str], rate_hz: float) -> Agreement:
+def face_agreement(paths: Sequence[str]) -> Agreement:
     """How far mien's boxes are those that MTCNN finds on each full frame, the largest of each."""
     from facenet_pytorch import MTCNN
     from PIL import Image
 
-    from mien.features.extractors.facenet import iou, track_faces
+    from mien.features.extractors.face_track import TRACK_HZ, iou, track_faces
 
     detector = MTCNN()
     same: list[bool] = []
     overlaps: list[float] = []
     with _one_thread():
         for path in paths:
-            pictures = list(media.decode_video(path, rate_hz))
-            for picture, box, seen in zip(pictures, *track_faces(pictures, rate_hz)):
+            pictures = list(decode("pictures", Medium(path=path), TRACK_HZ))
+            for picture, box, seen in zip(pictures, *track_faces(pictures)):
                 found, _ = detector.detect(Image.fromarray(picture))
                 same.append((found is not None) == seen)
                 if found is not None and seen:

@@ -18,8 +18,8 @@ from mien.bench.extract import HOP_S, WINDOW_S, one_pass_loop, plain_window_loop
 from mien.connection import search_path
 from mien.corpora.clip import Clip
 from mien.features.prepare import prepare
-from mien.features.progress import Report
-from mien.features.worker import peak_bytes
+from mien.features.prepare.progress import OnProgress
+from mien.features.prepare.worker import peak_bytes
 
 _FEATURES = [("egemaps", {"window_s": WINDOW_S, "hop_s": HOP_S})]
 
@@ -70,7 +70,7 @@ def prepare_rate(
     n_clips: int = 200,
     n_plain: int = 20,
     workers: int | None = None,
-    progress: Report | None = None,
+    on_progress: OnProgress | None = None,
 ) -> PrepareRate:
     """Measure all three in one run, on the first clips of a corpus.
 
@@ -79,12 +79,12 @@ def prepare_rate(
     """
     found = corpora.load(corpus).import_clips(Path(root))
     clips = list(islice((clip for clip in found if isinstance(clip, Clip)), n_clips))
-    paths = [clip.media["audio"] for clip in clips if "audio" in clip.media]
+    paths = [clip.media["audio"].path for clip in clips if "audio" in clip.media]
     plain = plain_window_loop(paths[:n_plain])
     before = one_pass_loop(paths)
     with TemporaryDirectory() as store:
         start_s = perf_counter()
-        prepared = prepare(corpus, root, store, _FEATURES, limit=n_clips, workers=workers, progress=progress)
+        prepared = prepare(corpus, root, store, _FEATURES, limit=n_clips, workers=workers, on_progress=on_progress)
         total_s = perf_counter() - start_s
     after = one_pass_loop(paths)
     (feature,) = prepared.features

@@ -24,15 +24,14 @@ import numpy as np
 import pyarrow as pa
 
 from mien.connection import search_path
-from mien.corpora.clip import Clip, Label, Reject, clips_to_table
+from mien.corpora.clip import MEDIUM_TYPE, Clip, Label, Medium, Reject, clips_to_table
 from mien.data.splits import check_leak, make_splits
 from mien.errors import MienError
 from mien.experiment import ProtocolConfig
-from mien.features.parts import Parts, Row
-from mien.features.prepare import largest_part, tasks_left
-from mien.features.spec import FeatureSpec, Frames
-from mien.features.store import FeatureStore
-from mien.features.worker import peak_bytes
+from mien.features.prepare.tasks import largest_part, tasks_left
+from mien.features.prepare.worker import peak_bytes
+from mien.features.spec import FeatureSpec
+from mien.features.store import FeatureFolder, FeatureStore, Row
 
 CLIPS_OF_A_SUBJECT = 100
 CORPUS = "many"
@@ -166,7 +165,10 @@ def import_clips(n_clips: int) -> Iterator[Clip]:
             id=name,
             corpus=CORPUS,
             subject=subject,
-            media={"audio": f"s3://bucket/corpora/{name}.wav", "video": f"s3://bucket/corpora/{name}.mp4"},
+            media={
+                "audio": Medium(path=f"s3://bucket/corpora/{name}.wav"),
+                "video": Medium(path=f"s3://bucket/corpora/{name}.mp4"),
+            },
             labels=(Label(source="intended", own=own, emotion=own),),
             attributes={"channel": "speech", "intensity": "normal", "statement": "s1", "repetition": "1", "sex": "x"},
         )
@@ -192,40 +194,41 @@ def _split(n_clips: int) -> None:
         check_leak(split, **columns, protocol=protocol)
 
 
-def _parts(store: FeatureStore) -> Parts:
-    spec = FeatureSpec(name="one", version=1, dim=1, hop_s=None, offset_s=0.0, columns=("one",), settings={})
-    return store.parts(CORPUS, spec)
+def _feature(store: FeatureStore) -> FeatureFolder:
+    spec = FeatureSpec(name="one", version=1, modality="audio", shape=(1,), hop_s=None, columns=("one",))
+    return store.feature_folder(CORPUS, spec)
 
 
 def _write_parts(store: FeatureStore, n_clips: int) -> None:
     """What workers would have written, in parts as large as theirs."""
-    parts = _parts(store)
-    frames = Frames(np.zeros((1, 1), np.float32), np.ones(1, np.bool_))
-    n_of_a_part = largest_part("audio", n_clips)
+    feature = _feature(store)
+    values, valid = np.zeros((1, 1), np.float32), np.ones(1, np.bool_)
+    n_of_a_part = largest_part(False, n_clips)
     for start in range(0, n_clips, n_of_a_part):
         numbers = range(start, min(start + n_of_a_part, n_clips))
         ids = [f"{CORPUS}/{i // CLIPS_OF_A_SUBJECT:06d}-{i % CLIPS_OF_A_SUBJECT:03d}" for i in numbers]
-        rows = [Row(ids[i - start], f"{i:064x}", frames) for i in numbers if i % _REJECT_EVERY]
+        rows = [Row(ids[i - start], f"{i:064x}", 0.0, None, values, valid) for i in numbers if i % _REJECT_EVERY]
         rejects = [
             Reject(id=ids[i - start], path="", stage="extract", reason="no-audio", detail="no sound")
             for i in numbers
             if not i % _REJECT_EVERY
         ]
-        parts.write(ids, rows, rejects)
+        feature.write(ids, rows, rejects)
 
 
 def _missing(store: FeatureStore, n_clips: int) -> None:
     """What is left to do when all but the last clip were done."""
     ids = _names(n_clips)
-    media = pa.array([[("audio", f"s3://bucket/{name}.wav")] for name in ids], pa.map_(pa.string(), pa.string()))
-    seconds = pa.nulls(n_clips, pa.float64())
-    clips = pa.table({"id": ids, "media": media, "start_s": seconds, "end_s": seconds})
-    left = tasks_left(clips, "audio", _parts(store).reopen() - {ids[-1]})
+    media = pa.array(
+        [[("audio", {"path": f"s3://bucket/{name}.wav", "start_s": 0.0})] for name in ids],
+        pa.map_(pa.string(), MEDIUM_TYPE),
+    )
+    left = tasks_left(pa.table({"id": ids, "media": media}), ["audio"], [_feature(store).reopen() - {ids[-1]}])
     if left["clip_id"].to_pylist() != [ids[-1]]:
         raise RuntimeError(f"{len(left)} clips are left to do, not one")
 
 
 def _finish(store: FeatureStore, n_clips: int) -> None:
-    manifest = _parts(store).finish(set(_names(n_clips)))
+    manifest = _feature(store).finish(set(_names(n_clips)))
     if manifest["n_rows"] + manifest["n_rejects"] != n_clips:
         raise RuntimeError(f"{manifest['n_rows']} rows and {manifest['n_rejects']} rejects of {n_clips} clips")

@@ -56,7 +56,7 @@ def bench_prepare(
             ours = mien_face_loop(paths, rate, precision)
             rows[f"face frames/s, facenet {precision}"] = round(ours.n_frames / ours.seconds, 2)
             rows[f"ratio, {precision}"] = round(plain.seconds / ours.seconds, 2)
-        agreement = face_agreement(paths, rate)
+        agreement = face_agreement(paths)
         rows |= {
             "same presence": round(agreement.same_presence, 3),
             "share of boxes with IoU above 0.5": round(float((agreement.iou > 0.5).mean()), 3),

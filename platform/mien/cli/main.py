@@ -220,23 +220,25 @@ def prepare(
     """
     from dataclasses import asdict
 
-    from mien.cli.terminal import prepared
-    from mien.features import prepare as preprocess
+    from mien.cli.terminal import prepared, preparing
+    from mien.features import prepare as features_prepare
 
     settings: dict[str, dict[str, Any]] = {name: {} for name in features}
     if "facenet" in settings:
         settings["facenet"] = {"weights": facenet_weights, "precision": facenet_precision}
-    summary = preprocess.prepare(
-        corpus,
-        root,
-        store,
-        features=list(settings.items()),
-        openface=openface,
-        workers=workers,
-        limit=limit,
-        retry_rejects=retry_rejects,
-        fresh=fresh,
-    )
+    with preparing() as on_progress:
+        summary = features_prepare.prepare(
+            corpus,
+            root,
+            store,
+            features=list(settings.items()),
+            attach={"openface": openface} if openface else {},
+            workers=workers,
+            limit=limit,
+            retry_rejects=retry_rejects,
+            fresh=fresh,
+            on_progress=on_progress,
+        )
     if json:
         _print_json(asdict(summary))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from mien.corpora import Verification
-    from mien.features.prepare import Prepared
+    from mien.features.prepare import Prepared, PrepareProgress
     from mien.results.run import Series
     from mien.results.search_folder import SearchFolder, Trial
     from mien.training.launch import Progress as TrainingProgress
@@ -67,6 +68,45 @@ def verification(found: Verification) -> None:
     for finding in sorted(found.findings, key=lambda finding: order[finding.severity]):
         OUT.print(f"{finding.severity}: {finding.what}: {finding.path} {finding.detail}".rstrip(), markup=False)
     OUT.print("intact" if found.intact else "NOT intact: see the errors above")
+
+
+@contextmanager
+def preparing() -> Iterator[Callable[[PrepareProgress], None]]:
+    """How far `prepare` is: a bar per feature in a terminal, lines every ten seconds elsewhere; on stderr."""
+    if not ERR.is_terminal:
+        last_s: dict[str, float] = {}
+
+        def log(progress: PrepareProgress) -> None:
+            is_end = progress.n_done == progress.n_clips
+            if is_end or time.monotonic() - last_s.get(progress.feature, -LOG_EVERY_S) >= LOG_EVERY_S:
+                last_s[progress.feature] = time.monotonic()
+                line = f"{progress.feature}: {progress.n_done}/{progress.n_clips} clips, {_rest(progress)}"
+                ERR.print(line, soft_wrap=True, markup=False)
+
+        yield log
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rest]}"))
+    with Progress(*columns, console=ERR) as bars:
+        tasks: dict[str, Any] = {}
+
+        def draw(progress: PrepareProgress) -> None:
+            if progress.feature not in tasks:
+                tasks[progress.feature] = bars.add_task(progress.feature, total=progress.n_clips, rest="")
+            bars.update(tasks[progress.feature], completed=progress.n_done, rest=_rest(progress))
+
+        yield draw
+
+
+def _rest(progress: PrepareProgress) -> str:
+    """
+    >>> from mien.features.prepare import PrepareProgress
+    >>> _rest(PrepareProgress(feature="f", n_done=1, n_clips=9, n_rejects=0, clips_per_s=0.5, left_s=100_000.4))
+    '0 rejects, 0.5 clips/s, 1 day, 3:46:40 left'
+    """
+    if progress.left_s is None:
+        return "starting workers"
+    left = timedelta(seconds=round(progress.left_s))
+    return f"{progress.n_rejects} rejects, {progress.clips_per_s:.1f} clips/s, {left} left"
 
 
 def prepared(summary: Prepared) -> None:

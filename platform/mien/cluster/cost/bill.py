@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from mien.cluster.cost.prices import Prices
 from mien.errors import MienError
-from mien.features.parts import Parts
 from mien.features.store import FeatureStore
 from mien.folder import Folder
 from mien.results.run import Run, Series
@@ -87,7 +86,7 @@ def _store(folder: Folder, prices: Prices, spot: bool, instance_type: str | None
     store = FeatureStore(folder.uri)
     for corpus in store.corpora():
         for spec in store.specs(corpus):
-            notes = Parts(folder / corpus / spec.folder, spec).work()
+            notes = store.feature_folder(corpus, spec).work()
             pairs = [(note["work_s"], note["n_workers"]) for note in notes]
             n_clips = sum(note["n_extracted"] for note in notes)
             name = f"{corpus}, {spec.name}, {'clips' if notes else 'prepared before this was recorded'}"

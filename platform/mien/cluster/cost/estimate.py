@@ -27,12 +27,12 @@ from mien.data.splits import n_inner_splits
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
-from mien.features.prepare import largest_part
+from mien.features.prepare.tasks import largest_part
 
 GETS_OF_A_CLIP = 4  # two to decode it, two to hash it; up to 16 MiB (counted at a moto server)
 PUTS_OF_A_PART = 3  # the note that it was begun, the part, and Arrow's mark of the emptied folder (the same)
 OBJECT_STORE_SHARE = 0.3  # of a machine's memory, by Ray's default
-MEDIUM = {"facenet": "video"}  # of a feature; the others' parts are as large as those of sound
+HEAVY = ("facenet", "frames")  # features whose parts hold few clips, alone and with others beside them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -254,7 +254,7 @@ def _working(
 
 
 def _part_size(feature: str, n_clips: int) -> int:
-    return largest_part(MEDIUM.get(feature, "audio"), n_clips)
+    return largest_part(feature in HEAVY, n_clips)
 
 
 def _storage(job: Job, prices: Prices, rates: Rates) -> Stage:

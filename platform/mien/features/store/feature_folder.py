@@ -276,4 +276,7 @@ class FeatureFolder:
             table = read_table(self.folder, part, INDEX).select(INDEX)
         except KeyError as error:  # of another format
             raise lost(self.folder, part) from error
-        return [Entry(*values, part=part) for values in zip(*table.to_pydict().values())]
+        columns = table.to_pydict().values()
+        return [
+            Entry(clip_id, content, start_s, end_s, n, part) for clip_id, content, start_s, end_s, n in zip(*columns)
+        ]

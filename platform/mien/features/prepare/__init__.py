@@ -1,0 +1,272 @@
+"""prepare: raw media -> features in the store, over as many processes and machines as Ray has.
+
+Ray Data streams batches of clips to a pool of actors, one core each. An actor decodes each medium once for all the
+extractors that read it, extracts, and writes its own parts of the store (`mien.features.prepare.worker`); only what
+became of each clip comes back. So nothing large passes through the driver, no actor holds more than one batch, and
+whatever is killed wherever, the parts that were written stand: asking again extracts what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from mien import connection
+from mien.corpora import named
+from mien.corpora.clip import Clip, Reject, clips_to_table
+from mien.corpora.remote import import_clips
+from mien.errors import CorpusError, ExperimentError, MienError
+from mien.features.extractors import EXTRACTORS
+from mien.features.prepare.progress import OnProgress, PrepareProgress
+from mien.features.prepare.recipe import Description, Recipe, described
+from mien.features.prepare.stream import stream
+from mien.features.prepare.tally import Tally
+from mien.features.prepare.tasks import batches, have_medium, largest_part, n_left, tasks_left
+from mien.features.prepare.worker import Feature
+from mien.features.store import FeatureFolder, FeatureStore
+
+__all__ = ["PrepareProgress", "Prepared", "PreparedFeature", "prepare"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedFeature:
+    """What `prepare` did for one feature.
+
+    n_rows + n_rejects are all clips of the corpus, n_extracted those that were tried now, by n_workers; n_rejected of
+    these were rejected. startup_s: from asking for actors until the first clip. work_s: from the first clip's start to
+    the last one's end; of features that were extracted together, its share. worker_peak_bytes: the largest resident
+    memory that any worker ever had.
+    """
+
+    name: str
+    folder: str
+    n_rows: int
+    n_rejects: int
+    reasons: dict[str, int]
+    n_extracted: int
+    n_rejected: int
+    n_workers: int
+    startup_s: float
+    work_s: float
+    worker_peak_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """What `prepare` did. n_import_rejects: files that became no clip. ray_startup_s: 0 where Ray was not needed."""
+
+    corpus: str
+    store: str
+    n_clips: int
+    n_import_rejects: int
+    ray_startup_s: float
+    features: tuple[PreparedFeature, ...]
+
+
+class _Asked(NamedTuple):
+    """A feature that was asked for: its files, its extractor, and the ids of the clips that it has; None for all."""
+
+    folder: FeatureFolder
+    recipe: Recipe
+    extractor: Description
+    done: set[str] | None
+
+
+def prepare(
+    corpus: str,
+    root: str | os.PathLike[str],
+    store: str | os.PathLike[str],
+    features: Sequence[str | tuple[str, Any]] = ("egemaps",),
+    *,
+    attach: Mapping[str, str] | None = None,
+    settings: Any = None,
+    workers: int | None = None,
+    limit: int | None = None,
+    retry_rejects: bool = False,
+    fresh: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Prepared:
+    """Import a corpus and extract features of its clips into a store: only what is missing, and in one pass.
+
+    root: a folder, or s3://bucket/prefix that every node can read. features: names of `mien.features.extractors`, or
+    "module:Settings" of an extractor of your own; each alone, or with its settings as a mapping or as its Settings.
+    attach: name of a medium, or "ratings", to the table or folder of files that adds it to the clips, see
+    `mien.corpora.attach`. settings: of the corpus, None for the usual ones. workers: processes, by default one per core.
+    limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew, for
+    media whose bytes have changed under the same name, which is not looked for otherwise. on_progress: called for each
+    feature as its parts are done; without it nothing is shown.
+
+    Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
+    whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
+    Ray does not answer.
+    """
+    if not features:
+        raise MienError(f"features: none is named; choose from {', '.join(EXTRACTORS)}")
+    if limit is not None and limit < 1:
+        raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
+    clips, rejects = _import(corpus, root, attach or {}, settings)
+    recipes = [Recipe.of(feature) for feature in features]
+    with ThreadPoolExecutor(len(recipes)) as pool:
+        descriptions = list(pool.map(described, recipes))
+    for recipe, extractor in zip(recipes, descriptions):
+        if not len(have_medium(clips, extractor.medium)):
+            raise ExperimentError(
+                f"features {recipe.name!r}: reads the medium {extractor.medium!r}, which no clip of {corpus} has: "
+                f"attach it, attach={{{extractor.medium!r}: TABLE_OR_FOLDER}}"
+            )
+    clips = clips[:limit]
+    target = FeatureStore(store)
+    target.write_clips(corpus, clips, rejects)
+    asked = []
+    for recipe, extractor in zip(recipes, descriptions):
+        folder = target.feature_folder(corpus, extractor.spec)
+        supplied = _supplied(folder, extractor.medium, clips)
+        is_done = target.is_finished(corpus, extractor.spec) and not (retry_rejects or fresh or supplied)
+        done = None if is_done else folder.reopen(retry_rejects=retry_rejects, fresh=fresh, retry=supplied)
+        asked.append(_Asked(folder, recipe, extractor, done))
+    job = _Job(corpus, clips, asked, on_progress or (lambda progress: None))
+    with redirect_stdout(sys.stderr):  # Ray tells of dead workers on stdout, which is the caller's
+        job.run(workers)
+    return Prepared(
+        corpus=corpus,
+        store=target.folder.uri,
+        n_clips=len(clips),
+        n_import_rejects=len(rejects),
+        ray_startup_s=job.ray_startup_s,
+        features=tuple(job.finish(number) for number in range(len(asked))),
+    )
+
+
+def _import(
+    corpus: str, root: str | os.PathLike[str], attach: Mapping[str, str], settings: Any
+) -> tuple[pa.Table, list[Reject]]:
+    """Clip table and rejects of a corpus, with the media that are attached to its clips.
+
+    The clips go into the table as they come: as Python objects, ten million of them would take 15 GB.
+    """
+    records = import_clips(corpus, root, settings)
+    if attach:
+        from mien.corpora.attach import attach as attached
+
+        for medium, source in attach.items():
+            records = attached(records, medium, source)
+    rejects: list[Reject] = []
+
+    def clips() -> Iterator[Clip]:
+        for record in records:
+            if isinstance(record, Reject):
+                rejects.append(record)
+            else:
+                yield record
+
+    table = clips_to_table(clips())
+    if not len(table):
+        raise CorpusError(f"{os.fspath(root)}: {_why_no_clip(corpus, rejects)}")
+    return table, rejects
+
+
+def _why_no_clip(corpus: str, rejects: Sequence[Reject]) -> str:
+    reasons = Counter(reject.reason for reject in rejects)
+    if set(reasons) == {"bad-name"}:
+        others = " or ".join(sorted(named(PurePath(reject.path).stem for reject in rejects)))
+        hint = f"is this {others}?" if others else f"the first is {rejects[0].detail}"
+        return f"none of {len(rejects)} files has a name of {corpus}; {hint}"
+    counts = ", ".join(f"{n_files} {reason}" for reason, n_files in reasons.most_common())
+    first = f", the first is {rejects[0].detail}" if rejects else ""
+    return f"none of {len(rejects)} files became a clip of {corpus}: {counts}{first}"
+
+
+def _supplied(folder: FeatureFolder, medium: str, clips: pa.Table) -> set[str]:
+    """Clips that were rejected for want of the medium, which they have now."""
+    lacked = folder.rejected(f"no-{medium}")
+    return lacked & set(have_medium(clips, medium).to_pylist()) if lacked else lacked
+
+
+class _Job:
+    """The features that a corpus lacks, extracted in one pass."""
+
+    def __init__(self, corpus: str, clips: pa.Table, asked: Sequence[_Asked], on_progress: OnProgress) -> None:
+        self._corpus, self._clips, self._asked, self._on_progress = corpus, clips, asked, on_progress
+        self._todo = [number for number, feature in enumerate(asked) if feature.done is not None]
+        media = [asked[number].extractor.medium for number in self._todo]
+        self._tasks = tasks_left(clips, media, [asked[number].done or () for number in self._todo])
+        self._n_left = {number: n_left(self._tasks, i) for i, number in enumerate(self._todo)}
+        self._tallies = [
+            Tally(corpus, feature.folder.spec.name, len(clips), len(clips) - self._n_left.get(number, 0))
+            for number, feature in enumerate(asked)
+        ]
+        self._asked_s = 0.0
+        self._n_workers = 0
+        self.ray_startup_s = 0.0
+
+    def run(self, workers: int | None) -> None:
+        """Extract what is left, with a Ray of its own where none is in use."""
+        if not len(self._tasks):
+            return
+        with connection.connected(workers=workers) as cluster:
+            self.ray_startup_s = cluster.startup_s
+            n_workers = cluster.pool(workers)
+            self._asked_s = time.time()
+            busy = [number for number in self._todo if self._n_left[number]]
+            for number in busy:
+                self._on_progress(self._tallies[number].progress())
+            is_heavy = any(self._asked[number].extractor.is_heavy for number in busy)
+            cut = list(batches(self._tasks, n_workers, largest_part(is_heavy, len(self._tasks))))
+            self._n_workers = min(n_workers, len(cut))
+            features = [
+                Feature(self._asked[number].folder, self._asked[number].recipe, self._asked[number].extractor.medium)
+                for number in self._todo
+            ]
+            name = "-".join([self._corpus, *(self._asked[number].folder.spec.name for number in busy)])
+            for outcomes in stream(name, features, cut, self._n_workers):
+                for i, number in enumerate(self._todo):
+                    some = [outcome for outcome in outcomes if outcome.feature == i]
+                    if some:
+                        self._tallies[number].count(some)
+                        self._on_progress(self._tallies[number].progress())
+
+    def finish(self, number: int) -> PreparedFeature:
+        """Write the MANIFEST of a feature where it has none."""
+        folder, recipe, extractor, _ = self._asked[number]
+        tally = self._tallies[number]
+        work = self._work(tally)
+        if tally.n_extracted:
+            folder.note_work(work)
+        manifest = folder.manifest() or folder.finish(
+            set(self._clips["id"].to_pylist()),
+            {"name": recipe.name, "settings": dict(extractor.settings), "medium": extractor.medium},
+        )
+        return PreparedFeature(
+            name=folder.spec.name,
+            folder=folder.spec.folder,
+            n_rows=manifest["n_rows"],
+            n_rejects=manifest["n_rejects"],
+            reasons=manifest["reasons"],
+            n_rejected=tally.n_rejected,
+            **work,
+            worker_peak_bytes=tally.peak_bytes,
+        )
+
+    def _work(self, tally: Tally) -> dict[str, Any]:
+        """What a feature took, for `mien cost`: of all seconds its share, so that features can be added up."""
+        if not tally.n_extracted:
+            return {"n_extracted": 0, "n_workers": 0, "startup_s": 0.0, "work_s": 0.0}
+        first_s = min(one.first_s for one in self._tallies)
+        last_s = max(one.last_s for one in self._tallies)
+        share = tally.busy_s / max(sum(one.busy_s for one in self._tallies), 1e-9)
+        return {
+            "n_extracted": tally.n_extracted,
+            "n_workers": self._n_workers,
+            "startup_s": first_s - self._asked_s,
+            "work_s": share * (last_s - first_s),
+        }
