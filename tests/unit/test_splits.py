@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from typing import Any
 
@@ -10,14 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.data.splits import Split, check_leak, inner_splits, make_splits
+from mien.data.leaks import check_leak
+from mien.data.splits import Split, inner_splits, make_splits, stacked_split
 from mien.errors import ExperimentError, LeakError
 from mien.experiment.protocol import ProtocolConfig
 
-GROUPED = ("by-subject", "loso", "leave-one-corpus-out")
+GROUPED = ("by-subject", "loso", "leave-one-corpus-out", "by-group")
 KINDS = (*GROUPED, "random-leaky")
+NO_PAIRS = np.zeros((0, 2), np.int64)
 
 Clips = dict[str, Any]
+
+# (kind, digest of make_splits, digest of the inner splits of the first three), computed with the code of da67ed0.
+DIGESTS = [
+    ("by-subject", "0a16612f56d8d5a1", "7cbb7ad1b283435f"),
+    ("loso", "ea13cc4b1a354c0f", "28d4957b3aaab8e3"),
+    ("leave-one-corpus-out", "41f05fe8606bb80d", "c89f0e44134b7e1d"),
+    ("random-leaky", "fd6e393a232232df", "ad5d77d8d487a6c6"),
+]
 
 PINNED: dict[str, set[str]] = {
     "by-subject": {f"ravdess/{actor}-{k}" for actor in ("02", "06", "07") for k in range(4)},
@@ -31,15 +43,17 @@ PINNED: dict[str, set[str]] = {
 
 
 def clips_of(sizes: dict[str, int], n_classes: int = 3) -> Clips:
-    """Clips of the subjects named "<corpus>/<person>", so many each, with contents that all differ."""
+    """Clips of the subjects named "<corpus>/<person>", so many each, in one group each, of which no two are copies."""
     subjects = [subject for subject, size in sizes.items() for _ in range(size)]
     ids = [f"{subject}-{k}" for subject, size in sizes.items() for k in range(size)]
     return {
         "clip_ids": ids,
         "subjects": subjects,
         "corpora": [subject.split("/")[0] for subject in subjects],
-        "contents": [f"hash of {clip}" for clip in ids],
-        "classes": [k % n_classes for k in range(len(ids))],
+        "copies": list(range(len(ids))),
+        "strata": [k % n_classes for k in range(len(ids))],
+        "groups": {"meeting": [f"meeting of {subject}" for subject in subjects]},
+        "overlaps": NO_PAIRS,
     }
 
 
@@ -57,13 +71,32 @@ def sides_by_id(splits: list[Split], clips: Clips) -> list[dict[str, str]]:
     ]
 
 
+def protocol_of(kind: Any, **settings: Any) -> ProtocolConfig:
+    return ProtocolConfig(kind=kind, group="meeting" if kind == "by-group" else "", **settings)
+
+
 def leak_arguments(clips: Clips) -> dict[str, Any]:
-    return {key: clips[key] for key in ("clip_ids", "subjects", "contents")}
+    return {key: clips[key] for key in ("clip_ids", "subjects", "copies", "groups", "overlaps")}
+
+
+def in_order(clips: Clips, order: list[int]) -> Clips:
+    """The same clips in another order."""
+    place = np.argsort(order)
+    columns = {key: [clips[key][i] for i in order] for key in clips if key not in ("groups", "overlaps")}
+    groups = {name: [column[i] for i in order] for name, column in clips["groups"].items()}
+    return {**columns, "groups": groups, "overlaps": place[clips["overlaps"]]}
+
+
+def digest(splits: list[Split], clips: Clips) -> str:
+    sides = ("train", "validation", "test")
+    found = [[s.name, *([clips["clip_ids"][i] for i in getattr(s, side)] for side in sides)] for s in splits]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
 
 
 @st.composite
 def drawn_clips(draw: st.DrawFn) -> Clips:
-    """Three to nine subjects in each of two corpora, one to seven clips each, some recordings given twice."""
+    """Three to nine subjects in each of two corpora, one to seven clips each, some recordings given twice, some people
+    in one meeting, some clips of one person that overlap."""
     sizes = {
         f"{corpus}/{person}": draw(st.integers(1, 7))
         for corpus in ("a", "b")
@@ -75,24 +108,28 @@ def drawn_clips(draw: st.DrawFn) -> Clips:
         # Copies stay within a corpus: two corpora with a recording in common cannot be told apart.
         one = draw(st.integers(0, n - 1))
         same_corpus = [i for i in range(n) if clips["corpora"][i] == clips["corpora"][one]]
-        clips["contents"][draw(st.sampled_from(same_corpus))] = clips["contents"][one]
-    if draw(st.booleans()):
-        clips["contents"] = [""] * n
+        clips["copies"][draw(st.sampled_from(same_corpus))] = clips["copies"][one]
+    meetings = clips["groups"]["meeting"]
+    for _ in range(draw(st.integers(0, 3))):
+        meetings[draw(st.integers(0, n - 1))] = meetings[draw(st.integers(0, n - 1))]
+    pairs = [(i, i + 1) for i in range(n - 1) if clips["subjects"][i] == clips["subjects"][i + 1]]
+    if pairs:
+        clips["overlaps"] = np.array(draw(st.lists(st.sampled_from(pairs), max_size=3)), np.int64).reshape(-1, 2)
     return clips
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(clips=drawn_clips(), seed=st.integers(0, 99), share=st.floats(0.05, 0.6), shuffle=st.randoms())
 def test_each_split_is_a_partition_without_leak_whatever_the_order(
     kind: Any, clips: Clips, seed: int, share: float, shuffle: Any
 ) -> None:
-    protocol = ProtocolConfig(kind=kind, folds=3, seed=seed, validation=share)
+    protocol = protocol_of(kind, folds=3, seed=seed, validation=share)
     try:
         splits = make_splits(**clips, protocol=protocol)
-    except ExperimentError as error:  # merged subjects may become too few
-        assert "" not in clips["contents"] and len(set(clips["contents"])) < len(clips["contents"])
-        assert "subject" in str(error)
+    except ExperimentError as error:  # subjects and groups that are joined may become too few
+        assert len(set(clips["copies"])) < len(clips["copies"]) or kind == "by-group"
+        assert ("group" if kind == "by-group" else "subject") in str(error)
         return
 
     n = len(clips["clip_ids"])
@@ -107,6 +144,9 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
         if kind != "random-leaky":
             people = [{clips["subjects"][i] for i in side} for side in sides]
             assert not (people[0] & people[1] or people[0] & people[2] or people[1] & people[2])
+        if kind == "by-group":
+            met = [{clips["groups"]["meeting"][i] for i in side} for side in sides]
+            assert not (met[0] & met[1] or met[0] & met[2] or met[1] & met[2])
 
     for split in splits[:2]:
         inner = inner_splits(split, **clips, protocol=protocol)
@@ -121,7 +161,7 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
 
     order = list(range(n))
     shuffle.shuffle(order)
-    shuffled = {key: [column[i] for i in order] for key, column in clips.items()}
+    shuffled = in_order(clips, order)
     again = make_splits(**shuffled, protocol=protocol)
     assert sides_by_id(again, shuffled) == sides_by_id(splits, clips)
     ways = [inner_splits(made[0], **which, protocol=protocol) for made, which in ((splits, clips), (again, shuffled))]
@@ -131,9 +171,7 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_seed_one_split_another_seed_another(kind: Any) -> None:
     clips = ravdess_and_cremad()
-    a, b, c = (
-        sides_by_id(make_splits(**clips, protocol=ProtocolConfig(kind=kind, seed=seed)), clips) for seed in (1, 1, 2)
-    )
+    a, b, c = (sides_by_id(make_splits(**clips, protocol=protocol_of(kind, seed=seed)), clips) for seed in (1, 1, 2))
     assert a == b
     assert a != c
 
@@ -145,6 +183,18 @@ def test_the_split_of_today_is_the_split_of_tomorrow(kind: Any) -> None:
     split = make_splits(**clips, protocol=ProtocolConfig(kind=kind, folds=4, seed=0))[0]
     names = {clips["clip_ids"][i] for i in split.test}
     assert names == PINNED[kind]
+
+
+@pytest.mark.parametrize(("kind", "outer", "inner"), DIGESTS)
+def test_splits_are_those_of_earlier_versions_bit_for_bit(kind: Any, outer: str, inner: str) -> None:
+    clips = ravdess_and_cremad()
+    for one, other in ((3, 900), (60, 61), (2000, 4000), (2001, 4000)):
+        clips["copies"][one] = clips["copies"][other]
+    del clips["groups"], clips["overlaps"]
+    protocol = ProtocolConfig(kind=kind, folds=5, seed=3, validation=0.17)
+    splits = make_splits(**clips, protocol=protocol)
+    assert digest(splits, clips) == outer
+    assert digest([i for s in splits[:3] for i in inner_splits(s, **clips, protocol=protocol)], clips) == inner
 
 
 def test_by_subject_folds_are_level_and_hold_each_corpus() -> None:
@@ -192,21 +242,21 @@ def test_loso_and_leave_one_corpus_out_are_named_by_who_is_tested() -> None:
 
 def test_random_leaky_is_stratified_and_puts_people_on_both_sides() -> None:
     clips = ravdess_and_cremad()
-    classes = np.array(clips["classes"])
+    strata = np.array(clips["strata"])
     for split in make_splits(**clips, protocol=ProtocolConfig(kind="random-leaky", folds=5)):
-        in_test = np.bincount(classes[split.test])
-        assert np.all(np.abs(in_test - np.bincount(classes) / 5) < 1), "each class to within one clip"
-        in_validation = np.bincount(classes[split.validation]) / len(split.validation)
-        np.testing.assert_allclose(in_validation, np.bincount(classes) / len(classes), atol=0.002)
+        in_test = np.bincount(strata[split.test])
+        assert np.all(np.abs(in_test - np.bincount(strata) / 5) < 1), "each stratum to within one clip"
+        in_validation = np.bincount(strata[split.validation]) / len(split.validation)
+        np.testing.assert_allclose(in_validation, np.bincount(strata) / len(strata), atol=0.002)
         trained = {clips["subjects"][i] for i in split.train}
         assert len({clips["subjects"][i] for i in split.test} & trained) > 100
 
 
 def test_people_who_share_a_recording_stay_together_in_a_chain() -> None:
     clips = clips_of({f"ravdess/{a:02d}": 4 for a in range(8)})
-    contents = clips["contents"]
-    contents[4 * 1] = contents[4 * 6]  # 01 with 06, and 03 with 06
-    contents[4 * 3 + 1] = contents[4 * 6 + 1]
+    copies = clips["copies"]
+    copies[4 * 1] = copies[4 * 6]  # 01 with 06, and 03 with 06
+    copies[4 * 3 + 1] = copies[4 * 6 + 1]
     splits = make_splits(**clips, protocol=ProtocolConfig(kind="loso"))
     assert len(splits) == 6
     assert "ravdess/01+ravdess/03+ravdess/06" in [split.name for split in splits]
@@ -239,34 +289,245 @@ def test_an_id_that_occurs_twice_is_named() -> None:
 
 def test_columns_of_different_lengths_are_refused() -> None:
     clips = clips_of({f"a/{k}": 3 for k in range(6)})
-    clips["contents"].pop()
+    clips["copies"].pop()
     with pytest.raises(ValueError, match="different lengths"):
         make_splits(**clips, protocol=ProtocolConfig())
+
+
+# ------------------------------------------------------------------ groups
+
+
+def meetings_of(members: dict[str, list[str]], n_clips: int = 3) -> Clips:
+    """Clips of meetings, so many of each person in each."""
+    seats = [(meeting, person) for meeting, people in members.items() for person in people for _ in range(n_clips)]
+    return {
+        "clip_ids": [f"{person.split('/')[0]}/{k:03d}" for k, (_, person) in enumerate(seats)],
+        "subjects": [person for _, person in seats],
+        "corpora": [person.split("/")[0] for _, person in seats],
+        "copies": list(range(len(seats))),
+        "strata": [k % 2 for k in range(len(seats))],
+        "groups": {"meeting": [meeting for meeting, _ in seats], "room": ["the same"] * len(seats)},
+        "overlaps": NO_PAIRS,
+    }
+
+
+def test_by_group_joins_meetings_that_share_a_person_or_a_recording_in_a_chain() -> None:
+    members = {f"ami/{m}": [f"ami/{m}{k}" for k in range(4)] for m in "abcdefg"}
+    members["ami/c"][0] = members["ami/a"][1]  # a with c, and c with e: one person each; f with g: one recording
+    members["ami/e"][3] = members["ami/c"][2]
+    clips = meetings_of(members)
+    clips["copies"][-1] = clips["copies"][-13]
+    clips["overlaps"] = np.array([[0, 3], [60, 70]])  # within a meeting: no matter
+    protocol = ProtocolConfig(kind="by-group", group="meeting", folds=4, validation=0.34)
+    splits = make_splits(**clips, protocol=protocol)
+    tested = {frozenset(clips["groups"]["meeting"][i] for i in split.test) for split in splits}
+    assert tested == {frozenset(f"ami/{m}" for m in unit) for unit in ("ace", "b", "d", "fg")}
+    for split in splits:
+        check_leak(split, **leak_arguments(clips), protocol=protocol)
+
+
+def test_by_group_is_dealt_evenly_from_each_corpus() -> None:
+    members = {f"{corpus}/{m}": [f"{corpus}/{m}.{k}" for k in range(2)] for corpus in "ab" for m in range(8)}
+    clips = meetings_of(members)
+    for split in make_splits(**clips, protocol=ProtocolConfig(kind="by-group", group="meeting", folds=4)):
+        for side, n_meetings in (("test", 2), ("validation", 1)):
+            met = {clips["groups"]["meeting"][i] for i in getattr(split, side)}
+            assert Counter(meeting[0] for meeting in met) == {"a": n_meetings, "b": n_meetings}, side
+
+
+def test_by_group_refuses_stimuli_that_everybody_saw() -> None:
+    clips = meetings_of({f"film {f}": [f"mahnob/{k}" for k in range(5)] for f in range(20)} | {"extra": ["mahnob/3"]})
+    with pytest.raises(
+        ExperimentError, match=r"needs as many groups and has 1 of the 21 .*subject mahnob/3 is in 21\)"
+    ):
+        make_splits(**clips, protocol=ProtocolConfig(kind="by-group", group="meeting"))
+
+
+@pytest.mark.parametrize(
+    ("group", "message"),
+    [
+        ("meting", "protocol.group 'meting' is no group of these clips: the nearest is meeting"),
+        ("room", r"protocol.group=room and protocol.folds=5 needs as many groups and has 1: lower protocol.folds"),
+    ],
+)
+def test_by_group_refuses_a_group_that_cannot_be_split_by(group: str, message: str) -> None:
+    clips = meetings_of({f"ami/{m}": [f"ami/{m}{k}" for k in range(2)] for m in "abcdefg"})
+    with pytest.raises(ExperimentError, match=message):
+        make_splits(**clips, protocol=ProtocolConfig(kind="by-group", group=group))
+    without = clips | {"groups": {}}
+    with pytest.raises(ExperimentError, match="is no group of these clips: these clips have none"):
+        make_splits(**without, protocol=ProtocolConfig(kind="by-group", group=group))
+
+
+def test_by_group_names_the_clips_without_the_group() -> None:
+    clips = meetings_of({f"ami/{m}": [f"ami/{m}{k}" for k in range(2)] for m in "abcdefg"})
+    clips["groups"]["meeting"][5] = clips["groups"]["meeting"][7] = ""
+    with pytest.raises(ExperimentError, match="by-group: ami/005, ami/007 without a meeting. Leave out"):
+        make_splits(**clips, protocol=ProtocolConfig(kind="by-group", group="meeting"))
+
+
+# ------------------------------------------------------------------ stretches of one file
+
+
+def test_four_speakers_of_one_file_are_four_subjects_and_no_leak() -> None:
+    """200 utterances of one mix, none of which overlaps another: no copies, nobody is joined."""
+    clips = clips_of({f"ami/{speaker}": 50 for speaker in "ABCD"})
+    for protocol in (ProtocolConfig(kind="loso"), ProtocolConfig(kind="random-leaky", folds=3)):
+        splits = make_splits(**clips, protocol=protocol)
+        for split in splits:
+            check_leak(split, **leak_arguments(clips), protocol=protocol)
+    assert [s.name for s in make_splits(**clips, protocol=ProtocolConfig(kind="loso"))] == [f"ami/{s}" for s in "ABCD"]
+
+
+def test_random_leaky_keeps_overlapping_clips_together_in_a_chain() -> None:
+    clips = clips_of({f"a/{k}": 7 for k in range(9)})
+    clips["overlaps"] = np.array([[40, 3], [3, 61], [5, 20]])
+    apart = False
+    for seed in range(5):
+        protocol = ProtocolConfig(kind="random-leaky", folds=5, seed=seed)
+        for split in make_splits(**clips, protocol=protocol):
+            side = np.empty(63, int)
+            for s, rows in enumerate((split.train, split.validation, split.test)):
+                side[rows] = s
+            assert side[3] == side[40] == side[61] and side[5] == side[20]
+            apart |= bool(side[3] != side[5])
+            check_leak(split, **leak_arguments(clips), protocol=protocol)
+    assert apart
+
+
+@pytest.mark.parametrize("kind", ["by-subject", "loso", "leave-one-corpus-out"])
+def test_grouped_protocols_refuse_people_who_talk_at_once_and_name_the_way_out(kind: Any) -> None:
+    members = {f"ami/{m}": [f"ami/{m}{k}" for k in range(4)] for m in "abcde"}
+    clips = meetings_of(members | {"other/x": ["other/1", "other/2"]})
+    one, other = 4, 7  # of ami/a1 and ami/a2
+    if kind == "leave-one-corpus-out":
+        other = len(clips["clip_ids"]) - 5
+        clips["groups"]["meeting"][other] = "ami/a"
+    clips["overlaps"] = np.array([[one, other], [0, 1]])
+    protocol = ProtocolConfig(kind=kind)
+    ids = [clips["clip_ids"][row] for row in (one, other)]
+    split = next(s for s in make_splits(**clips, protocol=protocol) if (one in s.test) != (other in s.test))
+    with pytest.raises(LeakError) as caught:
+        check_leak(split, **leak_arguments(clips), protocol=protocol, shared_s=lambda row, other: (3.25, 4.5))
+    message = str(caught.value)
+    assert f"{ids[0]} and {ids[1]} hold the same 3.25 s to 4.5 s of one file and stand on " in message
+    assert message.endswith("Each pair shares a meeting: choose protocol.kind=by-group with protocol.group=meeting")
+    assert f"{clips['clip_ids'][0]} and" not in message, "those of one subject are on one side"
+
+    nameless = leak_arguments(clips) | {"groups": {"meeting": [""] * len(clips["clip_ids"])}}
+    with pytest.raises(LeakError, match="hold overlapping stretches of one file and.* give both a group"):
+        check_leak(split, **nameless, protocol=protocol)
 
 
 def split_of(train: list[int], validation: list[int], test: list[int]) -> Split:
     return Split(0, "fold 0", *(np.array(side, dtype=np.int64) for side in (train, validation, test)))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_check_leak_names_a_clip_on_two_sides(kind: Any) -> None:
-    clips = clips_of({f"a/{k}": 2 for k in range(3)})
-    with pytest.raises(LeakError, match="fold 0 leaks: clip a/1-0 stands on validation and test"):
-        check_leak(split_of([0, 1], [2, 3], [2, 4, 5]), **leak_arguments(clips), protocol=ProtocolConfig(kind=kind))
+SIX = {f"a/{k}": 2 for k in range(6)}
+TWO_SIDES = [("train", "validation"), ("train", "test"), ("validation", "test")]
+
+
+def parted(one: str, other: str) -> Split:
+    """Of twelve clips, two per person and one person per side but for a/0, whose two stand on the sides named."""
+    rows: dict[str, list[int]] = {"train": [4, 5, 6, 7], "validation": [8, 9], "test": [2, 3, 10, 11]}
+    rows[one] = [0, *rows[one]]
+    rows[other] = [1, *rows[other]]
+    return split_of(*(sorted(rows[side]) for side in ("train", "validation", "test")))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_check_leak_names_byte_identical_clips(kind: Any) -> None:
-    clips = clips_of({f"a/{k}": 2 for k in range(3)})
-    clips["contents"][5] = clips["contents"][1]
-    with pytest.raises(LeakError, match="a/0-1 and a/2-1, the same byte for byte, stand on train and test"):
-        check_leak(split_of([0, 1], [2, 3], [4, 5]), **leak_arguments(clips), protocol=ProtocolConfig(kind=kind))
+@pytest.mark.parametrize(("one", "other"), TWO_SIDES)
+def test_check_leak_names_a_clip_on_two_sides(kind: Any, one: str, other: str) -> None:
+    clips, split = clips_of(SIX), parted(one, other)
+    getattr(split, other)[0] = 0
+    with pytest.raises(LeakError, match=f"fold 0 leaks: clip a/0-0 stands on {one} and {other}"):
+        check_leak(split, **leak_arguments(clips), protocol=protocol_of(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("one", "other"), TWO_SIDES)
+def test_check_leak_names_copies(kind: Any, one: str, other: str) -> None:
+    clips, split = clips_of(SIX), parted(one, other)
+    clips["subjects"][1], clips["groups"]["meeting"][1] = "a/x", "x"
+    check_leak(split, **leak_arguments(clips), protocol=protocol_of(kind))
+    clips["copies"][1] = clips["copies"][0]
+    with pytest.raises(LeakError, match=f"a/0-0 and a/0-1, copies of each other, stand on {one} and {other}"):
+        check_leak(split, **leak_arguments(clips), protocol=protocol_of(kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("one", "other"), TWO_SIDES)
+def test_check_leak_names_clips_that_overlap(kind: Any, one: str, other: str) -> None:
+    clips, split = clips_of(SIX), parted(one, other)
+    clips["subjects"][1], clips["groups"]["meeting"][1] = "a/x", "x"
+    clips["overlaps"] = np.array([[1, 0]])
+    with pytest.raises(LeakError, match=f"a/0-1 and a/0-0 hold overlapping stretches .* on {other} and {one}"):
+        check_leak(split, **leak_arguments(clips), protocol=protocol_of(kind))
 
 
 @pytest.mark.parametrize("kind", GROUPED)
-def test_check_leak_names_the_subject(kind: Any) -> None:
-    clips = clips_of({f"a/{k}": 2 for k in range(6)}) | {"contents": [""] * 12}
+@pytest.mark.parametrize(("one", "other"), TWO_SIDES)
+def test_check_leak_names_the_subject(kind: Any, one: str, other: str) -> None:
+    clips, split = clips_of(SIX), parted(one, other)
+    clips["groups"]["meeting"][1] = "x"
+    with pytest.raises(LeakError, match=rf"subject a/0 stands on {one} and {other}\. Keep"):
+        check_leak(split, **leak_arguments(clips), protocol=protocol_of(kind))
+    check_leak(split, **leak_arguments(clips), protocol=ProtocolConfig(kind="random-leaky"))
+
+
+@pytest.mark.parametrize(("one", "other"), TWO_SIDES)
+def test_check_leak_names_the_group_under_by_group_alone(one: str, other: str) -> None:
+    clips, split = clips_of(SIX), parted(one, other)
+    clips["subjects"][1] = "a/x"
+    with pytest.raises(LeakError, match=rf"meeting meeting of a/0 stands on {one} and {other}\. Keep"):
+        check_leak(split, **leak_arguments(clips), protocol=protocol_of("by-group"))
+    check_leak(split, **leak_arguments(clips), protocol=ProtocolConfig())
+
+
+def test_check_leak_counts_what_it_does_not_name() -> None:
+    clips = clips_of(SIX)
     leaky = split_of([0, 2, 4, 6, 8], [10, 11], [1, 3, 5, 7, 9])
     with pytest.raises(LeakError, match=r"subject a/0 stands on train and test; .* and 2 more"):
-        check_leak(leaky, **leak_arguments(clips), protocol=ProtocolConfig(kind=kind))
-    check_leak(leaky, **leak_arguments(clips), protocol=ProtocolConfig(kind="random-leaky"))
+        check_leak(leaky, **leak_arguments(clips), protocol=ProtocolConfig())
+
+
+# ------------------------------------------------------------------ splits within a fold
+
+
+@pytest.mark.parametrize("kind", ["by-subject", "by-group", "random-leaky"])
+def test_inner_splits_deal_each_corpus_or_stratum_evenly(kind: Any) -> None:
+    """Rare ones as well: a random deal of 33 units, three of them rare, to three parts is even in one of five cases."""
+    sizes = {f"a/{k:02d}": 2 for k in range(40)} | {f"b/{k}": 2 for k in range(4)}
+    clips = clips_of(sizes)
+    clips["strata"] = [int(clip.startswith("b/")) for clip in clips["clip_ids"]]
+    for seed in range(5):
+        protocol = protocol_of(kind, folds=4, validation=0.25, seed=seed)
+        for split in make_splits(**clips, protocol=protocol):
+            parts = inner_splits(split, **clips, protocol=protocol)[1:]
+            assert len(parts) == 3
+            counts = np.array(
+                [np.bincount([clips["strata"][i] for i in part.validation], minlength=2) for part in parts]
+            )
+            n_of_unit = 1 if kind == "random-leaky" else 2
+            assert (np.ptp(counts, axis=0) <= n_of_unit).all(), counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stacked_split_learns_from_what_its_parents_were_validated_on(kind: Any) -> None:
+    clips = clips_of({f"{corpus}/{k:02d}": 3 for corpus in "abc" for k in range(8)})
+    protocol = protocol_of(kind, folds=4, validation=0.4)
+    for split in make_splits(**clips, protocol=protocol):
+        stacked = stacked_split(split, **clips, protocol=protocol)
+        assert (stacked.fold, stacked.name) == (split.fold, split.name)
+        assert stacked.test is split.test
+        assert sorted(np.concatenate([stacked.train, stacked.validation])) == list(split.validation)
+        assert len(stacked.train) > len(stacked.validation) > 0
+        check_leak(stacked, **leak_arguments(clips), protocol=protocol)
+
+
+def test_stacked_split_of_a_single_subject_is_refused() -> None:
+    clips = clips_of({f"a/{k}": 3 for k in range(6)})
+    protocol = ProtocolConfig(folds=3, validation=0.2)
+    split = make_splits(**clips, protocol=protocol)[0]
+    with pytest.raises(ExperimentError, match=r"fold 0: .* is 1 subject\(s\).*raise protocol.validation"):
+        stacked_split(split, **clips, protocol=protocol)
