@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import pickle
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mien.data.batches import make_batches, plain_order
+from conftest import ROOT
+from mien.data.batches import Batch
+from mien.data.columns import InMemory
 from mien.data.dataset import Dataset
-from mien.experiment import (
-    AugmentConfig,
-    Experiment,
-    LossConfig,
-    LstmAttentionConfig,
-    SvcConfig,
-    TrainingConfig,
-)
-from mien.families import FAMILIES, Task
-from tiny import dataset
+from mien.errors import DamagedError, ExperimentError
+from mien.experiment import LossConfig, LstmAttentionConfig, MlpConfig, SvmConfig, TrainingConfig
+from mien.families import FAMILIES
+from mien.families.contract import ALONE, Group, Learner, Task, kind_of_input
+from mien.features.spec import FeatureSpec, Frames
+from mien.results.agreement import ccc
+from tiny import batches, dataset
 
-SMALL = {
+# Small, and nothing drawn at random.
+SMALL: dict[str, Any] = {
     "lstm_attention": LstmAttentionConfig(
         step_s=0.0,
         conv_filters=7,
@@ -32,154 +41,552 @@ SMALL = {
         row_dropout=0.0,
         input_noise=0.0,
     ),
-    "svc": SvcConfig(c=1.0),
+    "mlp": MlpConfig(units=13, dropout=0.0),
+    "svm": SvmConfig(c=1.0),
 }
-MARKS = {"tensorflow": [pytest.mark.tensorflow], "torch": [pytest.mark.torch], "sklearn": []}
-FAMILY_NAMES = [pytest.param(name, marks=MARKS[family.framework]) for name, family in FAMILIES.items()]
+LOSSES = {"classes": LossConfig(label_smoothing=0.0), "dimensions": LossConfig(kind="ccc")}
+MARKS: dict[str, list[Any]] = {"tensorflow": [pytest.mark.tensorflow], "torch": [pytest.mark.torch], "sklearn": []}
+
+
+def each(*, iterative: bool = False) -> Any:
+    """A parameter `name` for each family; iterative: those alone that are trained in steps."""
+    chosen = [name for name, family in FAMILIES.items() if family.is_iterative or not iterative]
+    return pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS[FAMILIES[n].framework]) for n in chosen])
+
+
+def each_with_targets(**losses: LossConfig) -> Any:
+    """Parameters `name` and `kind` for each family and each kind of target that it declares."""
+    return pytest.mark.parametrize(
+        ("name", "kind"),
+        [
+            pytest.param(name, kind, marks=MARKS[family.framework], id=f"{name}-{kind}")
+            for name, family in FAMILIES.items()
+            for kind in family.targets
+        ],
+    )
+
+
+def task(
+    name: str,
+    data: Dataset,
+    *,
+    seed: int = 3,
+    loss: LossConfig | None = None,
+    class_weights: tuple[float, ...] = (1, 1, 1),
+    group: Group = ALONE,
+    training: dict[str, Any] | None = None,
+    **model: Any,
+) -> Task:
+    """A small task on these data. training, model: fields that are to be different."""
+    spec = data.target.spec
+    return Task(
+        model=dataclasses.replace(SMALL[name], **model),
+        training=TrainingConfig(**{"learning_rate": 0.01, "batch_size": 8, "average": 0.9} | (training or {})),
+        loss=loss or LOSSES[spec.kind],
+        inputs=data.specs,
+        target=spec,
+        class_weights=np.array(class_weights if spec.kind == "classes" else (1, 1), np.float32),
+        seed=seed,
+        group=group,
+    )
+
+
+def build(name: str, data: Dataset, **changes: Any) -> Learner:
+    return FAMILIES[name].build(task(name, data, **changes))
+
+
+def trained(name: str, data: Dataset, *, epochs: int = 3, rate: float = 0.01, **changes: Any) -> Learner:
+    learner = build(name, data, **changes)
+    for epoch in range(1, epochs + 1):
+        learner.train_epoch(batches(data), epoch=epoch, rate=lambda progress: rate)
+    return learner
+
+
+def values(learner: Learner, data: Dataset, batch_size: int = 8) -> np.ndarray:
+    return learner.predict(batches(data, batch_size)).values
+
+
+def weights(learner: Learner, folder: Path) -> dict[str, np.ndarray]:
+    """Its exported arrays."""
+    folder.mkdir(exist_ok=True)
+    learner.export(folder)
+    with np.load(folder / "weights.npz") as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def distance(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    return float(np.sqrt(sum(np.square(one[name] - other[name]).sum() for name in one)))
+
+
+def with_frames(data: Dataset, change: Any) -> Dataset:
+    """The same clips, with other frames: change(feature, row, frames) returns them, None where there are none."""
+    columns = {
+        name: InMemory(column.spec, [change(name, row, column[row]) for row in range(len(data))])
+        for name, column in data.columns.items()
+    }
+    return dataclasses.replace(data, columns=columns)
+
+
+def only(data: Dataset, features: Iterable[str]) -> Dataset:
+    return dataclasses.replace(data, columns={name: data.columns[name] for name in features})
+
+
+def assert_fits(predicted: np.ndarray, data: Dataset) -> None:
+    """Nearly all classes are right; each dimension agrees with its ratings."""
+    if data.target.spec.kind == "classes":
+        assert (predicted.argmax(axis=1) == data.target.truth).mean() > 0.95
+    else:
+        for k in range(predicted.shape[1]):
+            rated = data.target.mask[:, k]
+            assert ccc(data.target.truth[rated, k], predicted[rated, k]) > 0.85
+
+
+# ------------------------------------------------------------------ registry and flags
 
 
 def test_every_family_has_a_small_configuration_here():
     assert SMALL.keys() == FAMILIES.keys()
-    assert all(isinstance(SMALL[name], family.config) for name, family in FAMILIES.items())
+    for name, family in FAMILIES.items():
+        assert isinstance(SMALL[name], family.config)
+        assert family.name == name
+        assert family.targets
+        assert family.reads
 
 
-def task(name: str, data: Dataset, seed: int = 3) -> Task:
-    experiment = Experiment(
-        name="contract",
-        data=dataclasses.replace(Experiment(name="x").data, audio=("voice", "row"), video=("face",)),
-        augment=AugmentConfig(kind="none"),
-        loss=LossConfig(label_smoothing=0.0),
-        model=SMALL[name],
-        training=TrainingConfig(learning_rate=0.01, batch_size=8, average=0.9),
-    )
-    return Task(experiment, data.specs, data.classes, np.ones(3, np.float32), seed)
+@each()
+def test_a_family_refuses_what_it_does_not_declare(name):
+    family = FAMILIES[name]
+    specs = {"voice": dataset().specs["voice"]}
+    target = dataset().target.spec
+    family.check(specs, target, missing=("voice",) if family.can_miss else ())
+    narrow = dataclasses.replace(family, targets=("dimensions",), reads=("row",), needs=(), can_miss=False)
+    with pytest.raises(ExperimentError, match=f"{name} learns dimensions, and the target is of classes"):
+        narrow.check(specs, target)
+    with pytest.raises(ExperimentError, match="voice is of kind sequence: leave it out of data.features"):
+        dataclasses.replace(narrow, targets=("classes",)).check(specs, target)
+    with pytest.raises(ExperimentError, match="needs video: name a feature of it in data.features"):
+        dataclasses.replace(family, needs=("video",)).check(specs, target)
+    with pytest.raises(ExperimentError, match="some clips lack voice: data.missing=drop"):
+        dataclasses.replace(family, can_miss=False).check(specs, target, missing=("voice",))
 
 
-def batches(data: Dataset, batch_size: int = 8):
-    dims = {name: spec.dim for name, spec in data.specs.items()}
-    order = plain_order(range(len(data)), batch_size)
-    return make_batches(
-        order,
-        lambda e: {name: frames[e.row] for name, frames in data.frames.items()},
-        data.targets,
-        dims,
-        batch_size=batch_size,
-    )
+def test_how_a_model_reads_a_feature():
+    specs = dataset().specs
+    pictures = FeatureSpec(name="p", version=1, modality="video", shape=(5, 7, 3), codec="jpeg", hop_s=0.1)
+    assert [kind_of_input(spec) for spec in (specs["voice"], specs["row"], pictures)] == ["sequence", "row", "pictures"]
 
 
-def trained(name: str, data: Dataset, epochs: int = 3, seed: int = 3):
-    learner = FAMILIES[name].build(task(name, data, seed))
-    for epoch in range(1, epochs + 1):
-        learner.train_epoch(batches(data), epoch=epoch, learning_rate=0.01)
-    return learner
+@each()
+def test_reads_what_it_declares_without_anything_else(name):
+    kinds = {"row": "row", "sequence": "voice"}
+    assert set(FAMILIES[name].reads) <= kinds.keys(), "add clips of the other kind here"
+    for kind in FAMILIES[name].reads:
+        data = only(dataset(), [kinds[kind]])
+        assert_fits(values(trained(name, data, epochs=12, rate=0.03), data), data)
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_learns_clips_that_are_separable(name):
-    data = dataset()
-    learner = FAMILIES[name].build(task(name, data))
-    losses = [learner.train_epoch(batches(data), epoch=epoch, learning_rate=0.01)["loss"] for epoch in range(1, 11)]
-    if FAMILIES[name].iterative:
+# ------------------------------------------------------------------ learning and predicting
+
+
+@each_with_targets()
+def test_learns_clips_that_are_separable(name, kind):
+    data = dataset(kind=kind)
+    learner = build(name, data)
+    losses = [
+        learner.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.02)["loss"] for epoch in range(1, 13)
+    ]
+    if FAMILIES[name].is_iterative:
         assert losses[-1] < 0.3 * losses[0]
-    predictions = learner.predict(batches(data))
-    assert (predictions.probabilities.argmax(axis=1) == data.truth[predictions.rows]).mean() > 0.95
+    assert_fits(values(learner, data), data)
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_predicts_each_row_once_with_probabilities(name):
-    data = dataset()
-    predictions = trained(name, data).predict(batches(data, batch_size=16))
+@each_with_targets()
+def test_predicts_each_row_once(name, kind):
+    data = dataset(kind=kind)
+    learner = build(name, data)
+    trained = learner.train_epoch(batches(data), epoch=1, rate=lambda progress: 0.01)
+    assert trained["n_samples"] == len(data)
+    predictions = learner.predict(batches(data, batch_size=16))  # the last batch is filled up
     assert predictions.rows.tolist() == list(range(len(data)))
-    assert predictions.probabilities.shape == (len(data), 3)
-    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert predictions.values.shape == (len(data), len(data.target.spec.names))
+    assert predictions.values.dtype == np.float32
+    assert np.isfinite(predictions.values).all()
+    if kind == "classes":
+        np.testing.assert_allclose(predictions.values.sum(axis=1), 1, rtol=1e-5)
+        assert predictions.values.min() >= 0
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_neither_padding_nor_company_changes_a_prediction(name):
-    data = dataset()
+@each_with_targets()
+def test_neither_padding_nor_company_changes_a_prediction(name, kind):
+    data = dataset(kind=kind)
     learner = trained(name, data)
-    together = learner.predict(batches(data, batch_size=41)).probabilities
-    alone = learner.predict(batches(data, batch_size=1)).probabilities
+    # Clips of a single frame among longer ones.
+    data = with_frames(data, lambda feature, row, frames: Frames(*(x[: 1 if row % 5 == 0 else None] for x in frames)))
+    together, alone = values(learner, data, batch_size=41), values(learner, data, batch_size=1)
     np.testing.assert_allclose(together, alone, atol=2e-6)  # float32 sums over other numbers of zeros
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
+@each()
 def test_masked_frames_are_not_seen(name):
     data = dataset(missing=False)
     learner = trained(name, data)
-    for frames in data.frames["voice"]:
-        frames.valid[-2:] = False
-    before = learner.predict(batches(data)).probabilities
-    for frames in data.frames["voice"]:
-        frames.values[-2:] = 99.0
-    np.testing.assert_array_equal(learner.predict(batches(data)).probabilities, before)
+
+    def masked(value: float) -> Dataset:
+        def change(feature: str, row: int, frames: Frames) -> Frames:
+            changed, valid = frames.values.copy(), frames.valid.copy()
+            if feature != "row":
+                valid[[1, -1]] = False
+                changed[[1, -1]] = value
+            return Frames(changed, valid)
+
+        return with_frames(data, change)
+
+    np.testing.assert_array_equal(values(learner, masked(99.0)), values(learner, masked(0.0)))
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_saved_and_loaded_learner_goes_on_bit_for_bit(name, tmp_path: Path):
-    data = dataset()
-    straight = trained(name, data, epochs=4)
-    halfway = trained(name, data, epochs=2)
-    halfway.save(tmp_path)
-    resumed = FAMILIES[name].build(task(name, data, seed=3))
-    resumed.load(tmp_path)
-    if FAMILIES[name].iterative:
-        for epoch in (3, 4):
-            resumed.train_epoch(batches(data), epoch=epoch, learning_rate=0.01)
-    np.testing.assert_array_equal(
-        resumed.predict(batches(data)).probabilities, straight.predict(batches(data)).probabilities
-    )
+@each_with_targets()
+def test_an_input_may_be_missing(name, kind):
+    """Trained on clips that lack one input or another, it predicts clips that all lack the same one."""
+    if not FAMILIES[name].can_miss:
+        pytest.skip("this family needs each input")
+    data = dataset(missing=False, kind=kind)
+    features = list(data.columns)
+    learnt = with_frames(data, lambda feature, row, frames: None if row % 4 == features.index(feature) else frames)
+    learner = trained(name, learnt, epochs=14, rate=0.02)
+    for lacking in features:
+        without = with_frames(data, lambda feature, row, frames, gone=lacking: None if feature == gone else frames)
+        assert_fits(values(learner, without), without)
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
+# ------------------------------------------------------------------ training
+
+
+@each()
 def test_a_seed_decides_the_model(name):
     data = dataset()
-    once, again = (trained(name, data, seed=5).predict(batches(data)).probabilities for _ in range(2))
+    once, again = (values(trained(name, data, seed=5), data) for _ in range(2))
     np.testing.assert_array_equal(once, again)
-    if FAMILIES[name].iterative:
-        other = trained(name, data, seed=7).predict(batches(data)).probabilities
-        assert not np.allclose(once, other, atol=1e-3)
+    if FAMILIES[name].is_iterative:
+        assert not np.allclose(once, values(trained(name, data, seed=7), data), atol=1e-3)
 
 
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_exports_its_model(name, tmp_path: Path):
-    trained(name, dataset()).export(tmp_path)
-    assert [path.stem for path in tmp_path.iterdir()] == ["model_best"]
-
-
-@pytest.mark.tensorflow
-@pytest.mark.parametrize("loss", [LossConfig(label_smoothing=0.0), LossConfig(kind="cross-entropy")])
-def test_the_keras_loss_is_the_numpy_reference(loss):
-    from mien.families import losses
-    from mien.families.lstm_attention import LstmAttention
-
-    data = dataset()
-    base = task("lstm_attention", data)
-    weights = np.array([0.5, 1.0, 1.5], np.float32)
-    learner = LstmAttention(
-        dataclasses.replace(base, experiment=dataclasses.replace(base.experiment, loss=loss), class_weights=weights)
-    )
-    rng = np.random.default_rng(11)
-    logits = rng.normal(size=(13, 3)).astype(np.float32) * 4
-    targets = rng.dirichlet(np.ones(3), 13).astype(np.float32)
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    expected = losses.focal_loss(
-        losses.smooth_labels(targets, loss.label_smoothing),
-        probabilities,
-        gamma=loss.gamma if loss.kind == "focal" else 0.0,
-        alpha=weights,
-    )
-    np.testing.assert_allclose(learner._graph.loss(targets, logits), expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
+@each()
 def test_two_learners_at_a_time_do_not_share_their_weights(name):
     data, other = dataset(), dataset(seed=1)
     first = trained(name, data)
-    before = first.predict(batches(data)).probabilities
+    before = values(first, data)
     trained(name, other, seed=11)
     second = trained(name, other, seed=7)  # may take over what the one before left behind
-    np.testing.assert_array_equal(first.predict(batches(data)).probabilities, before)
-    assert not np.array_equal(second.predict(batches(data)).probabilities, before)
+    np.testing.assert_array_equal(values(first, data), before)
+    assert not np.array_equal(values(second, data), before)
     del first, second
-    np.testing.assert_array_equal(trained(name, data).predict(batches(data)).probabilities, before)
+    np.testing.assert_array_equal(values(trained(name, data), data), before)
+
+
+@each(iterative=True)
+def test_the_rate_is_that_of_each_step(name, tmp_path: Path):
+    """A step at rate 0 changes nothing; the rate of a step is asked for by its place in the epoch."""
+    data = dataset()
+    asked: list[float] = []
+
+    def first_half(progress: float) -> float:
+        asked.append(progress)
+        return 0.01 if progress < 0.5 else 0.0
+
+    learner, until_half = build(name, data, training={"average": 0.0}), build(name, data, training={"average": 0.0})
+    learner.train_epoch(batches(data), epoch=1, rate=first_half)
+    assert asked == [batch.progress for batch in batches(data)]
+    half = [batch for batch in batches(data) if batch.progress < 0.5]
+    assert 0 < len(half) < len(asked)
+    until_half.train_epoch(half, epoch=1, rate=lambda progress: 0.01)
+    assert distance(weights(learner, tmp_path / "a"), weights(until_half, tmp_path / "b")) == 0
+    assert distance(weights(learner, tmp_path / "a"), weights(build(name, data), tmp_path / "c")) > 0
+
+
+@each(iterative=True)
+def test_predicts_with_the_moving_average_of_its_weights(name, tmp_path: Path):
+    """Which is that of the weights of a learner without one, after each of the same steps."""
+    data = dataset()
+    live = build(name, data, training={"average": 0.0})
+    expected = weights(live, tmp_path / "live")
+    for step, batch in enumerate(batches(data), start=1):
+        live.train_epoch([batch], epoch=1, rate=lambda progress: 0.03)
+        decay = min(0.6, (1 + step) / (10 + step))
+        now = weights(live, tmp_path / "live")
+        expected = {name: decay * expected[name] + (1 - decay) * now[name] for name in now}
+    averaged = build(name, data, training={"average": 0.6})
+    averaged.train_epoch(batches(data), epoch=1, rate=lambda progress: 0.03)
+    found = weights(averaged, tmp_path / "averaged")
+    for array in expected:
+        np.testing.assert_allclose(found[array], expected[array], atol=1e-6)
+    restored = build(name, data, seed=11)
+    restored.restore(tmp_path / "averaged")
+    np.testing.assert_array_equal(values(averaged, data), values(restored, data))
+    assert np.abs(values(averaged, data) - values(live, data)).max() > 0.01
+
+
+@each(iterative=True)
+def test_a_long_gradient_is_clipped(name, tmp_path: Path):
+    """Adam's step does not depend on the gradient's length, until that is small against its epsilon."""
+    data = dataset()
+    start = weights(build(name, data), tmp_path / "start")
+
+    def moved(clip_norm: float) -> float:
+        training = {"clip_norm": clip_norm, "weight_decay": 0.0, "average": 0.0}
+        return distance(weights(trained(name, data, epochs=1, training=training), tmp_path / "moved"), start)
+
+    assert moved(1e-9) < 0.2 * moved(0.0)
+    assert moved(1e6) == moved(0.0)
+
+
+@each(iterative=True)
+def test_dropout_is_another_in_each_epoch_and_worker_and_the_same_again(name):
+    """At rate 0 nothing but the dropout can change the loss."""
+    data = dataset()
+
+    def loss(epoch: int, seed: int = 3, rank: int = 0) -> float:
+        learner = build(name, data, dropout=0.4, seed=seed, group=Group(rank=rank))
+        return learner.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.0)["loss"]
+
+    learner = build(name, data, dropout=0.4)
+    one, two, again = (
+        learner.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.0)["loss"] for epoch in (1, 2, 1)
+    )
+    assert one == again == loss(1)
+    assert two != one
+    assert loss(2) == two, "what was drawn in epoch 1 must not decide epoch 2"
+    assert loss(1, rank=1) != one
+    still = build(name, data)
+    losses = {still.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.0)["loss"] for epoch in (1, 2)}
+    assert len(losses) == 1, "without dropout nothing is drawn"
+
+
+@each()
+def test_class_weights_are_used(name):
+    """Where the classes cannot be told apart, the heavy one is predicted. (Probabilities that are fitted afterwards, as
+    a support vector machine's, are near the classes' shares again.)"""
+    if "classes" not in FAMILIES[name].targets:
+        pytest.skip("this family learns no classes")
+    rng = np.random.default_rng(5)
+    noise = {
+        name: rng.normal(size=(100, column.spec.dim)).astype(np.float32) for name, column in dataset().columns.items()
+    }
+    data = with_frames(
+        dataset(), lambda feature, row, frames: Frames(noise[feature][row : row + len(frames.valid)], frames.valid)
+    )
+    even, heavy = (
+        values(trained(name, data, epochs=4, class_weights=by_class), data).mean(axis=0)
+        for by_class in ((1, 1, 1), (0.3, 0.3, 2.4))
+    )
+    assert np.abs(heavy - even).max() > 0.01
+    if FAMILIES[name].is_iterative:
+        assert heavy[2] > even[2] + 0.15
+        assert heavy[2] == heavy.max()
+
+
+@each()
+def test_a_rating_that_is_missing_teaches_nothing(name):
+    if "dimensions" not in FAMILIES[name].targets:
+        pytest.skip("this family learns no dimensions")
+    data = dataset(kind="dimensions")
+    assert not data.target.mask.all()
+    for loss in (LossConfig(kind="ccc"), LossConfig(kind="mse")):
+        wild = np.where(data.target.mask, data.target.values, np.float32(-7))
+        other = dataclasses.replace(data, target=dataclasses.replace(data.target, values=wild))
+        one, two = (values(trained(name, each, loss=loss), data) for each in (data, other))
+        np.testing.assert_array_equal(one, two)
+
+
+@each()
+def test_squared_error_is_learnt_as_well(name):
+    data = dataset(kind="dimensions")
+    learner = trained(name, data, epochs=12, rate=0.03, loss=LossConfig(kind="mse"))
+    errors = (values(learner, data) - data.target.values)[data.target.mask]
+    assert np.square(errors).mean() < 0.2 * np.square(data.target.values[data.target.mask]).mean()
+
+
+# ------------------------------------------------------------------ files
+
+
+@each_with_targets()
+def test_a_saved_and_loaded_learner_goes_on_bit_for_bit(name, kind, tmp_path: Path):
+    data = dataset(kind=kind)
+    dropout = {"dropout": 0.3} if FAMILIES[name].is_iterative else {}
+    straight = trained(name, data, epochs=4, **dropout)
+    halfway = trained(name, data, epochs=2, **dropout)
+    halfway.save(tmp_path)
+    resumed = build(name, data, **dropout)
+    resumed.load(tmp_path)
+    if FAMILIES[name].is_iterative:
+        assert not np.array_equal(values(resumed, data), values(straight, data))
+        for epoch in (3, 4):
+            resumed.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.01)
+    np.testing.assert_array_equal(values(resumed, data), values(straight, data))
+
+
+@each_with_targets()
+def test_a_restored_export_predicts_the_same(name, kind, tmp_path: Path):
+    data = dataset(kind=kind)
+    learner = trained(name, data)
+    learner.export(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.npz"]
+    restored = build(name, data, seed=11)
+    restored.restore(tmp_path)
+    np.testing.assert_array_equal(values(restored, data), values(learner, data))
+
+
+@each()
+def test_a_restored_export_predicts_the_same_in_another_process(name, tmp_path: Path):
+    data = dataset()
+    learner = trained(name, data)
+    learner.export(tmp_path)
+    started(f"test_families.predict_restored({name!r}, {str(tmp_path)!r})").finish()
+    np.testing.assert_array_equal(np.load(tmp_path / "predicted.npy"), values(learner, data))
+
+
+def predict_restored(name: str, folder: str) -> None:
+    learner = build(name, dataset(), seed=11)
+    learner.restore(Path(folder))
+    np.save(Path(folder) / "predicted.npy", values(learner, dataset()))
+
+
+class Trap:
+    """Unpickled, it leaves a file behind."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+@each()
+def test_nothing_that_is_read_is_executed(name, tmp_path: Path):
+    data, marker = dataset(), tmp_path / "executed"
+    pickled = pickle.dumps(Trap(marker))
+    pickle.loads(pickled)
+    assert marker.exists(), "the trap works"
+    marker.unlink()
+    learner = trained(name, data, epochs=1)
+    before = values(learner, data)
+    for write, read, file in (
+        (learner.save, learner.load, "learner.npz"),
+        (learner.export, learner.restore, "weights.npz"),
+    ):
+        folder = tmp_path / file.removesuffix(".npz")
+        folder.mkdir()
+        write(folder)
+        with np.load(folder / file) as arrays:
+            first = arrays.files[0]
+            names = arrays.files
+        bad = np.empty(1, object)
+        bad[0] = Trap(marker)
+        (folder / file).write_bytes(pickled)
+        with pytest.raises(DamagedError, match=file):
+            read(folder)
+        np.savez(folder / file, **{each: bad if each == first else np.zeros(1) for each in names})
+        with pytest.raises(DamagedError, match=file):
+            read(folder)
+    assert not marker.exists()
+    np.testing.assert_array_equal(values(learner, data), before)
+
+
+@each()
+def test_arrays_of_another_model_are_refused(name, tmp_path: Path):
+    data = dataset()
+    trained(name, only(data, ["voice"]), epochs=1).export(tmp_path)
+    learner = build(name, data)
+    if name == "svm":  # what a machine reads is in its arrays: its members name how many there are
+        learner = build(name, data, members=("voice", "row"))
+    with pytest.raises(DamagedError, match="weights.npz"):
+        learner.restore(tmp_path)
+
+
+# ------------------------------------------------------------------ several workers
+
+
+@each(iterative=True)
+def test_two_workers_learn_what_one_learns(name, tmp_path: Path):
+    """1e-5: the sum of a batch's gradients is taken in another order. Real processes, without Ray."""
+    with socket.socket() as a, socket.socket() as b:
+        a.bind(("127.0.0.1", 0)), b.bind(("127.0.0.1", 0))
+        ports = [a.getsockname()[1], b.getsockname()[1]]
+    workers = [started(f"test_families.work({name!r}, {rank}, {ports}, {str(tmp_path)!r})") for rank in (0, 1)]
+    for worker in workers:
+        worker.finish()
+    for label, one in learnt(name, ALONE).items():
+        both = [json.loads((tmp_path / f"{rank}.json").read_text())[label] for rank in (0, 1)]
+        assert both[0]["losses"] == both[1]["losses"]
+        np.testing.assert_allclose(both[0]["losses"], one["losses"], atol=1e-5)
+        np.testing.assert_allclose(np.add(both[0]["values"], both[1]["values"]), one["values"], atol=1e-5)
+
+
+def learnt(name: str, group: Group) -> dict[str, Any]:
+    """By kind of target: the losses of three epochs, and this rank's predictions among zeros."""
+    result = {}
+    for kind in FAMILIES[name].targets:
+        data = dataset(kind=kind)
+        learner = build(name, data, group=group, training={"learning_rate": 2e-3})
+        losses = [
+            learner.train_epoch(
+                batches(data, rank=group.rank, world=group.world), epoch=epoch, rate=lambda progress: 2e-3
+            )["loss"]
+            for epoch in (1, 2, 3)
+        ]
+        own = learner.predict(batches(data, rank=group.rank, world=group.world))
+        filled = np.zeros((len(data), own.values.shape[1]))
+        filled[own.rows] = own.values
+        assert np.array_equal(group.sum(np.full(3, group.rank + 1, np.float32)), [sum(range(group.world + 1))] * 3)
+        result[kind] = {"losses": losses, "values": filled.tolist()}
+    return result
+
+
+def work(name: str, rank: int, ports: list[int], folder: str) -> None:
+    """What one of two workers does."""
+    from mien.families import frameworks
+
+    framework = FAMILIES[name].framework
+    if framework == "tensorflow":
+        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
+    else:
+        connect(rank, ports[0])
+    group = frameworks.load(framework).group(rank, 2)
+    assert (group.rank, group.world) == (rank, 2)
+    (Path(folder) / f"{rank}.json").write_text(json.dumps(learnt(name, group)))
+
+
+def connect(rank: int, port: int) -> None:
+    """As Ray's TorchTrainer does on machines without a GPU."""
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+
+
+class Started:
+    """A Python process that executes a line of this module."""
+
+    def __init__(self, line: str) -> None:
+        paths = [str(ROOT / "platform"), str(ROOT / "tests"), str(Path(__file__).parent)]
+        code = textwrap.dedent(f"""
+            import sys
+            sys.path[:0] = {paths!r}
+            import test_families
+            {line}
+            """)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def finish(self) -> None:
+        output, _ = self._process.communicate(timeout=300)
+        assert self._process.returncode == 0, output[-5000:]
+
+
+started = Started
+
+
+def test_batches_carry_what_the_tests_above_rely_on():
+    made: list[Batch] = list(batches(dataset()))
+    assert [round(batch.progress, 3) for batch in made] == [round(i / 6, 3) for i in range(6)]
+    assert made[-1].weights.tolist() == [1] + [0] * 7

@@ -1,4 +1,7 @@
-"""Losses in plain numpy: the reference that each framework's own is tested against."""
+"""Losses in plain numpy: the reference that each framework's own is tested against.
+
+Of classes: focal loss and cross-entropy. Of dimensions: squared error and 1 - CCC, over the ratings that there are.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from mien.errors import ExperimentError
 
 EPSILON = 1e-7  # system S1; about what float32 can tell from 0 and from 1
+SMALLEST_SPREAD = 1e-6  # of truth and prediction together; below it float32 sums say nothing of a correlation
 
 
 def focal_loss(
@@ -44,6 +48,54 @@ def cross_entropy(
     [0.693147]
     """
     return focal_loss(target, probabilities, gamma=0.0, alpha=alpha, epsilon=epsilon)
+
+
+def squared_error(target: ArrayLike, prediction: ArrayLike, mask: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Squared error of each row, (N,): its mean over the dimensions that were rated, 0 where none was.
+
+    target, prediction: (N, K). mask: (N, K), False where a dimension was not rated.
+
+    >>> squared_error([[1.0, 0.0]], [[0.5, 9.0]], [[True, False]]).tolist()
+    [0.25]
+    """
+    rated = np.asarray(mask)
+    squares = np.where(rated, np.square(np.subtract(prediction, target)), 0)
+    return squares.sum(axis=1) / np.maximum(rated.sum(axis=1), 1)
+
+
+def concordance_moments(target: ArrayLike, prediction: ArrayLike, mask: ArrayLike) -> NDArray[np.floating[Any]]:
+    """Sums over the rows of a batch from which `concordance_loss` follows, (6, K): of 1, t, p, t², p², t p.
+
+    Sums of the parts of a batch add up to those of the batch, so that two workers have the loss of one.
+
+    target, prediction: (N, K). mask: (N, K), False where a dimension was not rated and in rows that fill a batch.
+
+    >>> concordance_moments([[1.0], [3.0]], [[2.0], [4.0]], [[True], [True]])[:, 0].tolist()
+    [2.0, 4.0, 6.0, 10.0, 20.0, 14.0]
+    """
+    t, p, rated = np.asarray(target), np.asarray(prediction), np.asarray(mask)
+    return np.stack([np.where(rated, term, 0).sum(axis=0) for term in (np.ones_like(t), t, p, t * t, p * p, t * p)])
+
+
+def concordance_loss(moments: ArrayLike) -> float:
+    """1 - concordance correlation (Lin 1989), its mean over the dimensions that have ratings; in [0, 2].
+
+    2 cov(t, p) / (var t + var p + (mean t - mean p)²), population moments. A dimension in which neither varies, as in
+    a batch of one row, has correlation 0. 0 where nothing was rated. moments: (6, K), of `concordance_moments`.
+
+    >>> rated = np.ones((3, 1), bool)
+    >>> concordance_loss(concordance_moments([[0.0], [1.0], [2.0]], [[0.0], [1.0], [1.0]], rated))
+    0.33333333333333326
+    """
+    n, t, p, tt, pp, tp = np.asarray(moments)
+    has_ratings = n > 0
+    if not has_ratings.any():
+        return 0.0
+    n = np.maximum(n, 1)
+    mean_t, mean_p = t / n, p / n
+    spread = np.maximum(tt / n + pp / n - 2 * mean_t * mean_p, SMALLEST_SPREAD)
+    correlation = 2 * (tp / n - mean_t * mean_p) / spread
+    return float(1 - correlation[has_ratings].mean())
 
 
 def class_weights(

@@ -1,16 +1,17 @@
 """LSTM with temporal attention (system S1), in Keras 3 on TensorFlow.
 
-Each sequence: Conv1D (what is heard only, if asked for) -> BiLSTM -> attention over time. Each whole-clip row: a dense
+Each sequence: Conv1D (of some modalities, if asked for) -> BiLSTM -> attention over time. Each whole-clip row: a dense
 layer, and one over all narrow rows together, since what is heard and seen explains each other. The vectors are joined
-by a dense head; each also predicts by itself, and such experts may be multiplied in. Unlike the original, the attention
-has no bias per time step, which could not take clips of other lengths, and padding and unseen frames are masked before
-its softmax; an input that is missing altogether contributes a zero vector.
+by a dense head; each also predicts by itself, and such experts may be combined with it. Unlike the original, the
+attention has no bias per time step, which could not take clips of other lengths, and padding and unseen frames are
+masked before its softmax; an input that is missing altogether contributes a zero vector.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,79 +23,92 @@ from mien.families.frameworks import tensorflow as framework
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers, ops
+from keras import layers
+from numpy.typing import NDArray
 
 from mien.data.batches import Batch, stable_seed
 from mien.errors import ExperimentError
-from mien.experiment import Experiment, LstmAttentionConfig
-from mien.families import Predictions, Task
-from mien.families.losses import EPSILON
+from mien.experiment import LstmAttentionConfig
+from mien.families.arrays import CHECKPOINT, WEIGHTS, read_arrays, write_arrays
+from mien.families.contract import Predictions, Rate, Task
+from mien.families.frameworks.tensorflow_losses import Loss
+from mien.families.lstm_attention_layers import Attention, EveryNth, Masked, Present
 from mien.features.spec import FeatureSpec
 
 JOINT = "joint"
-FARTHEST = -1e9  # logit of a masked frame: its share of a float32 softmax is exactly 0
 WIDE_ROW, WIDE_ROW_DROPOUT = 1000, 0.5  # ComParE's 6,373 columns say much the same several times over
 
 
 class LstmAttention:
-    """The learner: a graph with this run's weights in it. Learners that live at a time never share one; a new one
-    takes over the graph of one that is gone, since tracing takes longer than many an epoch."""
+    """The learner: a graph with this run's weights in it, which no other learner uses as long as this one lives."""
 
     def __init__(self, task: Task) -> None:
-        if not isinstance(task.experiment.model, LstmAttentionConfig):
-            raise TypeError(f"not a configuration of LstmAttention: {task.experiment.model}")
+        if not isinstance(task.model, LstmAttentionConfig):
+            raise TypeError(f"LstmAttention is built from a LstmAttentionConfig, not {type(task.model).__name__}")
         framework.configure()
-        self._seed = task.seed
-        key = repr([task.experiment.to_json() | {"execution": None}, task.specs, task.classes])
-        if key not in _idle:
-            _idle.clear()  # of another experiment: no longer wanted
-        graphs = _idle.setdefault(key, [])
-        self._graph = graphs.pop() if graphs else _Graph(task)
-        weakref.finalize(self, graphs.append, self._graph)
+        self._seed, self._rank = task.seed, task.group.rank
+        self._graph = _spare.take(task)
+        weakref.finalize(self, _spare.give_back, self._graph)
         self._graph.reset(task)
 
-    def train_epoch(self, batches: Iterable[Batch], *, epoch: int, learning_rate: float) -> dict[str, float]:
-        self._graph.optimizer.learning_rate.assign(learning_rate)
-        self._graph.reseed("dropout", self._seed, epoch, framework.place()[0])
+    def train_epoch(self, batches: Iterable[Batch], *, epoch: int, rate: Rate) -> dict[str, float]:
+        self._graph.reseed("dropout", self._seed, epoch, self._rank)
         loss, n_samples = 0.0, 0.0
         for batch in batches:
-            mean = self._graph.train_step(model_inputs(batch), batch.targets, batch.weights, batch.total_weight)
+            self._graph.optimizer.learning_rate.assign(rate(batch.progress))
+            mean = self._graph.train_step(
+                model_inputs(batch), batch.targets, batch.target_mask, batch.weights, batch.total_weight
+            )
             loss += mean * batch.total_weight
             n_samples += batch.total_weight
         return {"loss": float(loss) / n_samples, "n_samples": int(n_samples)}
 
     def predict(self, batches: Iterable[Batch]) -> Predictions:
-        probabilities, rows = [], []
+        values, rows = [], []
         with self._graph.averaged():
             for batch in batches:
-                real = batch.rows >= 0
-                probabilities.append(self._graph.predict_step(model_inputs(batch)).numpy()[real])
-                rows.append(batch.rows[real])
-        return Predictions(np.concatenate(probabilities), np.concatenate(rows))
+                is_real = batch.rows >= 0
+                values.append(self._graph.predict_step(model_inputs(batch)).numpy()[is_real])
+                rows.append(batch.rows[is_real])
+        return Predictions(np.concatenate(values), np.concatenate(rows))
 
     def save(self, folder: Path) -> None:
-        arrays = {f"{i:04d}": variable.numpy() for i, variable in enumerate(self._graph.variables())}
-        np.savez(folder / "learner.npz", **arrays)
+        write_arrays(folder / CHECKPOINT, _arrays(self._graph.variables()))
 
     def load(self, folder: Path) -> None:
-        with np.load(folder / "learner.npz") as arrays:
-            for i, variable in enumerate(self._graph.variables()):
-                variable.assign(arrays[f"{i:04d}"])
+        _assign(self._graph.variables(), folder / CHECKPOINT)
 
     def export(self, folder: Path) -> None:
         with self._graph.averaged():
-            self._graph.model.save(folder / "model_best.keras")
+            write_arrays(folder / WEIGHTS, _arrays(self._graph.model.weights))
+
+    def restore(self, folder: Path) -> None:
+        _assign(self._graph.model.weights, folder / WEIGHTS)
+        self._graph.restart_average()
+
+
+def _arrays(variables: Iterable[Any]) -> dict[str, NDArray[Any]]:
+    """By their place: the names that Keras gives depend on what else this process has built."""
+    return {f"{i:04d}": variable.numpy() for i, variable in enumerate(variables)}
+
+
+def _assign(variables: list[Any], path: Path) -> None:
+    here = _arrays(variables)
+    arrays = read_arrays(path, like=here)
+    for name, variable in zip(here, variables):
+        variable.assign(arrays[name])
 
 
 class _Graph:
-    """Model, optimiser, and the two steps as TensorFlow traced them."""
+    """Model, optimiser, and the two steps as TensorFlow traced them, for all tasks of one kind."""
 
     def __init__(self, task: Task) -> None:
-        self._experiment: Experiment = task.experiment
-        self._sum = framework.Sum()
-        training = task.experiment.training
+        self.kind = kind_of(task)
+        self._config: Any = task.model
+        self._is_of_classes = task.target.kind == "classes"
+        self._sum = framework.Sum(task.group.world)
         self.model = build_model(task)
-        self._experts: tuple[str, ...] = task.experiment.model.experts
+        self._experts: tuple[str, ...] = self._config.experts
         unknown = set(self._experts) - set(self.model.output)
         if unknown:
             raise ExperimentError(
@@ -102,21 +116,24 @@ class _Graph:
             )
         self._weights = self.model.trainable_variables
         self._class_weights = tf.Variable(task.class_weights, trainable=False)
+        self._loss = Loss(task, self._class_weights, self._sum)
+        self._decay = task.training.average
         self.optimizer = keras.optimizers.AdamW(
-            training.learning_rate,
-            weight_decay=training.weight_decay,
-            global_clipnorm=training.clip_norm or None,
+            task.training.learning_rate,
+            weight_decay=task.training.weight_decay,
+            global_clipnorm=task.training.clip_norm or None,
         )
         self.optimizer.build(self._weights)
         self._average = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
         inputs: dict[str, Any] = {}  # any number of rows and frames: one trace serves all batches
-        for name, spec in task.specs.items():
-            inputs[_values(name)] = tf.TensorSpec((None, None, spec.dim), tf.float32)
+        for name, spec in task.inputs.items():
+            inputs[_values(name)] = tf.TensorSpec((None, None, *spec.shape), tf.float32)
             inputs[_mask(name)] = tf.TensorSpec((None, None), tf.bool)
-        targets = tf.TensorSpec((None, len(task.classes)), tf.float32)
+        n_targets = len(task.target.names)
+        targets, rated = tf.TensorSpec((None, n_targets), tf.float32), tf.TensorSpec((None, n_targets), tf.bool)
         weights, total = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)
-        self.train_step = tf.function(self._step, input_signature=[inputs, targets, weights, total])
-        self.predict_step = tf.function(self._probabilities, input_signature=[inputs])
+        self.train_step = tf.function(self._step, input_signature=[inputs, targets, rated, weights, total])
+        self.predict_step = tf.function(self._predicted, input_signature=[inputs])
 
     def reset(self, task: Task) -> None:
         """As new: initial weights by the seed, an optimiser that has seen nothing."""
@@ -124,9 +141,13 @@ class _Graph:
         self.model.set_weights(keras.models.clone_model(self.model).get_weights())
         for variable in self.optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
+        self.restart_average()
+        self._class_weights.assign(task.class_weights)
+
+    def restart_average(self) -> None:
+        """The average is the weights as they are."""
         for average, weight in zip(self._average, self._weights):
             average.assign(weight)
-        self._class_weights.assign(task.class_weights)
 
     def reseed(self, *parts: object) -> None:
         """Dropout and noise depend on (seed, epoch, rank), not on what was drawn before: a resumed run repeats."""
@@ -143,7 +164,7 @@ class _Graph:
     def averaged(self) -> Iterator[None]:
         """The moving average in the model's place, and the live weights back afterwards."""
         live = [weight.numpy() for weight in self._weights]
-        if self._experiment.training.average:
+        if self._decay:
             for weight, average in zip(self._weights, self._average):
                 weight.assign(average)
         try:
@@ -152,52 +173,76 @@ class _Graph:
             for weight, value in zip(self._weights, live):
                 weight.assign(value)
 
-    def _step(self, inputs: dict[str, Any], targets: Any, weights: Any, total_weight: Any) -> Any:
+    def _step(self, inputs: Mapping[str, Any], targets: Any, rated: Any, weights: Any, total_weight: Any) -> Any:
         """One step on the global batch; returns its mean loss."""
         with tf.GradientTape() as tape:
-            logits = self.model(inputs, training=True)
-            loss = self.loss(targets, logits[JOINT])
-            for name, single in logits.items():
-                if name != JOINT:
-                    loss += self._experiment.model.auxiliary * self.loss(targets, single)
-            loss = tf.reduce_sum(weights * loss) / total_weight
+            outputs = self.model(inputs, training=True)
+            heads = [outputs[JOINT], *(own for name, own in outputs.items() if name != JOINT)]
+            head_weights = [1.0] + [self._config.auxiliary] * (len(heads) - 1)
+            loss = self._loss.share(heads, head_weights, targets, rated, weights, total_weight)
         total, *gradients = self._sum([loss, *tape.gradient(loss, self._weights)])
         self.optimizer.apply_gradients(zip(gradients, self._weights))
         # Short memory at first, so that the initial weights are soon forgotten.
         step = tf.cast(self.optimizer.iterations, tf.float32)
-        decay = tf.minimum(self._experiment.training.average, (1 + step) / (10 + step))
+        decay = tf.minimum(self._decay, (1 + step) / (10 + step))
         for average, weight in zip(self._average, self._weights):
             average.assign(decay * average + (1 - decay) * weight)
         return total
 
-    def _probabilities(self, inputs: dict[str, Any]) -> Any:
-        """Product of the experts (Hinton 2002), as the softmax of their mean log-probability."""
-        logits = self.model(inputs, training=False)
-        chosen = [tf.nn.log_softmax(logits[name]) for name in (JOINT, *self._experts)]
+    def _predicted(self, inputs: Mapping[str, Any]) -> Any:
+        """Of classes the product of the experts (Hinton 2002), as the softmax of their mean log-probability; of
+        dimensions the mean of the experts."""
+        outputs = self.model(inputs, training=False)
+        chosen = [outputs[name] for name in (JOINT, *self._experts)]
+        if not self._is_of_classes:
+            return tf.add_n(chosen) / len(chosen)
+        chosen = [tf.nn.log_softmax(logits) for logits in chosen]
         return tf.nn.softmax(tf.add_n(chosen) / len(chosen))
 
-    def loss(self, targets: Any, logits: Any) -> Any:
-        """(b,) of `mien.families.losses.focal_loss`, against which a test holds it."""
-        config = self._experiment.loss
-        targets = targets * (1 - config.label_smoothing) + config.label_smoothing / targets.shape[-1]
-        probabilities = tf.clip_by_value(tf.nn.softmax(logits), EPSILON, 1 - EPSILON)
-        terms = -targets * tf.math.log(probabilities) * self._class_weights
-        if config.kind == "focal":
-            terms *= (1 - probabilities) ** config.gamma
-        return tf.reduce_sum(terms, axis=-1)
+
+def kind_of(task: Task) -> tuple[Any, ...]:
+    """All of a task that a graph is traced for. Tasks that differ only in what is left out, such as seed, learning rate
+    and class weights, can use one graph after the other."""
+    optimiser = (task.training.weight_decay, task.training.clip_norm, task.training.average)
+    loss = dataclasses.replace(task.loss, alpha="none")
+    return (task.model, loss, optimiser, dict(task.inputs), task.target, task.group.world)
 
 
-_idle: dict[str, list[_Graph]] = {}  # by what they were traced for: anything but seed and fold
+class _SpareGraphs:
+    """Graphs whose learner is gone, for the next learner of the same kind: tracing takes longer than many an epoch.
+
+    Holds graphs of one kind only, the one last asked for, so that a search through many models keeps none of those
+    before. They end with the process.
+    """
+
+    def __init__(self) -> None:
+        self._kind: tuple[Any, ...] = ()
+        self._graphs: list[_Graph] = []
+
+    def take(self, task: Task) -> _Graph:
+        """One that no learner uses, traced now if there is none. It still holds the weights of its last learner."""
+        kind = kind_of(task)
+        if kind != self._kind:
+            self._kind, self._graphs = kind, []
+        return self._graphs.pop() if self._graphs else _Graph(task)
+
+    def give_back(self, graph: _Graph) -> None:
+        if graph.kind == self._kind:
+            self._graphs.append(graph)
+
+
+_spare = _SpareGraphs()
 
 
 def build_model(task: Task) -> keras.Model:
-    """Inputs: for each feature its values (b, T, D) and mask (b, T). Outputs: logits (b, K), the joint ones and, where
-    there are several vectors and an auxiliary loss, each one's own."""
-    config: Any = task.experiment.model
+    """Inputs: for each feature its values (b, T, D) and mask (b, T). Outputs: (b, K), logits or dimensions as the
+    target is; the joint ones and, where there are several vectors and an auxiliary loss, each one's own."""
+    config: Any = task.model
+    n_targets = len(task.target.names)
     inputs: dict[str, Any] = {}
     vectors: dict[str, Any] = {}
     narrow: dict[str, Any] = {}
-    for name, spec in task.specs.items():
+    for name, spec in task.inputs.items():
         values = keras.Input((None, spec.dim), name=_values(name))
         mask = keras.Input((None,), dtype="bool", name=_mask(name))
         inputs |= {_values(name): values, _mask(name): mask}
@@ -208,8 +253,8 @@ def build_model(task: Task) -> keras.Model:
                 narrow[name] = row
             vector = _read_row(row, config.row_dropout if name in narrow else WIDE_ROW_DROPOUT, config)
         else:
-            heard = name in task.experiment.data.audio
-            vector = _read_sequence(x, mask, spec, config, config.conv_filters if heard else 0)
+            conv_filters = config.conv_filters if spec.modality in config.conv else 0
+            vector = _read_sequence(x, mask, spec, config, conv_filters)
         vectors[name] = Present()([vector, mask])
     if len(narrow) > 1:
         vectors["+".join(narrow)] = _read_row(_concatenated(narrow.values()), config.row_dropout, config)
@@ -217,10 +262,10 @@ def build_model(task: Task) -> keras.Model:
     several = len(vectors) > 1
     together = _concatenated(vectors.values())
     joint = layers.ReLU()(_normalised(layers.Dense(config.dense_units)(together), config))
-    logits = {JOINT: layers.Dense(len(task.classes))(layers.Dropout(config.dropout)(joint))}
+    outputs = {JOINT: layers.Dense(n_targets)(layers.Dropout(config.dropout)(joint))}
     if several and config.auxiliary:
-        logits |= {name: layers.Dense(len(task.classes))(vector) for name, vector in vectors.items()}
-    return keras.Model(inputs, logits)
+        outputs |= {name: layers.Dense(n_targets)(vector) for name, vector in vectors.items()}
+    return keras.Model(inputs, outputs)
 
 
 def _read_sequence(values: Any, mask: Any, spec: FeatureSpec, config: LstmAttentionConfig, conv_filters: int) -> Any:
@@ -248,69 +293,6 @@ def _concatenated(tensors: Iterable[Any]) -> Any:
 def _normalised(x: Any, config: LstmAttentionConfig) -> Any:
     kinds = {"layer": layers.LayerNormalization, "batch": layers.BatchNormalization, "none": layers.Identity}
     return kinds[config.norm]()(x)
-
-
-@keras.saving.register_keras_serializable("mien")
-class Attention(layers.Layer):
-    """Weighted sum over time: e = v·tanh(x W + b), a = softmax(e) over valid frames, sum of a x (Bahdanau 2015).
-
-    (b, T, D) and mask (b, T) to (b, D).
-    """
-
-    def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.supports_masking = True  # it takes the mask as an input, and leaves no time axis to mask
-        self.units = units
-        self.hidden = layers.Dense(units, activation="tanh")
-        self.score = layers.Dense(1, use_bias=False)
-
-    def build(self, shapes: Any) -> None:
-        self.hidden.build(shapes[0])
-        self.score.build((*shapes[0][:-1], self.units))
-
-    def call(self, inputs: Any) -> Any:
-        x, mask = inputs
-        scores = ops.where(mask[..., None], self.score(self.hidden(x)), FARTHEST)
-        return ops.sum(ops.softmax(scores, axis=1) * x, axis=1)
-
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        return None
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "units": self.units}
-
-
-@keras.saving.register_keras_serializable("mien")
-class EveryNth(layers.Layer):
-    """Frames 0, n, 2n, ... of (b, T, ...)."""
-
-    def __init__(self, n: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.n = n
-
-    def call(self, x: Any) -> Any:
-        return x[:, :: self.n]
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "n": self.n}
-
-
-@keras.saving.register_keras_serializable("mien")
-class Masked(layers.Layer):
-    """Zeros where the mask is False: padding must not reach its neighbours through a convolution or through noise."""
-
-    def call(self, inputs: Any) -> Any:
-        x, mask = inputs
-        return x * ops.cast(mask, x.dtype)[..., None]
-
-
-@keras.saving.register_keras_serializable("mien")
-class Present(layers.Layer):
-    """The vector of an input (b, D), or zeros where the clip has no valid frame of it."""
-
-    def call(self, inputs: Any) -> Any:
-        vector, mask = inputs
-        return vector * ops.cast(ops.any(mask, axis=1, keepdims=True), vector.dtype)
 
 
 def model_inputs(batch: Batch) -> dict[str, Any]:

@@ -1,4 +1,47 @@
-"""What a worker needs of its framework besides a model: threads, determinism, sums over all workers.
+"""What a worker needs of its framework besides a model: threads, determinism, sums over all workers, losses.
 
-One framework a process: torch's and TensorFlow's LLVM collide (seen to abort, torch 2.15 with tensorflow 2.21).
+One framework per process: torch and TensorFlow each bring an LLVM, and torch after Keras aborts ("LLVM ERROR:
+inconsistency in registered CommandLine options", return code 134; seen with torch 2.15 and tensorflow 2.21).
 """
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Protocol
+
+from mien.errors import MienError
+from mien.families.contract import Framework, Group
+
+MODULES: dict[Framework, str] = {
+    "tensorflow": "mien.families.frameworks.tensorflow",
+    "torch": "mien.families.frameworks.torch",
+    "sklearn": "mien.families.frameworks.sklearn",
+}
+OTHER = {"tensorflow": "torch", "torch": "tensorflow"}
+
+
+class FrameworkModule(Protocol):
+    """What each module of `MODULES` offers."""
+
+    def group(self, rank: int, world: int) -> Group:
+        """This worker's place in its group; called once per process, before the first learner is built.
+
+        The worker group of Ray Train must stand where world is above 1. Sets threads and determinism too. device is
+        "cuda" where this process sees a GPU, else "cpu".
+        """
+
+
+def load(framework: Framework) -> FrameworkModule:
+    """Imports the module of a framework, and with it the framework. MienError where the other one is imported."""
+    return import_module(MODULES[framework])  # type: ignore[return-value]
+
+
+def check_alone(framework: Framework) -> None:
+    """Raises MienError where this process has imported the framework that cannot stand beside this one."""
+    other = OTHER[framework]
+    if other in sys.modules:
+        raise MienError(
+            f"{framework} cannot be used in a process that has imported {other}: the second of the two would abort "
+            f"Python. Use {framework} in a process of its own"
+        )

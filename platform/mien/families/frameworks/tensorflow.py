@@ -4,20 +4,28 @@ Keras 3 cannot fit under MultiWorkerMirroredStrategy (keras#20585), so each work
 gradients are summed by TensorFlow's own collective, started from the TF_CONFIG that Ray Train sets.
 """
 
+# ruff: noqa: E402 - the other framework is looked for before this one is imported
+
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from mien.errors import MienError
+from mien.families.contract import Group
+from mien.families.frameworks import check_alone
+
+check_alone("tensorflow")
 # Ray Train asks for the frozen tf-keras; the families are written for Keras 3. Before the first import of keras.
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the number of threads
 
+# isort: split
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -27,33 +35,42 @@ GROUP_KEY = 1
 
 @cache
 def configure(n_threads: int = 1) -> None:
-    """Threads and determinism, once a process and before its first operation."""
+    """Threads and determinism, once per process and before its first operation."""
     tf.config.threading.set_intra_op_parallelism_threads(n_threads)
     tf.config.threading.set_inter_op_parallelism_threads(n_threads)
     tf.config.experimental.enable_op_determinism()
 
 
-def place() -> tuple[int, int]:
-    """(rank, number of workers) by TF_CONFIG; (0, 1) without."""
-    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
-    workers = config.get("cluster", {}).get("worker", ["alone"])
-    return int(config.get("task", {}).get("index", 0)), len(workers)
+def group(rank: int, world: int) -> Group:
+    """This worker's place in the group that TF_CONFIG describes."""
+    configure()
+    if world > 1:
+        _start_collectives(rank, world)
+    device = "cuda" if tf.config.list_physical_devices("GPU") else "cpu"
+    return Group(rank, world, partial(_sum_array, world), device)
 
 
 @cache
-def _start_collectives() -> int:
-    """Connect the workers; returns their number. The strategy is made for its side effect: it starts the runtime."""
-    _, world = place()
-    if world > 1:
-        tf.distribute.MultiWorkerMirroredStrategy()
-    return world
+def _start_collectives(rank: int, world: int) -> None:
+    """Connects the workers. The strategy is made for its side effect: it starts the runtime."""
+    config = json.loads(os.environ.get("TF_CONFIG", "{}"))
+    described = config.get("task", {}).get("index"), len(config.get("cluster", {}).get("worker", []))
+    if described != (rank, world):
+        raise MienError(
+            f"rank {rank} of {world} workers: TF_CONFIG describes {described[0]} of {described[1]}. Start the workers "
+            "by Ray's TensorflowTrainer, which sets it"
+        )
+    tf.distribute.MultiWorkerMirroredStrategy()
 
 
 class Sum:
-    """Element-wise sums of tensors over all workers, in one collective; the identity with one worker."""
+    """Element-wise sums of float32 tensors over all workers, in one collective; the identity with one worker.
 
-    def __init__(self) -> None:
-        self.world = _start_collectives()
+    world: workers, connected by `group`.
+    """
+
+    def __init__(self, world: int) -> None:
+        self.world = world
 
     def __call__(self, tensors: Sequence[Any]) -> list[Any]:
         """Usable inside a tf.function. Every worker calls it equally often, with the same shapes."""
@@ -75,6 +92,5 @@ class Sum:
         return [tf.reshape(part, shape) for part, shape in zip(tf.split(total, sizes), shapes)]
 
 
-def sum_arrays(array: NDArray[Any]) -> NDArray[Any]:
-    """Element-wise sum of a float32 array over all workers; every worker calls it with the same shape."""
-    return np.asarray(Sum()([tf.constant(array)])[0])
+def _sum_array(world: int, array: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(Sum(world)([tf.constant(array)])[0])
