@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from mien.results.report.page import interval, score
+from mien.experiment import SvmConfig
+from mien.results.json_values import Json
+from mien.results.metrics import metric_named
+from mien.results.report.estimates import gain
+from mien.results.report.kinds import KINDS
+from mien.results.report.page import digits, interval
 from mien.results.report.wording import stands
 from mien.results.run import Series
 
 # With fewer clusters than this a cluster bootstrap gives intervals that are too narrow (Cameron,
 # Gelbach & Miller 2008 see clear under-coverage at 10 and below).
 FEWEST_SUBJECTS = 10
-
-Json = dict[str, Any]
 
 
 class Caveat(NamedTuple):
@@ -28,12 +31,12 @@ class Caveat(NamedTuple):
 def caveats(series: Series, summary: Json) -> list[Caveat]:
     """All that apply, the gravest first."""
     return [
-        *caveats_of_protocol(summary["protocol"], summary["n_subjects_on_both_sides"]),
+        *caveats_of_protocol(summary["protocol"], summary["group"], summary["n_subjects_on_both_sides"]),
         *caveats_of_data(series),
         *caveats_of_subjects(summary["n_subjects"]),
-        *_of_classes(summary),
+        *_of_parts(summary),
         *_of_runs(summary),
-        *_of_baseline(summary, series.baseline_named),
+        *_of_baseline(series, summary),
     ]
 
 
@@ -48,6 +51,14 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "Synthetic data",
             f"The clips of {listed(synthetic)} were made by a program. They show that the platform runs; "
             "the scores say nothing about people.",
+        )
+    if series.experiment.target.source == "proxy":
+        yield Caveat(
+            "proxy-labels",
+            True,
+            "Proxy labels",
+            "What is scored was derived from something else than emotion. The scores say how well that was predicted, "
+            "not how well emotions were.",
         )
     random = [name for name, spec in data["features"].items() if spec["settings"].get("weights") == "random"]
     if random:
@@ -69,8 +80,8 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
         )
 
 
-def caveats_of_protocol(protocol: str, n_both: int) -> Iterator[Caveat]:
-    """n_both: most test subjects of one fold that were trained or validated on."""
+def caveats_of_protocol(protocol: str, group: str, n_both: int) -> Iterator[Caveat]:
+    """group: what by-group keeps apart. n_both: most test subjects of one fold that were trained or validated on."""
     if protocol == "random-leaky":
         yield Caveat(
             "random-leaky",
@@ -80,6 +91,14 @@ def caveats_of_protocol(protocol: str, n_both: int) -> Iterator[Caveat]:
             "well. The model may know the person, so these scores are too high for people whom it has never "
             "met. They serve to compare with papers that split this way; mien compare with a by-subject "
             "series gives the gap.",
+        )
+    elif n_both and protocol == "by-group":
+        yield Caveat(
+            "known-people",
+            True,
+            "The same people on both sides",
+            f"No {group} is on both sides of a split, but people are: in one fold {n_both} of the test subjects were "
+            "trained on as well. So these scores are of people whom the model knows.",
         )
     elif n_both:
         yield Caveat(
@@ -109,14 +128,13 @@ def caveats_of_subjects(n_subjects: int) -> Iterator[Caveat]:
         )
 
 
-def _of_classes(summary: Json) -> Iterator[Caveat]:
-    absent = [name for name, row in summary["per_class"].items() if not row["n_clips"]]
+def _of_parts(summary: Json) -> Iterator[Caveat]:
+    kind = KINDS[summary["target"]["kind"]]
+    absent = [name for name, row in summary[kind.PARTS].items() if not row["n_clips"]]
     if absent:
+        title, words = kind.LACKING
         yield Caveat(
-            "absent-classes",
-            True,
-            f"No clip of {listed(absent)}",
-            "UAR and macro-F1 are means over the other classes; chance is stated for those.",
+            "absent-classes" if kind.PARTS == "per_class" else "unrated", True, title.format(listed(absent)), words
         )
 
 
@@ -149,19 +167,18 @@ def _of_runs(summary: Json) -> Iterator[Caveat]:
         )
 
 
-def _of_baseline(summary: Json, named: str | None) -> Iterator[Caveat]:
-    """named: the baseline that was trained, whether it can be read here or not."""
+def _of_baseline(series: Series, summary: Json) -> Iterator[Caveat]:
     baseline = summary["baseline"]
     if baseline is None:
-        if named:
+        if series.baseline_named:  # one was trained, whether it can be read here or not
             yield Caveat(
                 "baseline-not-here",
                 False,
                 "Its baseline is not here",
-                f"A support vector machine was trained beside it, {named}, but no finished run of the same classes is "
-                "in that folder of this storage. Copy it there to have the two compared.",
+                f"A support vector machine was trained beside it, {series.baseline_named}, but no finished run of the "
+                "same target is in that folder of this storage. Copy it there to have the two compared.",
             )
-        elif summary["family"] != "svc":
+        elif not isinstance(series.experiment.model, SvmConfig):
             yield Caveat(
                 "no-baseline",
                 False,
@@ -173,23 +190,26 @@ def _of_baseline(summary: Json, named: str | None) -> Iterator[Caveat]:
     if baseline["difference"] is None:
         yield Caveat("no-baseline", False, "No baseline", "The baseline was tested on none of these clips.")
         return
-    difference = baseline["difference"]["uar"]
+    metric = metric_named(summary["score_name"])
+    difference = baseline["difference"][summary["score_name"]]
     reached = (
-        f"A support vector machine on the same features and folds reaches a UAR of {score(baseline['uar']['value'])}"
+        f"A support vector machine on the same features and folds reaches {metric.label} "
+        f"{digits(baseline[summary['score_name']]['value'])}"
     )
-    if stands(difference) == "worse":
+    stand = stands(difference, metric)
+    if stand == "worse":
         yield Caveat(
             "below-baseline",
             True,
             "Loses to the baseline",
-            f"{reached}, which is {score(-difference['value'])} more than this model.",
+            f"{reached}, which is better than this model by {digits(-gain(difference, metric)['value'])}.",
         )
-    elif stands(difference) != "better":
+    elif stand != "better":
         yield Caveat(
             "near-baseline",
             True,
             "Not clearly better than the baseline",
-            f"{reached}; the difference of {score(difference['value'], signed=True)} "
+            f"{reached}; the difference of {digits(difference['value'], signed=True)} "
             f"({interval(difference, signed=True)}) may be chance.",
         )
 

@@ -7,78 +7,83 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
 
-import numpy as np
-
 import mien
 from mien.errors import MienError
 from mien.experiment.experiment import NOT_LEARNT
 from mien.folder import Folder
 from mien.results.intervals import holm
+from mien.results.json_values import Json, as_json
+from mien.results.metrics import metric_named
 from mien.results.report import figures
-from mien.results.report.outcomes import Outcomes, on_shared_clips, read_outcomes
+from mien.results.report.estimates import BOOTSTRAP, Bootstrap, with_interval
+from mien.results.report.kinds import KINDS
 from mien.results.report.page import family, p_value, render
 from mien.results.report.settings import differing
-from mien.results.report.summary import (
-    NAMES,
-    PAIRED,
-    Json,
-    as_json,
-    differences,
-    read_baseline,
-    summarise,
-    with_interval,
-)
-from mien.results.report.wording import PROTOCOLS, gap_sentence, measured_on
+from mien.results.report.summary import differences, is_same_target, read_baseline, summarise
+from mien.results.report.tested import Tested, n_relabelled, on_shared_clips, read_tested
+from mien.results.report.wording import gap_sentence, measured_on, protocol_text
 from mien.results.run import Series
 
-GROUPED = ("by-subject", "loso")
 # What compare.json repeats of each series' own summary.
 KEPT = (
-    *("experiment", "signature", "protocol", "label_source", "n_clips", "n_subjects", "seeds", "n_folds"),
-    *("interval", "test", "caveats"),
+    *("experiment", "signature", "protocol", "group", "label_source", "target", "score_name"),
+    *("n_clips", "n_subjects", "seeds", "n_folds", "interval", "test", "caveats"),
 )
 
 
-def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
+def compare(series: Sequence[Series], out: str | os.PathLike[str], bootstrap: Bootstrap = BOOTSTRAP) -> list[str]:
     """Write compare.html, compare.json and compare.png to a folder; returns the paths, the page first.
 
-    All are set against the first, on the clips that both tested, over the same resamples of subjects.
+    All are set against the first, by its metrics, on the clips that both tested, over the same resamples of subjects.
     Raises MienError for fewer than two, for one given twice, and where one has no finished run.
     """
     if len(series) < 2:
         raise MienError("a comparison takes two series or more; give the folders that `mien train` printed")
     if len({one.folder for one in series}) < len(series):
         raise MienError("a series is given twice; each is compared with the first, so give each once")
-    outcomes = [read_outcomes(one) for one in series]
+    tested = [read_tested(one) for one in series]
     labels = _labels(series)
-    entries = [_entry(label, one, said) for label, one, said in zip(labels, series, outcomes, strict=True)]
-    for entry, said in zip(entries[1:], outcomes[1:], strict=True):
-        entry["difference"] = paired_difference(said, outcomes[0])
-    compared = [entry["difference"]["uar"] for entry in entries[1:] if "uar" in entry["difference"]]
+    entries = [_entry(label, one, its, bootstrap) for label, one, its in zip(labels, series, tested, strict=True)]
+    primary = tested[0].target.primary
+    for entry, its in zip(entries[1:], tested[1:], strict=True):
+        entry["difference"] = paired_difference(its, tested[0], bootstrap)
+    compared = [entry["difference"][primary] for entry in entries[1:] if primary in entry["difference"]]
     for difference, p_adjusted in zip(compared, holm([one["p_value"] for one in compared]), strict=True):
         difference["p_adjusted"] = p_adjusted
     result: Json = as_json(
         {
             "reference": labels[0],
+            "score_name": primary,
+            "metrics": KINDS[tested[0].target.kind].MAIN,
             "series": entries,
             "settings": differing([one.experiment for one in series]),
-            "leakage": _leakage(series, outcomes, labels),
+            "leakage": _leakage(series, tested, labels, bootstrap),
         }
-    )
-    forest = figures.forest(
-        [
-            figures.Estimate(e["label"], **{k: e["test"]["uar"][k] for k in ("value", "low", "high")})
-            for e in result["series"]
-        ],
-        "Test UAR, 95 % interval over subjects",
-        mark=result["series"][0]["test"]["uar"]["value"],
     )
     folder = Folder(out).make()
     folder.write_json("compare.json", result)
+    forest = _forest(result)
     folder.write_bytes("compare.png", figures.png(forest))
-    values = {**result, "labels": labels, "mien_version": mien.__version__}
+    values = {
+        **result,
+        "labels": labels,
+        "metric_labels": {name: metric_named(name).label for name in result["metrics"]},
+        "lower": [metric_named(m).label for m in result["metrics"] if not metric_named(m).higher_is_better],
+        "mien_version": mien.__version__,
+    }
     folder.write_text("compare.html", render("compare.html", values, {"forest": figures.svg(forest)}))
     return [folder.path(name) for name in ("compare.html", "compare.json", "compare.png")]
+
+
+def _forest(result: Json) -> Any:
+    """The first one's score of each series that has it."""
+    primary = result["score_name"]
+    shown = [e for e in result["series"] if e["test"].get(primary, {}).get("value") is not None]
+    estimates = [
+        figures.Estimate(e["label"], **{k: e["test"][primary][k] for k in ("value", "low", "high")}) for e in shown
+    ]
+    mark = result["series"][0]["test"][primary]["value"]
+    return figures.forest(estimates, f"Test {metric_named(primary).label}, 95 % interval over subjects", mark=mark)
 
 
 def comparison_lines(result: Json) -> list[str]:
@@ -89,16 +94,17 @@ def comparison_lines(result: Json) -> list[str]:
         if "reason" in difference:
             lines.append(f"{one['label']} is not compared with {result['reference']}: {difference['reason']}")
             continue
-        told = [_told(NAMES[metric], difference[metric], len(result["series"]) > 2) for metric in PAIRED]
+        is_one_of_several = len(result["series"]) > 2
+        parts = [_line(metric_named(name).label, difference[name], is_one_of_several) for name in result["metrics"]]
         n_clips = f"{difference['n_shared_clips']} shared clips"
-        lines.append(f"{one['label']} less {result['reference']}, {n_clips}: {'; '.join(told)}")
+        lines.append(f"{one['label']} less {result['reference']}, {n_clips}: {'; '.join(parts)}")
     return lines + [gap["sentence"] for gap in result["leakage"]]
 
 
-def _told(name: str, difference: Json, is_one_of_several: bool) -> str:
+def _line(label: str, difference: Json, is_one_of_several: bool) -> str:
     adjusted = difference.get("p_adjusted")
     holm_p = f" (Holm {p_value(adjusted)})" if is_one_of_several and adjusted is not None else ""
-    return f"{name} {with_interval(difference, signed=True)}, {p_value(difference['p_value'])}{holm_p}"
+    return f"{label} {with_interval(difference, signed=True)}, {p_value(difference['p_value'])}{holm_p}"
 
 
 def _labels(series: Sequence[Series]) -> list[str]:
@@ -109,52 +115,65 @@ def _labels(series: Sequence[Series]) -> list[str]:
     ]
 
 
-def _entry(label: str, series: Series, outcomes: Outcomes) -> Json:
-    summary = summarise(series, outcomes, read_baseline(series))
+def _entry(label: str, series: Series, tested: Tested, bootstrap: Bootstrap) -> Json:
+    summary = summarise(series, tested, read_baseline(series), bootstrap)
     return {
         "label": label,
         "folder": series.folder.uri,
         "family": family(summary["family"]),
-        "protocol_text": PROTOCOLS[summary["protocol"]],
+        "protocol_text": protocol_text(summary["protocol"], summary["group"]),
         "tested_on": measured_on(summary),
         **{key: summary[key] for key in KEPT},
         "difference": None,
     }
 
 
-def paired_difference(outcomes: Outcomes, reference: Outcomes) -> Json:
-    """Each paired metric against the reference, and on which clips; or why there is none."""
-    if outcomes.classes != reference.classes:
-        return {"reason": "it tells other classes apart than the first"}
-    mine, theirs = on_shared_clips(outcomes, reference)
+def paired_difference(tested: Tested, reference: Tested, bootstrap: Bootstrap = BOOTSTRAP) -> Json:
+    """Each metric against the reference, and on which clips; or why there is none."""
+    if tested.target.kind != reference.target.kind:
+        return {"reason": f"it predicts {tested.target.kind} and the first one {reference.target.kind}"}
+    if not is_same_target(tested, reference.target):
+        return {"reason": f"it predicts other {tested.target.kind} than the first"}
+    mine, theirs = on_shared_clips(tested, reference)
     n_shared = len(mine.clip_ids)
     if not n_shared:
         return {"reason": "it was tested on none of the first one's clips"}
-    n_relabelled = int(np.sum(mine.truth != theirs.truth))
-    if n_relabelled:
-        return {"reason": f"{n_relabelled} of the shared clips have another label than in the first"}
+    if n := n_relabelled(mine, theirs):
+        return {"reason": f"{n} of the shared clips have another label than in the first"}
     return {
         "n_shared_clips": n_shared,
-        "n_clips_of_one_only": len(outcomes.clip_ids) + len(reference.clip_ids) - 2 * n_shared,
-        **differences(mine, theirs),
+        "n_clips_of_one_only": len(tested.clip_ids) + len(reference.clip_ids) - 2 * n_shared,
+        **differences(mine, theirs, bootstrap),
     }
 
 
-def _leakage(series: Sequence[Series], outcomes: Sequence[Outcomes], labels: Sequence[str]) -> list[Json]:
+def _leakage(
+    series: Sequence[Series], tested: Sequence[Tested], labels: Sequence[str], bootstrap: Bootstrap
+) -> list[Json]:
     """The gap of each pair that differs in nothing but a grouped against a random protocol."""
     found = []
     for grouped, random in permutations(range(len(series)), 2):
-        kinds = [series[i].experiment.protocol.kind for i in (grouped, random)]
-        if kinds[0] not in GROUPED or kinds[1] != "random-leaky":
+        protocols = [series[i].experiment.protocol for i in (grouped, random)]
+        group = {"by-subject": "subject", "loso": "subject", "by-group": protocols[0].group}.get(protocols[0].kind)
+        if group is None or protocols[1].kind != "random-leaky":
             continue
         if _asked(series[grouped]) != _asked(series[random]):
             continue
-        difference = paired_difference(outcomes[random], outcomes[grouped])
-        if "uar" not in difference:
+        name = tested[grouped].target.primary
+        difference = as_json(paired_difference(tested[random], tested[grouped], bootstrap))
+        if name not in difference:
             continue
-        uar = as_json(difference["uar"])
-        sentence = gap_sentence(labels[grouped], labels[random], uar, difference["n_shared_clips"])
-        found.append({"grouped": labels[grouped], "random": labels[random], "uar": uar, "sentence": sentence})
+        n_clips = difference["n_shared_clips"]
+        sentence = gap_sentence(labels[grouped], labels[random], group, name, difference[name], n_clips)
+        found.append(
+            {
+                "grouped": labels[grouped],
+                "random": labels[random],
+                "score_name": name,
+                "difference": difference[name],
+                "sentence": sentence,
+            }
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Figures, one function each: arrays in, a matplotlib Figure out; then PNG for a folder or SVG for a page.
+"""Figures of every target, one function each: arrays in, a matplotlib Figure out; then PNG for a folder or SVG for a page.
 
 Drawn five inches wide, so that on a phone a point is a pixel and the text stays readable. Colours are
 those of Okabe & Ito (2008), told apart by colour-blind readers; a page swaps them for its own by CSS.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -34,7 +34,6 @@ CSS_NAMES = {
 
 WIDTH_IN = 5.0
 PNG_DPI = 160
-DARK_CELL = 0.68  # share from which PAPER reads better on a cell of the confusion matrix than INK
 
 STYLE: Any = {
     "font.size": 10,
@@ -76,26 +75,27 @@ class Estimate(NamedTuple):
     high: float | None
 
 
-def learning_curves(histories: Sequence[Sequence[dict[str, Any]]]) -> Figure:
-    """Loss and validation UAR by epoch: each run thin, their mean bold as far as all went.
+def learning_curves(histories: Sequence[Sequence[Mapping[str, Any]]], label: str) -> Figure:
+    """Loss and validation score by epoch: each run thin, their mean bold as far as all went.
 
-    Runs that keep their last epoch hold nobody out to validate on: their training loss alone.
+    label: what the score is called. Runs that keep their last epoch hold no clip out to validate on: their training
+    loss alone.
     """
     from matplotlib.ticker import MaxNLocator
 
     validated = any(record["validation_loss"] is not None for history in histories for record in history)
-    with _figure(4.4 if validated else 2.4, rows=2 if validated else 1) as (figure, (loss, *scores)):
+    with figure_of_rows(4.4 if validated else 2.4, rows=2 if validated else 1) as (figure, (loss, *scores)):
         drawn = [(loss, "train_loss", ORANGE)]
-        for score in scores:
-            drawn += [(loss, "validation_loss", BLUE), (score, "validation_uar", BLUE)]
-            score.set(title="Validation UAR")
+        for axes in scores:
+            drawn += [(loss, "validation_loss", BLUE), (axes, "score", BLUE)]
+            axes.set(title=f"Validation {label}")
         for axes, name, colour in drawn:
             curves = [np.array([record[name] for record in h], dtype=float) for h in histories]
             for curve in curves:
                 axes.plot(np.arange(1, len(curve) + 1), curve, color=colour, alpha=0.25, linewidth=0.7)
             mean = _mean_curve(curves)
-            label = name.split("_")[0].replace("train", "training")
-            axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, linewidth=2, label=label)
+            words = name.split("_")[0].replace("train", "training")
+            axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, linewidth=2, label=words)
         loss.set(title="Loss")
         loss.legend(loc="upper right")
         (*scores, loss)[0].set(xlabel="Epoch")
@@ -106,71 +106,14 @@ def learning_curves(histories: Sequence[Sequence[dict[str, Any]]]) -> Figure:
         return figure
 
 
-def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> Figure:
-    """Share of each true class that was called each class, with counts; rows without clips stay empty."""
-    from matplotlib.patches import Rectangle
-
-    n = len(classes)
-    rows = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
-    large, small = (10.5, 8.5) if n <= 6 else (8.5, 7)
-    with _figure(4.6) as (figure, (axes,)):
-        axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5), aspect="equal")
-        for truth, called in np.ndindex(n, n):
-            share, count = shares[truth, called], int(counts[truth, called])
-            corner = (called - 0.48, truth - 0.48)
-            axes.add_patch(Rectangle(corner, 0.96, 0.96, facecolor=CELL, alpha=0.04 + 0.92 * share, linewidth=0))
-            if not rows[truth, 0]:
-                continue
-            colour = PAPER if share >= DARK_CELL else INK if count else MUTED
-            for text, below, size in ((f"{share:.0%}", -0.1, large), (f"{count:,}", 0.24, small)):
-                written = axes.text(called, truth + below, text, ha="center", va="center", size=size, color=colour)
-                written.set_in_layout(False)  # it lies within its cell: measuring it takes most of the time
-        axes.set_xticks(range(n), classes, rotation=35, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(n), classes)
-        axes.set(xlabel="Predicted", ylabel="True")
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        return figure
-
-
-def reliability(bins: dict[str, NDArray[Any]]) -> Figure:
-    """Accuracy against confidence; the area of a dot is the number of predictions in its bin."""
-    filled = bins["count"] > 0
-    with _figure(4.0) as (figure, (axes,)):
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(0.98, 0.03, "dashed: perfectly calibrated", ha="right", color=MUTED, size=9)
-        confidence, accuracy = bins["confidence"][filled], bins["accuracy"][filled]
-        axes.plot(confidence, accuracy, color=BLUE, linewidth=1.2)
-        axes.scatter(confidence, accuracy, 200 * bins["count"][filled] / bins["count"].max(), color=BLUE, clip_on=False)
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="Confidence", ylabel="Accuracy")
-        axes.grid()
-        return figure
-
-
-def risk_coverage(curves: dict[str, dict[str, NDArray[Any]]]) -> Figure:
-    """Error among the clips answered, against the share answered; the first curve is the model."""
-    with _figure(3.6) as (figure, (axes,)):
-        for (label, curve), colour, dashes in zip(curves.items(), (BLUE, ORANGE), ("-", "--"), strict=False):
-            # Of a few clips any error is possible: the curve starts where 20 clips are answered.
-            kept = np.unique(np.linspace(min(19, len(curve["risk"]) - 1), len(curve["risk"]) - 1, 200).astype(int))
-            axes.plot(curve["coverage"][kept], curve["risk"][kept], dashes, color=colour, label=label, linewidth=1.6)
-        axes.set(xlim=(0, 1), xlabel="Coverage: share of clips answered, surest first", ylabel="Error among them")
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y")
-        if len(curves) > 1:
-            axes.legend(loc="upper left")
-        return figure
-
-
-def fold_strip(scores: dict[str, list[float]], overall: float) -> Figure:
-    """UAR of each run, a row a fold, a dot a seed; the line is the score over all folds."""
-    with _figure(0.9 + 0.24 * len(scores)) as (figure, (axes,)):
+def fold_strip(scores: Mapping[str, Sequence[float]], overall: float, label: str) -> Figure:
+    """Test score of each run, a row per fold, a dot per seed; the line is the score over all folds."""
+    with figure_of_rows(0.9 + 0.24 * len(scores)) as (figure, (axes,)):
         axes.axvline(overall, color=ORANGE, linewidth=1.2)
         for row, values in enumerate(scores.values()):
             axes.scatter(values, [row] * len(values), 28, color=BLUE, alpha=0.7, linewidths=0)
         axes.set_yticks(range(len(scores)), scores)
-        axes.set(ylim=(len(scores) - 0.4, -0.6), xlabel="Test UAR")
+        axes.set(ylim=(len(scores) - 0.4, -0.6), xlabel=f"Test {label}")
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y")
         axes.spines["left"].set_visible(False)
@@ -178,8 +121,8 @@ def fold_strip(scores: dict[str, list[float]], overall: float) -> Figure:
 
 
 def forest(estimates: Sequence[Estimate], xlabel: str, *, mark: float | None = None) -> Figure:
-    """Values with their intervals, one a line; mark: a value to compare with."""
-    with _figure(0.9 + 0.32 * len(estimates)) as (figure, (axes,)):
+    """Values with their intervals, one per line; mark: a value to compare with."""
+    with figure_of_rows(0.9 + 0.32 * len(estimates)) as (figure, (axes,)):
         if mark is not None:
             axes.axvline(mark, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         for row, estimate in enumerate(estimates):
@@ -234,7 +177,7 @@ def grid(height_in: float, rows: int = 1, columns: int = 1, **shared: Any) -> It
 
 
 @contextmanager
-def _figure(height_in: float, rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
+def figure_of_rows(height_in: float, rows: int = 1) -> Iterator[tuple[Figure, list[Axes]]]:
     """Axes one below the other."""
     with grid(height_in, rows, sharex=True) as (figure, axes):
         yield figure, list(axes[:, 0])

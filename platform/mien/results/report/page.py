@@ -7,7 +7,12 @@ from functools import cache
 from typing import Any
 
 NOT_DEFINED = "n/a"
-FAMILIES = {"lstm_attention": "LSTM with attention", "svc": "support vector machine"}
+# For people; a family that is not here is called by its key.
+FAMILY_NAMES = {
+    "lstm_attention": "LSTM with attention",
+    "mlp": "dense layers",
+    "svm": "support vector machine",
+}
 
 
 def render(template: str, values: Mapping[str, Any], drawings: Mapping[str, str]) -> str:
@@ -18,10 +23,10 @@ def render(template: str, values: Mapping[str, Any], drawings: Mapping[str, str]
     return _templates().get_template(template).render(**values, figures=figures)
 
 
-def score(value: float | None, signed: bool = False) -> str:
-    """Three digits: the intervals of this field leave the second in doubt.
+def digits(value: float | None, signed: bool = False) -> str:
+    """A score with three digits: the intervals of this field leave the second in doubt.
 
-    >>> score(0.61234), score(-0.0213, signed=True), score(None)
+    >>> digits(0.61234), digits(-0.0213, signed=True), digits(None)
     ('0.612', '−0.021', 'n/a')
     """
     if value is None:
@@ -33,7 +38,7 @@ def interval(scored: Mapping[str, Any], signed: bool = False) -> str:
     """The interval of a score, as "0.571 to 0.653"."""
     if scored["low"] is None or scored["high"] is None:
         return "no interval"
-    return f"{score(scored['low'], signed)} to {score(scored['high'], signed)}"
+    return f"{digits(scored['low'], signed)} to {digits(scored['high'], signed)}"
 
 
 def p_value(value: float | None) -> str:
@@ -67,7 +72,7 @@ def _templates() -> Any:
         undefined=jinja2.StrictUndefined,
     )
     templates.filters |= {
-        "score": score,
+        "digits": digits,
         "interval": interval,
         "p_value": p_value,
         "effect": effect,
@@ -80,4 +85,4 @@ def _templates() -> Any:
 
 def family(key: str) -> str:
     """A family's name for people."""
-    return FAMILIES.get(key, key)
+    return FAMILY_NAMES.get(key, key)

@@ -1,68 +1,63 @@
-"""The report of one Run, in its own folder: figures, tables by class and a small page."""
+"""The report of one Run, in its own folder: figures, tables by class or dimension, and a small page."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mien.results.intervals import Scored
-from mien.results.metrics import confusion
+from mien.results.json_values import as_json
+from mien.results.metrics import METRICS
+from mien.results.predictions import SIDES, read_predictions
 from mien.results.report import figures
 from mien.results.report.caveats import caveats_of_data
-from mien.results.report.outcomes import read_predicted, why_missing
-from mien.results.report.page import interval, render
-from mien.results.report.page import score as digits
-from mien.results.report.summary import METRICS, NAMES, as_json, classification_report, score
+from mien.results.report.estimates import BOOTSTRAP, Bootstrap
+from mien.results.report.kinds import KINDS
+from mien.results.report.page import digits, interval, render
+from mien.results.report.tested import why_missing
 from mien.results.report.wording import run_statement
 from mien.results.run import Run, Series
 
 
-def report_run(run: Run, series: Series) -> None:
+def report_run(run: Run, series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> None:
     """Write the pictures and report.html of a finished run; a damaged or diverged one is passed over."""
-    classes = tuple(series.data["classes"])
+    target = series.target
+    kind, metrics = KINDS[target.kind], METRICS[target.kind]
     if why_missing(run) is not None:
         return
-    tested = read_predicted(run, "test", classes)
-    validated = read_predicted(run, "validation", classes)
-    if not (np.isfinite(tested.probabilities).all() and np.isfinite(validated.probabilities).all()):
+    sides = {side: read_predictions(run, target, side) for side in SIDES}
+    if not all(np.isfinite(predicted.values).all() for predicted in sides.values()):
         return
-    drawn = {
-        f"confusion_matrix_{side}": figures.confusion_matrix(confusion(p.truth, p.probabilities), classes)
-        for side, p in (("validation", validated), ("test", tested))
-        if len(p.truth)  # a run that keeps its last epoch validates on nobody
-    }
+    drawn = kind.draw_run(sides, target)
     history = run.history()
     if len(history) > 1:
-        drawn["learning_curves"] = figures.learning_curves([history])
+        drawn["learning_curves"] = figures.learning_curves([history], metrics[target.primary].label)
     for name, figure in drawn.items():
         run.folder.write_bytes(f"{name}.png", figures.png(figure))
 
-    scored = Scored(tested.truth, tested.probabilities, tested.subjects)
-    by_class = classification_report(scored, classes)
-    run.folder.write_json("classification_report_test.json", by_class)
-    scores = as_json({metric: score(scored, metric) for metric in METRICS})
+    tested = sides["test"]
+    for name, value in kind.run_files(tested, target).items():
+        run.folder.write_json(name, value)
+    scored = Scored(tested.truth, tested.values, tested.subjects)
+    scores = as_json({name: bootstrap.estimate(scored, metric) for name, metric in metrics.items()})
     split = run.folder.read_json("split.json")
+    protocol = series.experiment.protocol
     values = {
         "run": run,
         "experiment": series.experiment,
         "metrics": run.metrics(),
         "n_epochs": len(history),
         "split": split,
-        "scores": scores,
+        "headline": scores[target.primary],
+        "label": metrics[target.primary].label,
+        "measure": f"{kind.measure(target)}, on the test clips of this fold",
         "caveats": list(caveats_of_data(series)),
-        "statement": run_statement(series.experiment.protocol.kind, split),
-        "score_rows": [(NAMES[metric], digits(s["value"]), interval(s)) for metric, s in scores.items()],
-        "class_rows": [
-            (
-                name,
-                *(digits(by_class[name][key]) for key in ("recall", "precision", "f1-score")),
-                by_class[name]["support"],
-            )
-            for name in classes
-        ],
+        "statement": run_statement(protocol.kind, protocol.group, split),
+        "score_rows": [(metrics[name].label, digits(s["value"]), interval(s)) for name, s in scores.items()],
         "side_rows": [
             (side, f"{split[side]['n_clips']:,}", ", ".join(split[side]["subjects"]))
             for side in ("train", "validation", "test")
         ],
+        **kind.run_values(tested, target),
     }
     drawings = {name: figures.svg(figure) for name, figure in drawn.items() if not name.endswith("validation")}
     run.folder.write_text("report.html", render("run.html", values, drawings))

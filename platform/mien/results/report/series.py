@@ -10,18 +10,22 @@ from typing import Any
 import pyarrow as pa
 
 import mien
-from mien.results.metrics import confusion, reliability, risk_coverage
+from mien.results.json_values import Json
+from mien.results.metrics import metric_named
 from mien.results.report import figures
-from mien.results.report.outcomes import Outcomes, read_outcomes
-from mien.results.report.page import render, score
+from mien.results.report.estimates import BOOTSTRAP, Bootstrap
+from mien.results.report.kinds import KINDS
+from mien.results.report.page import digits, render
+from mien.results.report.ruler import ruler
 from mien.results.report.run import report_run
 from mien.results.report.settings import settings, text
-from mien.results.report.summary import Json, classification_report, read_baseline, summarise
+from mien.results.report.summary import read_baseline, summarise
+from mien.results.report.tested import Tested, read_tested
 from mien.results.report.wording import LABELS, baseline_sentence, commands_again, statement
 from mien.results.run import Series
 
 
-def report(series: Series) -> list[str]:
+def report(series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> list[str]:
     """Write the report of a series and of each of its finished runs; returns the paths, the page first.
 
     Reads the directory alone: neither ray nor a framework is needed. A finished run never changes, so its own
@@ -29,56 +33,50 @@ def report(series: Series) -> list[str]:
 
     Raises MienError where no run is finished, or where runs contradict each other.
     """
-    outcomes = read_outcomes(series)
+    tested = read_tested(series)
     baseline = read_baseline(series)
-    summary = summarise(series, outcomes, baseline)
+    summary = summarise(series, tested, baseline, bootstrap)
     for run in series.runs():
         if run.is_done and not run.folder.exists("report.html"):
-            report_run(run, series)
+            report_run(run, series, bootstrap)
 
-    drawn = _draw(series, outcomes, summary, baseline[1] if baseline else None)
+    drawn = _draw(series, tested, summary, baseline[1] if baseline else None)
     folder = series.folder
-    for name in ("learning_curves", "confusion_matrix_test", "reliability", "risk_coverage"):
-        if name in drawn:
-            folder.write_bytes(f"{name}.png", figures.png(drawn[name]))
-    folder.write_json(
-        "classification_report_test.json",
-        classification_report(outcomes.all_seeds(), outcomes.classes, len(outcomes.seeds)),
-    )
-    folder.write_table("predictions.parquet", _all_predictions(series, outcomes))
+    for name, figure in drawn.items():
+        folder.write_bytes(f"{name}.png", figures.png(figure))
+    files = KINDS[tested.target.kind].files(tested)
+    for name, value in files.items():
+        folder.write_json(name, value)
+    folder.write_table("predictions.parquet", _all_predictions(series, tested))
     folder.write_json("metrics.json", summary)
     drawings = {name: figures.svg(figure) for name, figure in drawn.items()}
-    folder.write_text("report.html", render("report.html", _page_values(series, outcomes, summary), drawings))
-    written = ("report.html", "metrics.json", "predictions.parquet", "classification_report_test.json")
-    return [folder.path(name) for name in (*written, *(n for n in folder.names() if n.endswith(".png")))]
+    folder.write_text("report.html", render("report.html", _page_values(series, tested, summary), drawings))
+    written = ("report.html", "metrics.json", "predictions.parquet", *files, *(f"{name}.png" for name in drawn))
+    return [folder.path(name) for name in written]
 
 
-def _draw(series: Series, outcomes: Outcomes, summary: Json, baseline: Outcomes | None) -> dict[str, Any]:
+def _draw(series: Series, tested: Tested, summary: Json, baseline: Tested | None) -> dict[str, Any]:
     """Name to figure; learning_curves only where something was learnt by epochs."""
-    truth, probabilities, _ = outcomes.all_seeds()
-    curves = {"this model": risk_coverage(truth, probabilities)}
-    if baseline is not None:
-        curves["SVC baseline"] = risk_coverage(*baseline.all_seeds()[:2])
+    primary, label = summary["score_name"], tested.primary.label
     by_fold: dict[str, list[float]] = {}
     for run in summary["runs"]:
-        by_fold.setdefault(run["name"], []).append(math.nan if run["uar"] is None else run["uar"])
+        by_fold.setdefault(run["name"], []).append(math.nan if run[primary] is None else run[primary])
+    overall = summary["test"][primary]["value"]
     drawn = {
-        "fold_strip": figures.fold_strip(by_fold, summary["test"]["uar"]["value"]),
-        "confusion_matrix_test": figures.confusion_matrix(confusion(truth, probabilities), outcomes.classes),
-        "reliability": figures.reliability(reliability(truth, probabilities)),
-        "risk_coverage": figures.risk_coverage(curves),
+        "fold_strip": figures.fold_strip(by_fold, math.nan if overall is None else overall, label),
+        **KINDS[tested.target.kind].draw(tested, summary, baseline),
     }
     histories = [history for run in series.runs() if run.is_done and len(history := run.history()) > 1]
     if histories:
-        drawn["learning_curves"] = figures.learning_curves(histories)
+        drawn["learning_curves"] = figures.learning_curves(histories, label)
     return drawn
 
 
-def _all_predictions(series: Series, outcomes: Outcomes) -> pa.Table:
+def _all_predictions(series: Series, tested: Tested) -> pa.Table:
     """Both sides of every finished run, with its seed and fold in front."""
     tables = []
-    counted = [series.run(seed, fold) for seed in outcomes.seeds for fold in outcomes.folds]
-    for run in (*counted, *outcomes.unused):
+    counted = [series.run(seed, fold) for seed in tested.seeds for fold in tested.folds]
+    for run in (*counted, *tested.unused):
         table = run.predictions()
         for position, (name, value) in enumerate((("seed", run.seed), ("fold", run.fold))):
             table = table.add_column(position, name, pa.array([value] * table.num_rows, pa.int32()))
@@ -86,43 +84,57 @@ def _all_predictions(series: Series, outcomes: Outcomes) -> pa.Table:
     return pa.concat_tables(tables)
 
 
-def _page_values(series: Series, outcomes: Outcomes, summary: Json) -> Json:
+def _page_values(series: Series, tested: Tested, summary: Json) -> Json:
     """What report.html shows, in its own order."""
-    data, experiment = series.data, series.experiment
+    data, experiment, kind = series.data, series.experiment, KINDS[tested.target.kind]
     chosen = settings(experiment)
     learnt = [setting for setting in chosen if setting.is_learnt]
-    n_seeds = len(outcomes.seeds)
+    label = tested.primary.label
     return {
         "summary": summary,
         "data": data,
+        "kind": tested.target.kind,
+        "primary": summary["score_name"],
+        "label": label,
+        "main": kind.MAIN,
+        "more": kind.MORE,
+        "labels": {name: metric_named(name).label for name in summary["test"]},
+        "measure": f"{kind.measure(tested.target)}, on test clips",
+        "direction": _direction(kind.MAIN),
+        "explained": kind.EXPLAINED,
+        "ruler": ruler(summary, kind.GUESS),
         "statement": statement(summary),
         "baseline_sentence": baseline_sentence(summary),
-        "even_nll": math.log(len(outcomes.classes)),
-        "run_rows": [_run_row(run) for run in summary["runs"]],
-        "confusion_caption": "Share of each true class that was called each class, and how often"
-        + (f" (each clip counts {n_seeds} times, once a seed)." if n_seeds > 1 else "."),
-        "alts": _alts(summary),
-        "label_text": LABELS.get(data["label_source"], data["label_source"]),
+        "run_head": ["Run", *(f"Test {metric_named(m).label}" for m in kind.MAIN[:2]), f"Validation {label}"],
+        "run_rows": [_run_row(run, kind.MAIN[:2]) for run in summary["runs"]],
+        "alts": _alts(summary, label) | kind.alts(summary),
+        "label_text": LABELS.get(summary["label_source"], summary["label_source"]),
         "corpus_rows": [
             (name, f"{c['n_clips']:,}", c["n_subjects"], "SYNTHETIC" if c["synthetic"] else "recorded")
             for name, c in data["corpora"].items()
         ],
-        "class_rows": [(name, f"{n:,}") for name, n in data["class_counts"].items()],
         "left_out_rows": [(reason, f"{n:,}") for reason, n in data["left_out"].items()],
         "features": [_feature(name, spec, data["fingerprints"]) for name, spec in data["features"].items()],
         "changed": [(s.name, s.value, s.default) for s in learnt if not s.is_default],
         "unchanged": [(s.name, s.value) for s in learnt if s.is_default],
         "execution": [(s.name, s.value) for s in chosen if not s.is_learnt],
         "minutes": sum(run["minutes"] for run in summary["runs"]),
-        "environment": _environment(series, outcomes),
+        "environment": _environment(series, tested),
         "commands": commands_again("train experiment.json", series, experiment.execution),
         "experiment_json": json.dumps(experiment.to_json(), indent=2, ensure_ascii=False),
         "mien_version": mien.__version__,
+        **kind.page_values(series, tested, summary),
     }
 
 
-def _run_row(run: Json) -> tuple[Any, ...]:
-    scores = (score(run[name]) for name in ("uar", "wa", "validation_uar"))
+def _direction(names: tuple[str, ...]) -> str:
+    """ "higher is better", or which metrics are better lower."""
+    lower = [metric_named(name).label for name in names if not metric_named(name).higher_is_better]
+    return f"higher is better, but of {' and '.join(lower)} lower" if lower else "higher is better"
+
+
+def _run_row(run: Json, names: tuple[str, ...]) -> tuple[Any, ...]:
+    scores = (digits(run[name]) for name in (*names, "validation_score"))
     best = f"{run['best_epoch']} of {run['n_epochs']}"
     return (
         f"seed {run['seed']}, {run['name']}",
@@ -138,8 +150,9 @@ def _feature(name: str, spec: Json, fingerprints: Mapping[str, str]) -> Json:
     return {
         "name": name,
         "version": spec["version"],
-        "dim": spec["dim"],
-        "hop": "one row a clip" if spec["hop_s"] is None else f"a row every {spec['hop_s']:g} s",
+        "modality": spec["modality"],
+        "shape": " × ".join(map(str, spec["shape"])),
+        "hop": "one row per clip" if spec["hop_s"] is None else f"a row every {spec['hop_s']:g} s",
         "settings": {key: text(value) for key, value in spec["settings"].items()},
         "fingerprints": {
             key.removesuffix(f"/{name}"): value for key, value in fingerprints.items() if key.endswith(f"/{name}")
@@ -147,29 +160,21 @@ def _feature(name: str, spec: Json, fingerprints: Mapping[str, str]) -> Json:
     }
 
 
-def _environment(series: Series, outcomes: Outcomes) -> list[tuple[str, str]]:
+def _environment(series: Series, tested: Tested) -> list[tuple[str, str]]:
     """Each part with the values that the runs had; more than one where they differ."""
     found: dict[str, dict[str, None]] = {}
-    for seed in outcomes.seeds:
-        for fold in outcomes.folds:
+    for seed in tested.seeds:
+        for fold in tested.folds:
             for part, value in series.run(seed, fold).folder.read_json("environment.json").items():
                 found.setdefault(part, {})[text(value)] = None
     return [(part, ", ".join(values)) for part, values in found.items()]
 
 
-def _alts(summary: Json) -> dict[str, str]:
-    """What each figure shows, for those who do not see it."""
-    recalls = {name: row["recall"]["value"] for name, row in summary["per_class"].items()}
-    known = {name: value for name, value in recalls.items() if value is not None}
-    best, worst = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
-    uars = [run["uar"] for run in summary["runs"] if run["uar"] is not None]
+def _alts(summary: Json, label: str) -> dict[str, str]:
+    """What each figure of every target shows, for those who do not see it."""
+    scores = [run[summary["score_name"]] for run in summary["runs"] if run[summary["score_name"]] is not None]
+    span = f", from {digits(min(scores))} to {digits(max(scores))}" if scores else ""
     return {
-        "fold_strip": f"Test UAR of {len(uars)} runs, from {score(min(uars))} to {score(max(uars))}.",
-        "confusion_matrix": f"Confusion matrix. Best recognised: {best}, {score(known[best])}; "
-        f"worst: {worst}, {score(known[worst])}. All recalls stand in the table below.",
-        "reliability": f"Accuracy against confidence; the expected calibration error is "
-        f"{score(summary['test']['ece']['value'])}.",
-        "risk_coverage": f"Error against the share of clips answered; with all answered it is "
-        f"{score(1 - summary['test']['wa']['value'])}.",
-        "learning_curves": "Training and validation loss, and validation UAR, by epoch, for each run and their mean.",
+        "fold_strip": f"Test {label} of {len(scores)} runs{span}.",
+        "learning_curves": f"Training and validation loss, and validation {label}, by epoch, for each run and their mean.",
     }

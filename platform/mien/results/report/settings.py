@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mien.experiment import Experiment
+from mien.experiment import Experiment, LossConfig
 from mien.experiment.experiment import NOT_LEARNT
 
 ABSENT = "–"
@@ -26,9 +26,16 @@ class Setting(NamedTuple):
 
 def settings(experiment: Experiment) -> list[Setting]:
     """All fields but name and question, in the order of the configuration pages."""
-    default = Experiment(name=experiment.name)
-    defaults = {**_flat(Experiment(name=experiment.name, model=type(experiment.model)()))}
-    defaults["model.family"] = default.model.family
+    plain = Experiment(name=experiment.name)
+    # The defaults of its own family and kind of target; that they were chosen is no default.
+    same = Experiment(
+        name=experiment.name,
+        model=type(experiment.model)(),
+        target=type(experiment.target)(),
+        loss=LossConfig(kind=experiment.loss.kind),
+    )
+    defaults = _flat(same)
+    defaults |= {"model.family": plain.model.family, "target.kind": plain.target.kind, "loss.kind": plain.loss.kind}
     return [
         Setting(name, text(value), text(defaults[name]), name.partition(".")[0] not in NOT_LEARNT)
         for name, value in _flat(experiment).items()
@@ -50,9 +57,11 @@ def differing(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
 def text(value: Any) -> str:
     """A JSON value in words.
 
-    >>> text(["egemaps", "facenet"]), text([]), text(True), text(0.001)
-    ('egemaps, facenet', 'none', 'yes', '0.001')
+    >>> text(["egemaps", "facenet"]), text([]), text(True), text(0.001), text({"channel": "speech"})
+    ('egemaps, facenet', 'none', 'yes', '0.001', 'channel: speech')
     """
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {text(v)}" for key, v in value.items()) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

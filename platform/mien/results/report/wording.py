@@ -1,12 +1,15 @@
-"""What a report says in words: the protocol, the label and the baseline, each in an honest sentence."""
+"""What a report states in words: the protocol, the label and the baseline, each in an honest sentence."""
 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from mien.folder import absolute
-from mien.results.report.page import interval, p_value, score
+from mien.results.json_values import Json
+from mien.results.metrics import Metric, metric_named
+from mien.results.report.estimates import gain
+from mien.results.report.page import digits, interval, p_value
 
 if TYPE_CHECKING:
     from mien.experiment import ExecutionConfig
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 PROTOCOLS = {
     "by-subject": "by-subject: no person on both sides of a split",
     "loso": "leave one subject out: each person tested by a model that never met them",
+    "by-group": "by-group: no {group} on both sides of a split, but the same people",
     "leave-one-corpus-out": "leave one corpus out: each corpus tested by a model that never saw it",
     "random-leaky": "random-leaky: clips split at random, the same people on both sides",
 }
@@ -25,21 +29,20 @@ LABELS = {
     "perceived-face": "perceived, the choice of most raters who saw the face",
     "perceived-both": "perceived, the choice of most raters who heard and saw the clip",
     "self-report": "self-reported, what the person said to have felt",
-    "annotated": "annotated by others",
+    "annotated": "annotated by observers",
+    "proxy": "proxy, derived from something else than emotion",
 }
 
-METHODS = {
+DRAWN = {
     "tpe": "by a tree-structured Parzen estimator",
     "random": "at random",
     "grid": "as all combinations",
 }
-PRUNERS = {
+PRUNING = {
     "asha": "those behind at epochs {0}, {1}, {2}, ... stopped early (ASHA)",
     "median": "those below the median stopped early",
     "none": "",
 }
-
-Json = dict[str, Any]
 
 
 def measured_on(summary: Json) -> str:
@@ -50,10 +53,15 @@ def measured_on(summary: Json) -> str:
     return f"{_counted(summary['n_clips'], 'clip')} of {_counted(summary['n_subjects'], 'subject')}, {folds}, {seeds}"
 
 
+def protocol_text(protocol: str, group: str) -> str:
+    """A protocol in words. group: what by-group keeps apart, else empty."""
+    return PROTOCOLS.get(protocol, protocol).format(group=group)
+
+
 def statement(summary: Json) -> str:
     """What the headline was measured on, in one sentence."""
-    protocol = PROTOCOLS.get(summary["protocol"], summary["protocol"])
-    if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
+    protocol = protocol_text(summary["protocol"], summary["group"])
+    if summary["n_subjects_on_both_sides"] and summary["protocol"] not in ("random-leaky", "by-group"):
         protocol = f"{summary['protocol']}, but with people on both sides of a split"
     return (
         f"{measured_on(summary)}. Protocol {protocol}. Labels "
@@ -61,20 +69,21 @@ def statement(summary: Json) -> str:
     )
 
 
-def run_statement(protocol: str, split: Json) -> str:
+def run_statement(protocol: str, group: str, split: Json) -> str:
     """What one fold was tested on."""
     test = split["test"]
     return (
         f"{_counted(test['n_clips'], 'clip')} of {_counted(len(test['subjects']), 'subject')}; "
-        f"protocol {PROTOCOLS.get(protocol, protocol)}."
+        f"protocol {protocol_text(protocol, group)}."
     )
 
 
-def stands(difference: Json) -> Literal["better", "worse", "open", "untold"]:
+def stands(difference: Json, metric: Metric) -> Literal["better", "worse", "open", "untold"]:
     """What a paired difference allows to say: open where its interval holds 0, untold where it has none."""
     if difference["low"] is None:
         return "untold"
-    return "better" if difference["low"] > 0 else "worse" if difference["high"] < 0 else "open"
+    turned = gain(difference, metric)
+    return "better" if turned["low"] > 0 else "worse" if turned["high"] < 0 else "open"
 
 
 def baseline_sentence(summary: Json) -> str:
@@ -82,17 +91,19 @@ def baseline_sentence(summary: Json) -> str:
     baseline = summary["baseline"]
     if not (baseline and baseline["difference"]):
         return ""
-    difference, n_clips = baseline["difference"]["uar"], baseline["n_shared_clips"]
+    name = summary["score_name"]
+    metric = metric_named(name)
+    difference, n_clips = baseline["difference"][name], baseline["n_shared_clips"]
     verdict = {
         "untold": "whether that is chance, one subject cannot tell",
         "better": "clearly better",
         "worse": "clearly worse",
         "open": "not clearly different",
-    }[stands(difference)]
+    }[stands(difference, metric)]
     return (
-        "A support vector machine on the same features and folds reaches a UAR of "
-        f"{score(baseline['uar']['value'])}. On the {_counted(n_clips, 'clip')} that both were tested on "
-        f"this model differs from it by {score(difference['value'], signed=True)} "
+        f"A support vector machine on the same features and folds reaches {metric.label} "
+        f"{digits(baseline[name]['value'])}. On the {_counted(n_clips, 'clip')} that both were tested on "
+        f"this model differs from it by {digits(difference['value'], signed=True)} "
         f"({interval(difference, signed=True)}, {p_value(difference['p_value'])}): {verdict}."
     )
 
@@ -113,27 +124,34 @@ def search_sentence(result: Json, n_asked: int, grace_epochs: int) -> str:
     """How a search was run and what became of it."""
     n = result["n_trials"]
     states = ", ".join(f"{n[state]} {state}" for state in ("done", "pruned", "failed", "running") if n[state])
-    pruned = PRUNERS[result["pruner"]].format(*(grace_epochs * 3**rung for rung in range(3)))
+    pruned = PRUNING[result["pruner"]].format(*(grace_epochs * 3**rung for rung in range(3)))
     finalists = f" The {result['finalists']} best of each fold were trained again on its other inner splits."
     return (
-        f"Up to {_counted(n_asked, 'trial')} a fold in {_counted(len(result['folds']), 'fold')}, drawn "
-        f"{METHODS[result['method']]}{', ' + pruned if pruned else ''}: {states}. "
+        f"Up to {_counted(n_asked, 'trial')} per fold in {_counted(len(result['folds']), 'fold')}, drawn "
+        f"{DRAWN[result['method']]}{', ' + pruned if pruned else ''}: {states}. "
         f"{result['minutes']:.3g} minutes of training, summed over trials."
         f"{finalists if result['finalists'] > 1 else ''}"
     )
 
 
-def gap_sentence(grouped: str, random: str, difference: Json, n_clips: int) -> str:
-    """The leakage gap: what splitting at random adds to the same model's score, where it is told from 0."""
+def gap_sentence(grouped: str, random: str, group: str, score_name: str, difference: Json, n_clips: int) -> str:
+    """The leakage gap: what splitting at random adds to the same model's score, where it is told from 0.
+
+    group: what the other protocol keeps apart, such as "subject".
+    """
+    metric = metric_named(score_name)
+    known = "speakers" if group == "subject" else f"{group} groups"
     verdict = {
         "untold": "Whether that is a leakage gap, one subject cannot tell.",
-        "better": "This leakage gap is what knowing the test speakers is worth: on new people it is lost.",
-        "worse": "So these data show no leakage gap: the split at random scored lower.",
-        "open": f"So these data show no leakage gap; one of more than {score(difference['high'])} is unlikely.",
-    }[stands(difference)]
+        "better": f"This leakage gap is what knowing the test {known} is worth: on new "
+        f"{'people' if group == 'subject' else 'ones'} it is lost.",
+        "worse": "So these data show no leakage gap: the split at random scored worse.",
+        "open": "So these data show no leakage gap; one of more than "
+        f"{digits(gain(difference, metric)['high'])} is unlikely.",
+    }[stands(difference, metric)]
     return (
-        f"Splitting clips at random ({random}) instead of by subject ({grouped}) changes UAR by "
-        f"{score(difference['value'], signed=True)} ({interval(difference, signed=True)}; "
+        f"Splitting clips at random ({random}) instead of by {group} ({grouped}) changes {metric.label} by "
+        f"{digits(difference['value'], signed=True)} ({interval(difference, signed=True)}; "
         f"{p_value(difference['p_value'])}; {_counted(n_clips, 'clip')}). {verdict}"
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mien.results.report.page import score as digits
+from mien.results.history import is_number
+from mien.results.report.page import digits
 from mien.results.report.settings import text
-from mien.results.search_folder import Trial, is_score
+from mien.results.search_folder import Trial
 
 
 def counts(n_trials: Mapping[str, int]) -> str:
@@ -20,7 +21,7 @@ def counts(n_trials: Mapping[str, int]) -> str:
 def ranked_row(rank: int, trial: Trial, paths: Sequence[str], *, has_finals: bool) -> tuple[Any, ...]:
     return (
         "winner" if rank == 1 else f"{rank}",
-        *([digits(trial.inner_uar)] if has_finals else []),
+        *([digits(trial.inner_score)] if has_finals else []),
         digits(trial.score),
         *(short(trial.point.get(path)) for path in paths),
         f"{trial.epoch} of {trial.n_epochs}",
@@ -30,7 +31,7 @@ def ranked_row(rank: int, trial: Trial, paths: Sequence[str], *, has_finals: boo
 
 
 def other_row(trial: Trial, paths: Sequence[str]) -> tuple[Any, ...]:
-    score = trial.score if is_score(trial.score) else None
+    score = trial.score if is_number(trial.score) else None
     return (
         trial.number,
         trial.state,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from mien.experiment.space import Choice, Distribution
-from mien.results.metrics import Floats
+from mien.experiment.space import Choice, Distribution, Range, as_optuna, optuna_value
+from mien.results.scoring import Floats
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -51,8 +51,9 @@ def importances(
     if len(values) < FEWEST_TRIALS or np.ptp(values) == 0:
         return []
     rng = np.random.default_rng(SEED)
-    rows = [{path: encoded(space[path], point[path]) for path in space} for point in points]
-    distributions = {path: _optuna(distribution) for path, distribution in space.items()}
+    flat = {path: _flat(distribution) for path, distribution in space.items()}
+    rows = [{path: optuna_value(flat[path], _on_flat(space[path], point[path])) for path in space} for point in points]
+    distributions = {path: as_optuna(distribution) for path, distribution in flat.items()}
     found, by_chance = [], []
     for seed in range(N_REFITS):
         drawn = rng.integers(len(values), size=len(values))
@@ -78,16 +79,21 @@ def encoded(distribution: Distribution, value: Any) -> float:
     return math.log10(value) if distribution.is_log else float(value)
 
 
-def _optuna(distribution: Distribution) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
+def _flat(distribution: Distribution) -> Distribution:
+    """The distribution as fANOVA reads it: it knows no logarithm, and cuts a range anywhere."""
     if isinstance(distribution, Choice):
-        return CategoricalDistribution(range(len(distribution.values)))
-    return FloatDistribution(encoded(distribution, distribution.low), encoded(distribution, distribution.high))
+        return distribution
+    ends = (encoded(distribution, end) for end in (distribution.low, distribution.high))
+    return Range(*ends, is_log=False, is_integer=False)
+
+
+def _on_flat(distribution: Distribution, value: Any) -> Any:
+    """A value on the scale of `_flat`."""
+    return value if isinstance(distribution, Choice) else encoded(distribution, value)
 
 
 def _fanova(
-    rows: Sequence[Mapping[str, float]],
+    rows: Sequence[Mapping[str, Any]],
     scores: Floats,
     distributions: Mapping[str, BaseDistribution],
     seed: int,

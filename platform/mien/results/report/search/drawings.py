@@ -1,4 +1,4 @@
-"""What the figures of a search are drawn from: its trials as dots, curves and progress, and which figures there are."""
+"""What the pictures of a search are drawn from: its trials as dots, curves and budgets, and which pictures there are."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from mien.experiment.space import Choice, Distribution
-from mien.results.report import figures, search_figures
-from mien.results.report.importance import Importance
-from mien.results.report.search_figures import Curve, Dot, Progress
-from mien.results.search_folder import SearchFolder, Trial, is_score, ranked
-
-Json = dict[str, Any]
+from mien.results.history import is_number
+from mien.results.json_values import Json
+from mien.results.metrics import Metric
+from mien.results.report import figures
+from mien.results.report.search import pictures
+from mien.results.report.search.importance import Importance
+from mien.results.report.search.pictures import Budget, Curve, Dot
+from mien.results.search_folder import SearchFolder, Trial
 
 
 def draw(
@@ -25,35 +27,38 @@ def draw(
     names = {fold["fold"]: fold["name"] for fold in result["folds"]}
     dots = dots_of(folder, trials)
     done = [dot for dot in dots if dot.is_done]
-    label = height_label(names)
+    score_label = folder.metric.label
+    label = height_label(names, score_label)
     estimates = [
-        figures.Estimate(name, **{key: variant["uar"][key] for key in ("value", "low", "high")})
+        figures.Estimate(name, **{key: variant["score"][key] for key in ("value", "low", "high")})
         for name, variant in result["variants"].items()
-        if variant["uar"]
+        if variant["score"] and variant["score"]["value"] is not None
     ]
     if estimates:
-        drawn["variants"] = figures.forest(estimates, "Test UAR, 95 % interval over subjects", mark=estimates[0].value)
+        xlabel = f"Test {score_label}, 95 % interval over subjects"
+        drawn["variants"] = figures.forest(estimates, xlabel, mark=estimates[0].value)
     if result["importance"]:
         by_fold = [{field["path"]: field["value"] for field in fold["importance"]} for fold in result["folds"]]
         pooled = [Importance(**field) for field in result["importance"]]
-        drawn["importance"] = search_figures.importance(pooled, by_fold if len(by_fold) > 1 else [])
+        drawn["importance"] = pictures.importance(pooled, by_fold if len(by_fold) > 1 else [])
     if len(done) > 1:
-        drawn["parallel"] = search_figures.parallel(done, space, label)
-        drawn["slices"] = search_figures.slices(dots, space, label)
+        drawn["parallel"] = pictures.parallel(done, space, label)
+        drawn["slices"] = pictures.slices(dots, space, label)
         pair = _two_numeric(result, space)
         if pair:
-            drawn["contour"] = search_figures.contour(dots, *((path, space[path]) for path in pair))
+            drawn["contour"] = pictures.contour(dots, *((path, space[path]) for path in pair))
     curves = _curves(folder, trials, names)
     if any(len(curve.values) > 1 for found in curves.values() for curve in found):
-        drawn["curves"] = search_figures.curves(curves)
-    progress = [p for p in (_progress(names[fold], trials, fold) for fold in names) if np.isfinite(p.best).sum() > 1]
-    if progress:
-        drawn["budget"] = search_figures.budget(progress)
+        drawn["curves"] = pictures.curves(curves, score_label)
+    budgets = [_budget(names[fold], trials, fold, folder.metric) for fold in names]
+    budgets = [budget for budget in budgets if np.isfinite(budget.best).sum() > 1]
+    if budgets:
+        drawn["budget"] = pictures.budget(budgets)
     return drawn
 
 
-def height_label(names: Mapping[int, str]) -> str:
-    return "Validation UAR, less its fold's mean" if len(names) > 1 else "Validation UAR"
+def height_label(names: Mapping[int, str], score_label: str) -> str:
+    return f"Validation {score_label}, less its fold's mean" if len(names) > 1 else f"Validation {score_label}"
 
 
 def _two_numeric(result: Json, space: Mapping[str, Distribution]) -> list[str]:
@@ -67,10 +72,10 @@ def _curves(folder: SearchFolder, trials: Sequence[Trial], names: Mapping[int, s
     found: dict[str, list[Curve]] = {}
     for number, name in names.items():
         own = [trial for trial in trials if trial.fold == number]
-        winner = next(iter(ranked(own)), None)
+        winner = next(iter(folder.ranked(own)), None)
         histories = [(trial, folder.history(trial)) for trial in own]
         found[name] = [
-            Curve([_number(record.get("validation_uar")) for record in history], trial.state, trial == winner)
+            Curve([_number(record.get("score")) for record in history], trial.state, trial == winner)
             for trial, history in histories
             if history
         ]
@@ -81,13 +86,14 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _progress(name: str, trials: Sequence[Trial], fold: int) -> Progress:
+def _budget(name: str, trials: Sequence[Trial], fold: int, metric: Metric) -> Budget:
     """In the order in which trials ended. Time that pruned and failed ones took counts, their scores do not."""
     ended = sorted((t for t in trials if t.fold == fold and t.ended_s is not None), key=lambda t: t.ended_s or 0.0)
     minutes = np.cumsum([trial.seconds / 60 for trial in ended])
     scores = [_number(trial.score) if trial.state == "done" else math.nan for trial in ended]
-    best = np.fmax.accumulate(np.array(scores, dtype=float)) if scores else np.array([])
-    return Progress(name, minutes.tolist(), best.tolist())
+    better = np.fmax if metric.higher_is_better else np.fmin
+    best = better.accumulate(np.array(scores, dtype=float)) if scores else np.array([])
+    return Budget(name, minutes.tolist(), best.tolist())
 
 
 def dots_of(folder: SearchFolder, trials: Sequence[Trial]) -> list[Dot]:
@@ -99,12 +105,13 @@ def dots_of(folder: SearchFolder, trials: Sequence[Trial]) -> list[Dot]:
     folds = sorted({trial.fold for trial in trials})
     for fold in folds:
         own = [trial for trial in trials if trial.fold == fold]
-        done = ranked(own)
+        done = folder.ranked(own)
         if not done:
             continue
         level = float(np.mean([trial.score or 0.0 for trial in done])) if len(folds) > 1 else 0.0
         for trial in own:
-            if trial in done or (trial.state == "pruned" and is_score(trial.score)):
+            if trial in done or (trial.state == "pruned" and is_number(trial.score)):
                 height = (trial.score or 0.0) - level
-                dots.append(Dot(trial.point, height, trial.state == "done", trial == done[0]))
+                merit = height if folder.metric.higher_is_better else -height
+                dots.append(Dot(trial.point, height, merit, trial.state == "done", trial == done[0]))
     return dots

@@ -1,7 +1,7 @@
-"""Figures of a search: trials in, a matplotlib Figure out; style, PNG and SVG are those of figures.py.
+"""Pictures of a search: trials in, a matplotlib Figure out; style, PNG and SVG are those of report/figures.py.
 
-Trials of several folds were scored on other people, so where they stand in one picture a score is told as its
-distance from the mean of its fold (Dot.height).
+Trials of several folds were scored on other people, so where they stand in one picture a score is shown as its distance
+from the mean of its fold (Dot.height).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 from mien.experiment.space import Choice, Distribution
 from mien.results.report.figures import BLUE, INK, MUTED, ORANGE, PAPER, grid
-from mien.results.report.importance import Importance, encoded
+from mien.results.report.search.importance import Importance, encoded
 from mien.results.report.settings import text
 
 if TYPE_CHECKING:
@@ -27,23 +27,25 @@ SEED = 0
 
 
 class Dot(NamedTuple):
-    """A trial that has a score. height: its score, less the mean of its fold where there are several folds."""
+    """A trial that has a score. height: its score, less the mean of its fold where there are several folds. merit: the
+    same turned so that more is better."""
 
     point: Mapping[str, Any]
     height: float
+    merit: float
     is_done: bool
     is_winner: bool
 
 
 class Curve(NamedTuple):
-    """Validation UAR by epoch of one trial."""
+    """Score by epoch of one trial."""
 
     values: Sequence[float]
     state: str
     is_winner: bool
 
 
-class Progress(NamedTuple):
+class Budget(NamedTuple):
     """Of one fold, a value for each trial that ended, in that order: minutes trained up to then, best score so far."""
 
     name: str
@@ -52,7 +54,7 @@ class Progress(NamedTuple):
 
 
 def importance(pooled: Sequence[Importance], by_fold: Sequence[Mapping[str, float]]) -> Figure:
-    """A row a field: mean and range over refits, a small dot a fold, and what chance gives."""
+    """A row per field: mean and range over refits, a small dot per fold, and what chance gives."""
     with grid(0.9 + 0.36 * len(pooled)) as (figure, ((axes,),)):
         for row, field in enumerate(pooled):
             axes.plot([field.low, field.high], [row, row], color=BLUE, linewidth=3, alpha=0.35)
@@ -71,20 +73,20 @@ def importance(pooled: Sequence[Importance], by_fold: Sequence[Mapping[str, floa
 
 
 def parallel(dots: Sequence[Dot], space: Mapping[str, Distribution], label: str) -> Figure:
-    """Parallel coordinates, read downwards: a line a trial, an axis a field, the score last.
+    """Parallel coordinates, read downwards: a line per trial, an axis per field, the score last.
 
     The axes lie flat, one below the other: their names and ends stay readable on a phone.
     """
     heights = np.array([dot.height for dot in dots])
     low, high = float(heights.min()), float(heights.max())
-    good = float(np.quantile(heights, 2 / 3))
+    good = float(np.quantile([dot.merit for dot in dots], 2 / 3))
     rng = np.random.default_rng(SEED)
     with grid(0.75 + 0.62 * (len(space) + 1)) as (figure, ((axes,),)):
-        for dot in sorted(dots, key=lambda dot: (dot.is_winner, dot.height)):
+        for dot in sorted(dots, key=lambda dot: (dot.is_winner, dot.merit)):
             places = [_place(distribution, dot.point[path], rng) for path, distribution in space.items()]
             places.append((dot.height - low) / (high - low) if high > low else 0.5)
             colour, alpha, width = (
-                (ORANGE, 1.0, 1.8) if dot.is_winner else (BLUE, 0.55, 1.0) if dot.height >= good else (MUTED, 0.3, 0.7)
+                (ORANGE, 1.0, 1.8) if dot.is_winner else (BLUE, 0.55, 1.0) if dot.merit >= good else (MUTED, 0.3, 0.7)
             )
             axes.plot(places, range(len(places)), color=colour, alpha=alpha, linewidth=width)
         for row, (path, distribution) in enumerate(space.items()):
@@ -133,7 +135,7 @@ def contour(dots: Sequence[Dot], x: tuple[str, Distribution], y: tuple[str, Dist
     done = [dot for dot in dots if dot.is_done]
     places = np.array([[encoded(d, dot.point[path]) for path, d in (x, y)] for dot in done])
     heights = np.array([dot.height for dot in done])
-    ranks = np.argsort(np.argsort(heights)) / max(1, len(done) - 1)
+    ranks = np.argsort(np.argsort([dot.merit for dot in done])) / max(1, len(done) - 1)
     with grid(3.9) as (figure, ((axes,),)):
         if len(done) >= FEWEST_FOR_CONTOURS:
             _draw_contours(axes, places, heights, [_limits(d) for _, d in (x, y)])
@@ -146,8 +148,8 @@ def contour(dots: Sequence[Dot], x: tuple[str, Distribution], y: tuple[str, Dist
         return figure
 
 
-def curves(folds: Mapping[str, Sequence[Curve]]) -> Figure:
-    """Validation UAR by epoch of all trials, a panel a fold; a cross where one was pruned, the winner bold."""
+def curves(folds: Mapping[str, Sequence[Curve]], label: str) -> Figure:
+    """Validation score by epoch of all trials, a panel per fold; a cross where one was pruned, the winner bold."""
     from matplotlib.ticker import MaxNLocator
 
     shown = dict(list(folds.items())[:MOST_PANELS])
@@ -171,12 +173,12 @@ def curves(folds: Mapping[str, Sequence[Curve]]) -> Figure:
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
         figure.supxlabel("Epoch", fontsize=10)
-        figure.supylabel("Validation UAR", fontsize=10)
+        figure.supylabel(f"Validation {label}", fontsize=10)
         return figure
 
 
-def budget(folds: Sequence[Progress]) -> Figure:
-    """Best validation UAR so far of each fold, by minutes of training and by trials ended; bold the mean."""
+def budget(folds: Sequence[Budget]) -> Figure:
+    """Best validation score so far of each fold, by minutes of training and by trials ended; bold the mean."""
     with grid(4.6, 2, 1, sharey=True) as (figure, ((by_time,), (by_number,))):
         for axes, xlabel in ((by_time, "Minutes of training, summed over trials"), (by_number, "Trials ended")):
             series = [

@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mien
-from mien.results.report import search_figures
-from mien.results.report.importance import FEWEST_TRIALS
-from mien.results.report.leaderboard import counts, other_row, ranked_row, short
-from mien.results.report.page import interval
-from mien.results.report.page import score as digits
-from mien.results.report.search_drawings import height_label
+from mien.results.json_values import Json
+from mien.results.report.kinds import KINDS
+from mien.results.report.page import digits, interval
+from mien.results.report.search.drawings import height_label
+from mien.results.report.search.importance import FEWEST_TRIALS
+from mien.results.report.search.leaderboard import counts, other_row, ranked_row, short
+from mien.results.report.search.pictures import MOST_PANELS
 from mien.results.report.wording import LABELS, commands_again, search_sentence, statement
-from mien.results.search_folder import SearchFolder, Trial, ranked
+from mien.results.search_folder import SearchFolder, Trial
 
 N_SHOWN = 8  # trials of a fold that stand in the open; the others unfold
-
-Json = dict[str, Any]
 
 
 def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, drawings: Mapping[str, str]) -> Json:
@@ -25,11 +24,11 @@ def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, dra
     search, data, selection = folder.search, folder.data, result["selection"]
     paths = list(search.space)
     names = {fold["fold"]: fold["name"] for fold in result["folds"]}
-    has_finals = any(trial.inner_uar is not None for trial in trials)
+    has_finals = any(trial.inner_score is not None for trial in trials)
     folds = []
     for fold in result["folds"]:
         own = [trial for trial in trials if trial.fold == fold["fold"]]
-        best = ranked(own)
+        best = folder.ranked(own)
         rows = [ranked_row(rank, trial, paths, has_finals=has_finals) for rank, trial in enumerate(best, start=1)]
         others = [trial for trial in own if trial not in best and trial.state != "failed"]
         folds.append(
@@ -45,6 +44,10 @@ def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, dra
     failed = [trial for trial in trials if trial.state == "failed"]
     return {
         "result": result,
+        "label": folder.metric.label,
+        "lower_is_better": not folder.metric.higher_is_better,
+        "measure": f"{KINDS[folder.target.kind].measure(folder.target)}, on test clips that no trial of their fold has "
+        "seen",
         "data": data,
         "folder": folder.folder.uri,
         "paths": paths,
@@ -62,19 +65,19 @@ def page_values(folder: SearchFolder, trials: Sequence[Trial], result: Json, dra
         ],
         "statement": _statement(result) if selection else "",
         "search_sentence": search_sentence(result, search.trials, search.grace_epochs),
-        "label_text": LABELS.get(data["label_source"], data["label_source"]),
+        "label_text": LABELS.get(result["label_source"], result["label_source"]),
         "space_rows": list(search.space.items()),
         "importance_rows": _importance_rows(result),
         "fewest_trials": FEWEST_TRIALS,
-        "height_label": height_label(names),
+        "height_label": height_label(names, folder.metric.label),
         "variant_rows": _variant_rows(result),
         "comparison_rows": [
             (question["path"], [_comparison_row(pair) for pair in question["comparisons"]])
             for question in result["questions"]
         ],
-        "most_panels": search_figures.MOST_PANELS,
+        "most_panels": MOST_PANELS,
         "commands": commands_again("search search.json", folder, search.experiment.execution),
-        "alts": _alts(result, trials, drawings),
+        "alts": _alts(folder, result, trials, drawings),
         "mien_version": mien.__version__,
     }
 
@@ -96,8 +99,8 @@ def _importance_rows(result: Json) -> list[tuple[Any, ...]]:
 
 def _variant_rows(result: Json) -> list[tuple[str, str, str]]:
     return [
-        (name, digits(v["uar"]["value"]), interval(v["uar"]))
-        if v["uar"]
+        (name, digits(v["score"]["value"]), interval(v["score"]))
+        if v["score"]
         else (name, "incomplete", f"{len(v['missing'])} run(s) missing: {v['missing'][0]['reason']}")
         for name, v in result["variants"].items()
     ]
@@ -109,26 +112,30 @@ def _comparison_row(pair: Json) -> Json:
 
 def _statement(result: Json) -> str:
     selection = result["selection"]
-    described = {key: result[key] for key in ("protocol", "label_source", "seeds")}
+    described = {key: result[key] for key in ("protocol", "group", "label_source", "seeds")}
     described |= {key: selection[key] for key in ("n_clips", "n_subjects", "n_folds", "n_subjects_on_both_sides")}
     return statement(described)
 
 
-def _alts(result: Json, trials: Sequence[Trial], drawings: Mapping[str, str]) -> dict[str, str]:
+def _alts(folder: SearchFolder, result: Json, trials: Sequence[Trial], drawings: Mapping[str, str]) -> dict[str, str]:
     """What each figure shows, for those who do not see it."""
-    n = result["n_trials"]
+    n, label = result["n_trials"], folder.metric.label
     ranking = ", ".join(f"{field['path']} {digits(field['value'])}" for field in result["importance"])
-    done = ranked(trials)
-    best = [max(t.score or 0.0 for t in done if t.fold == fold) for fold in {t.fold for t in done}]
+    done = folder.ranked([trial for trial in trials if trial.state == "done"])
+    by_score = [
+        sorted((t.score or 0.0 for t in done if t.fold == fold), key=folder.metric.key)
+        for fold in {t.fold for t in done}
+    ]
+    best = [scores[-1] for scores in by_score]
     reached = f"from {digits(min(best))} to {digits(max(best))}" if best else "none yet"
     alts = {
-        "variants": "Test UAR of each variant with its interval; the numbers stand in the table below.",
+        "variants": f"Test {label} of each variant with its interval; the numbers stand in the table below.",
         "importance": f"Importance of each field: {ranking}.",
         "parallel": f"Parallel coordinates of {n['done']} finished trials; all values stand in the leaderboard.",
         "slices": f"Validation score against each field, {n['done']} finished trials as dots, {n['pruned']} pruned as "
         "crosses; all values stand in the leaderboard.",
         "contour": "Validation score over the two most important numeric fields; deeper dots scored better.",
-        "curves": f"Validation UAR by epoch of all trials; {n['pruned']} were pruned, which a cross marks.",
-        "budget": f"Best validation UAR so far of each fold, by minutes and by trials; the folds end {reached}.",
+        "curves": f"Validation {label} by epoch of all trials; {n['pruned']} were pruned, which a cross marks.",
+        "budget": f"Best validation {label} so far of each fold, by minutes and by trials; the folds end {reached}.",
     }
     return {name: words for name, words in alts.items() if name in drawings}

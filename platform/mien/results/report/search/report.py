@@ -1,6 +1,6 @@
 """The report of a search, from its directory alone: analysis.json, trials.csv, figures and one page.
 
-Validation chooses, test answers: what a trial scored on validation subjects is told as what it was chosen by, and every
+Validation chooses, test answers: what a trial scored on validation clips is shown as what it was chosen by, and every
 statement about how good or how much better is made of the test clips of models trained again.
 """
 
@@ -15,24 +15,24 @@ import numpy as np
 
 from mien.errors import MienError
 from mien.experiment.space import Distribution, read_space
+from mien.results.json_values import Json, as_json
 from mien.results.report import figures
-from mien.results.report.ablation import ablation, read_variants, runs_of, variants_of
 from mien.results.report.caveats import Caveat, caveats_of_data, caveats_of_protocol, caveats_of_subjects, listed
-from mien.results.report.importance import importances
-from mien.results.report.outcomes import Outcomes
+from mien.results.report.estimates import BOOTSTRAP, Bootstrap
 from mien.results.report.page import render
-from mien.results.report.search_drawings import dots_of, draw
-from mien.results.report.search_page import page_values
-from mien.results.report.summary import INTERVAL, as_json, n_on_both_sides, score
+from mien.results.report.search.ablation import ablation, read_variants, runs_of, variants_of
+from mien.results.report.search.drawings import dots_of, draw
+from mien.results.report.search.importance import importances
+from mien.results.report.search.page_values import page_values
+from mien.results.report.summary import n_on_both_sides
+from mien.results.report.tested import Tested
 from mien.results.run import Series
-from mien.results.search_folder import CHOSEN, SearchFolder, State, Trial, rank_score, ranked
+from mien.results.search_folder import CHOSEN, SearchFolder, State, Trial, rank_score
 
 STATES: tuple[State, ...] = ("done", "pruned", "failed", "running")
 
-Json = dict[str, Any]
 
-
-def report_search(folder: SearchFolder) -> list[str]:
+def report_search(folder: SearchFolder, bootstrap: Bootstrap = BOOTSTRAP) -> list[str]:
     """Write the report of a search, finished or not; returns the paths, the page first.
 
     Raises MienError where no trial was begun.
@@ -40,9 +40,9 @@ def report_search(folder: SearchFolder) -> list[str]:
     trials = folder.trials()
     if not trials:
         raise MienError(f"{folder.folder}: no trial was begun; `mien search {folder.folder}/search.json` goes on")
-    outcomes, incomplete = read_variants(folder)
+    tested, incomplete = read_variants(folder)
     space = dict(read_space(folder.search.experiment, folder.search.space))
-    result = analyse(folder, trials, space, outcomes, incomplete)
+    result = analyse(folder, trials, space, tested, incomplete, bootstrap)
     drawn = draw(folder, trials, space, result)
     for name, figure in drawn.items():
         folder.folder.write_bytes(f"{name}.png", figures.png(figure))
@@ -59,18 +59,19 @@ def analyse(
     folder: SearchFolder,
     trials: Sequence[Trial],
     space: Mapping[str, Distribution],
-    outcomes: Mapping[str, Outcomes],
+    tested: Mapping[str, Tested],
     incomplete: Mapping[str, Any],
+    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Json:
     """What analysis.json holds; docs/reference/search-directory.md explains each key. NaN is None."""
-    search, data, chosen = folder.search, folder.data, folder.chosen
+    search, target, chosen = folder.search, folder.target, folder.chosen
     names = _fold_names(folder, trials)
-    folds = [_fold(number, name, trials, space) for number, name in names.items()]
-    tested = {
+    folds = [_fold(folder, number, name, trials, space) for number, name in names.items()]
+    variants = {
         name: {
             "question": variant["question"],
             "value": variant["value"],
-            "uar": score(outcomes[name].all_seeds(), "uar") if name in outcomes else None,
+            "score": bootstrap.estimate(tested[name].all_seeds(), folder.metric) if name in tested else None,
             "missing": [missing._asdict() for missing in incomplete.get(name, ())],
         }
         for name, variant in variants_of(folder).items()
@@ -83,7 +84,10 @@ def analyse(
             "question": search.experiment.question,
             "family": search.experiment.model.family,
             "protocol": search.experiment.protocol.kind,
-            "label_source": data["label_source"],
+            "group": search.experiment.protocol.group,
+            "label_source": search.experiment.target.source,
+            "target": {"kind": target.kind, "names": target.names, "primary": target.primary},
+            "score_name": target.primary,
             "method": search.method,
             "pruner": search.pruner,
             "finalists": search.finalists,
@@ -97,10 +101,10 @@ def analyse(
                 for field in importances([dot.point for dot in done], [dot.height for dot in done], space)
             ],
             "seeds": list(chosen.get("seeds", ())),
-            "variants": tested,
-            "selection": _selection(folder, trials, outcomes.get(CHOSEN)),
-            **ablation(folder, outcomes, incomplete),
-            "interval": INTERVAL,
+            "variants": variants,
+            "selection": _selection(folder, trials, tested.get(CHOSEN), bootstrap),
+            **ablation(folder, tested, incomplete, bootstrap),
+            "interval": bootstrap.to_json(),
         }
     )
     result["caveats"] = [caveat._asdict() for caveat in _caveats(folder, result, incomplete)]
@@ -113,9 +117,11 @@ def _fold_names(folder: SearchFolder, trials: Sequence[Trial]) -> dict[int, str]
     return dict(sorted(({trial.fold: f"fold {trial.fold}" for trial in trials} | named).items()))
 
 
-def _fold(number: int, name: str, trials: Sequence[Trial], space: Mapping[str, Distribution]) -> Json:
+def _fold(
+    folder: SearchFolder, number: int, name: str, trials: Sequence[Trial], space: Mapping[str, Distribution]
+) -> Json:
     own = [trial for trial in trials if trial.fold == number]
-    done = ranked(own)
+    done = folder.ranked(own)
     return {
         "fold": number,
         "name": name,
@@ -131,30 +137,35 @@ def _fold(number: int, name: str, trials: Sequence[Trial], space: Mapping[str, D
     }
 
 
-def _selection(folder: SearchFolder, trials: Sequence[Trial], outcomes: Outcomes | None) -> Json | None:
-    """What the winners were chosen by, and what they are worth: mean over folds of their validation UAR, test UAR."""
-    if outcomes is None:
+def _selection(
+    folder: SearchFolder, trials: Sequence[Trial], chosen: Tested | None, bootstrap: Bootstrap
+) -> Json | None:
+    """What the winners were chosen by, and what they are worth: mean over folds of their validation score, test score.
+
+    optimism: by how much validation looked better, whichever way the score runs.
+    """
+    if chosen is None:
         return None
     variant = folder.chosen["variants"][CHOSEN]
     tested: list[Trial] = []
     overtaken: list[int] = []
-    for fold in outcomes.folds:
-        best = ranked([trial for trial in trials if trial.fold == fold])
+    for fold in chosen.folds:
+        best = folder.ranked([trial for trial in trials if trial.fold == fold])
         # A search that went on after its test may have another winner by now.
         tested += [trial for trial in best if trial.signature == variant["signatures"][str(fold)]] or best[:1]
         overtaken += [fold] if best and tested[-1] != best[0] else []
     validation = float(np.mean([rank_score(trial) for trial in tested])) if tested else math.nan
-    test = score(outcomes.all_seeds(), "uar")
+    test = bootstrap.estimate(chosen.all_seeds(), folder.metric)
     splits = [run.folder.read_json("split.json") for run in runs_of(folder, variant).values()]
     return {
-        "validation_uar": validation,
-        "n_compared": [len(ranked([t for t in trials if t.fold == fold])) for fold in outcomes.folds],
+        "validation_score": validation,
+        "n_compared": [len(folder.ranked([t for t in trials if t.fold == fold])) for fold in chosen.folds],
         "overtaken": overtaken,
         "test": test,
-        "optimism": validation - test["value"],
-        "n_subjects": outcomes.n_subjects,
-        "n_clips": len(outcomes.clip_ids),
-        "n_folds": len(outcomes.folds),
+        "optimism": (validation - test["value"]) * (1 if folder.metric.higher_is_better else -1),
+        "n_subjects": chosen.n_subjects,
+        "n_clips": len(chosen.clip_ids),
+        "n_folds": len(chosen.folds),
         "n_subjects_on_both_sides": max(map(n_on_both_sides, splits)),
     }
 
@@ -169,7 +180,7 @@ def _caveats(folder: SearchFolder, result: Json, incomplete: Mapping[str, Any]) 
     selection = result["selection"]
     series = [Series(folder.folder, folder.search.experiment)]
     if selection:
-        found += caveats_of_protocol(result["protocol"], selection["n_subjects_on_both_sides"])
+        found += caveats_of_protocol(result["protocol"], result["group"], selection["n_subjects_on_both_sides"])
         series += [folder.series(signature) for signature in variants[CHOSEN]["signatures"].values()]
     elif result["protocol"] == "random-leaky":
         title = "Its protocol leaks"
@@ -219,7 +230,7 @@ def _of_progress(result: Json, is_over: bool) -> list[Caveat]:
                 "no-trial-done",
                 True,
                 "No trial has finished",
-                "So nothing is ranked and nothing was chosen. The table below says how far each trial came.",
+                "So nothing is ranked and nothing was chosen. The table below shows how far each trial came.",
             )
         ]
     if n["running"] or not is_over:

@@ -10,40 +10,41 @@ from typing import Any
 import numpy as np
 
 from mien.results.intervals import Scored, holm
-from mien.results.metrics import Floats, uar
+from mien.results.json_values import Json
+from mien.results.metrics import Metric, metric_named, score
 from mien.results.report.caveats import FEWEST_SUBJECTS, listed
 from mien.results.report.comparison import paired_difference
-from mien.results.report.outcomes import Missing, Outcomes, read_tested, stack
-from mien.results.report.page import interval, p_value, score
+from mien.results.report.estimates import BOOTSTRAP, Bootstrap, gain
+from mien.results.report.page import digits, interval, p_value
 from mien.results.report.settings import text
+from mien.results.report.tested import Missing, Tested, read_test_sides, stack
 from mien.results.run import Run
+from mien.results.scoring import Floats
 from mien.results.search_folder import CHOSEN, DECLARED, SearchFolder
 
 ALPHA = 0.05
 
-Json = dict[str, Any]
 
-
-def read_variants(folder: SearchFolder) -> tuple[dict[str, Outcomes], dict[str, tuple[Missing, ...]]]:
-    """Test outcomes of each variant that has all its runs, and what is missing of each other one.
+def read_variants(folder: SearchFolder) -> tuple[dict[str, Tested], dict[str, tuple[Missing, ...]]]:
+    """Test clips of each variant that has all its runs, and what is missing of each other one.
 
     All are asked for the same: every seed of chosen.json on every fold for which there is a chosen one.
     """
     variants = variants_of(folder)
     if not variants:
         return {}, {}
-    classes, seeds = tuple(folder.data["classes"]), tuple(folder.chosen["seeds"])
+    target, seeds = folder.target, tuple(folder.chosen["seeds"])
     folds = tuple(sorted(int(fold) for fold in variants[CHOSEN]["signatures"]))
-    whole: dict[str, Outcomes] = {}
+    whole: dict[str, Tested] = {}
     incomplete: dict[str, tuple[Missing, ...]] = {}
     for name, variant in variants.items():
         runs = runs_of(folder, variant)
         absent = [Missing(seed, fold, "not started") for seed in seeds for fold in folds if (seed, fold) not in runs]
-        tested, missing = read_tested(runs, classes)
+        tested, missing = read_test_sides(runs, target)
         if missing or absent or not tested:
             incomplete[name] = (*missing, *absent)
         else:
-            whole[name] = stack(folder.folder, tested, seeds, folds, classes)
+            whole[name] = stack(folder.folder, target, tested, seeds, folds)
     return whole, incomplete
 
 
@@ -63,7 +64,12 @@ def runs_of(folder: SearchFolder, variant: Mapping[str, Any]) -> dict[tuple[int,
     }
 
 
-def ablation(folder: SearchFolder, outcomes: Mapping[str, Outcomes], incomplete: Mapping[str, Any]) -> Json:
+def ablation(
+    folder: SearchFolder,
+    tested: Mapping[str, Tested],
+    incomplete: Mapping[str, Any],
+    bootstrap: Bootstrap = BOOTSTRAP,
+) -> Json:
     """The chosen against the declared, and all values of each question against each other.
 
     {"declared": comparison or None, "questions": [{"path", "reference", "values", "comparisons", "missing",
@@ -71,14 +77,14 @@ def ablation(folder: SearchFolder, outcomes: Mapping[str, Outcomes], incomplete:
     is its first value.
     """
     variants = variants_of(folder)
-    declared = compared(DECLARED, CHOSEN, outcomes) if {DECLARED, CHOSEN} <= set(outcomes) else None
+    declared = compared(DECLARED, CHOSEN, tested, bootstrap) if {DECLARED, CHOSEN} <= set(tested) else None
     questions: list[Json] = []
     for path in dict.fromkeys([*folder.search.questions, *(v["question"] for v in variants.values())]):
         if not path:
             continue
         names = [name for name, variant in variants.items() if variant["question"] == path]
-        there = [name for name in names if name in outcomes]
-        pairs = [compared(one, other, outcomes) for one, other in combinations(there, 2)]
+        there = [name for name in names if name in tested]
+        pairs = [compared(one, other, tested, bootstrap) for one, other in combinations(there, 2)]
         questions.append(
             {
                 "path": path,
@@ -89,34 +95,40 @@ def ablation(folder: SearchFolder, outcomes: Mapping[str, Outcomes], incomplete:
             }
         )
     everything = [pair for question in questions for pair in question["comparisons"]] + ([declared] if declared else [])
-    tested = [pair for pair in everything if "uar" in pair]
-    for pair, p_adjusted in zip(tested, holm([_p(pair) for pair in tested]), strict=True):
-        pair["uar"]["p_adjusted"] = None if math.isnan(p_adjusted) else p_adjusted
+    paired = [pair for pair in everything if "difference" in pair]
+    for pair, p_adjusted in zip(paired, holm([_p(pair) for pair in paired]), strict=True):
+        pair["difference"]["p_adjusted"] = None if math.isnan(p_adjusted) else p_adjusted
     for pair in everything:
         pair["values"] = [_value(variants[name], name) for name in (pair["variant"], pair["reference"])]
         pair["verdict"] = verdict(pair)
     for question in questions:
         question["sentence"] = question_sentence(question)
-    return {"declared": declared, "questions": questions, "n_comparisons": len(tested)}
+    return {"declared": declared, "questions": questions, "n_comparisons": len(paired)}
 
 
-def compared(reference: str, variant: str, outcomes: Mapping[str, Outcomes]) -> Json:
-    """variant minus reference on the same clips and seeds: uar with interval and p, effect size; or a reason."""
-    found = paired_difference(outcomes[variant], outcomes[reference])
-    pair: Json = {"variant": variant, "reference": reference}
-    if "uar" not in found:
+def compared(reference: str, variant: str, tested: Mapping[str, Tested], bootstrap: Bootstrap = BOOTSTRAP) -> Json:
+    """variant minus reference on the same clips and seeds: the score's difference with interval and p, and the effect
+    size; or a reason."""
+    found = paired_difference(tested[variant], tested[reference], bootstrap)
+    name, metric = tested[reference].target.primary, tested[reference].primary
+    pair: Json = {"variant": variant, "reference": reference, "score_name": name}
+    if name not in found:
         return {**pair, "reason": found["reason"]}
-    differences = _uar_of_subjects(outcomes[variant].all_seeds()) - _uar_of_subjects(outcomes[reference].all_seeds())
-    uars = {key: None if math.isnan(value) else float(value) for key, value in found["uar"].items()}
-    return {**pair, "n_subjects": len(differences), "uar": uars, "dz": cohens_dz(differences)}
+    of_subjects = [_scores_of_subjects(tested[which].all_seeds(), metric) for which in (variant, reference)]
+    difference = {key: None if math.isnan(value) else float(value) for key, value in found[name].items()}
+    dz = cohens_dz(of_subjects[0] - of_subjects[1])
+    return {**pair, "n_subjects": tested[variant].n_subjects, "difference": difference, "dz": dz}
 
 
 def cohens_dz(differences: Floats) -> float | None:
     """Mean of the subjects' own differences over their standard deviation; None with one, or where all are the same.
 
+    A difference that is not defined (NaN) is left out.
+
     >>> cohens_dz(np.array([0.1, 0.2, 0.3]))
     2.0
     """
+    differences = differences[~np.isnan(differences)]
     spread = float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     return round(float(np.mean(differences)) / spread, 6) if spread > 1e-12 else None
 
@@ -126,13 +138,13 @@ def verdict(pair: Mapping[str, Any]) -> str:
     if "reason" in pair:
         return f"not compared: {pair['reason']}"
     variant, reference = pair["values"]
-    found, kind = pair["uar"], _kind(pair)
+    found, kind = gain(pair["difference"], metric_named(pair["score_name"])), _kind(pair)
     if kind == "untold":
         return "one subject cannot tell"
     if kind == "open":
         return (
-            f"these data show no difference; more than {score(max(0.0, found['high']))} in favour of {variant}, or "
-            f"{score(max(0.0, -found['low']))} in favour of {reference}, is unlikely"
+            f"these data show no difference; more than {digits(max(0.0, found['high']))} in favour of {variant}, or "
+            f"{digits(max(0.0, -found['low']))} in favour of {reference}, is unlikely"
             + (f", as far as {pair['n_subjects']} subjects can tell" if _is_of_few(pair) else "")
         )
     better, worse = (variant, reference) if found["value"] > 0 else (reference, variant)
@@ -152,11 +164,11 @@ def question_sentence(question: Mapping[str, Any]) -> str:
     left_out = f"; {listed(missing)} not finished, so left out" if missing else ""
     if len(pairs) == 1:
         variant, reference = pairs[0]["values"]
-        said = f", {numbers(pairs[0])}" if "uar" in pairs[0] else ""
+        said = f", {numbers(pairs[0])}" if "difference" in pairs[0] else ""
         return f"{path}: {variant} against {reference}{said}: {pairs[0]['verdict']}{left_out}."
     against = [pair for pair in pairs if pair["reference"] == question["reference"]]
-    others = [pair for pair in pairs if pair not in against and "uar" in pair and _kind(pair) == "clear"]
-    few = any(_is_of_few(pair) for pair in pairs if "uar" in pair and _kind(pair) == "clear")
+    others = [pair for pair in pairs if pair not in against and "difference" in pair and _kind(pair) == "clear"]
+    few = any(_is_of_few(pair) for pair in pairs if "difference" in pair and _kind(pair) == "clear")
     parts = [
         words.format(
             listed([f"{pair['values'][0]} ({_short(pair)})" for pair in of_kind]), "is" if len(of_kind) == 1 else "are"
@@ -188,7 +200,7 @@ def _kind(pair: Mapping[str, Any]) -> str:
     """clear; hint: its own interval leaves out 0, p after Holm does not; open; untold: one subject; none."""
     if "reason" in pair:
         return "none"
-    found = pair["uar"]
+    found = pair["difference"]
     if found["low"] is None:
         return "untold"
     if found["low"] <= 0 <= found["high"]:
@@ -197,7 +209,10 @@ def _kind(pair: Mapping[str, Any]) -> str:
 
 
 def _sign(pair: Mapping[str, Any]) -> int:
-    return int(np.sign(pair["uar"]["value"])) if "uar" in pair else 0
+    """1 where the variant scored better, -1 where worse."""
+    if "difference" not in pair:
+        return 0
+    return int(np.sign(gain(pair["difference"], metric_named(pair["score_name"]))["value"]))
 
 
 def _is_of_few(pair: Mapping[str, Any]) -> bool:
@@ -206,11 +221,11 @@ def _is_of_few(pair: Mapping[str, Any]) -> bool:
 
 def numbers(pair: Mapping[str, Any]) -> str:
     """As "+0.006 UAR, 95 % interval −0.004 to +0.018, corrected p = 0.560"."""
-    found = pair["uar"]
+    found, label = pair["difference"], metric_named(pair["score_name"]).label
     if found["low"] is None:
-        return f"{score(found['value'], signed=True)} UAR, no interval"
+        return f"{digits(found['value'], signed=True)} {label}, no interval"
     return (
-        f"{score(found['value'], signed=True)} UAR, 95 % interval {interval(found, signed=True)}, "
+        f"{digits(found['value'], signed=True)} {label}, 95 % interval {interval(found, signed=True)}, "
         f"corrected {p_value(found['p_adjusted'])}"
     )
 
@@ -219,8 +234,8 @@ def _short(pair: Mapping[str, Any]) -> str:
     """Numbers of one pair among several: what each is stands below the sentences."""
     if "reason" in pair:
         return str(pair["reason"])
-    found = pair["uar"]
-    numbers = f"{score(found['value'], signed=True)}, {interval(found, signed=True)}"
+    found = pair["difference"]
+    numbers = f"{digits(found['value'], signed=True)}, {interval(found, signed=True)}"
     return f"{numbers}, {p_value(found['p_adjusted'])}" if found["low"] is not None else numbers
 
 
@@ -229,12 +244,14 @@ def _value(variant: Mapping[str, Any], name: str) -> str:
     return text(variant["value"]) if variant["question"] else name
 
 
-def _uar_of_subjects(scored: Scored) -> Floats:
-    """UAR of each subject's own clips, over all seeds, by subject."""
+def _scores_of_subjects(scored: Scored, metric: Metric) -> Floats:
+    """Score of each subject's own clips, over all seeds, by subject."""
     truth, prediction, subjects = map(np.asarray, scored)
-    return np.array([uar(truth[own], prediction[own]) for own in (subjects == s for s in np.unique(subjects))])
+    return np.array(
+        [score(metric, truth[own], prediction[own]) for own in (subjects == s for s in np.unique(subjects))]
+    )
 
 
 def _p(pair: Mapping[str, Any]) -> float:
-    found = pair["uar"]["p_value"]
+    found = pair["difference"]["p_value"]
     return math.nan if found is None else found
