@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from mien import __version__
-from mien.experiment.target import TargetSpec
 from mien.errors import MienError
 from mien.experiment import LossConfig, ModelConfig, TrainingConfig
 from mien.experiment.experiment import adapter
+from mien.experiment.target import TargetSpec
 from mien.families.contract import ALONE, Group, Task
 from mien.features.spec import FeatureSpec
 

@@ -13,7 +13,7 @@ from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
 from mien.errors import ExperimentError
 from mien.experiment import ExecutionConfig, Experiment
-from mien.families import BASELINE, FAMILIES
+from mien.families import BASELINE
 from mien.features.store.store import FeatureStore
 from mien.folder import Folder, absolute
 from mien.results.run import Run, Series

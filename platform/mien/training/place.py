@@ -20,6 +20,9 @@ class Place:
     leaving: Callable[[], bool] = lambda: False
 
 
+HERE = Place()  # alone, in this process
+
+
 def place_of(
     experiment: Experiment, rank: int = 0, world: int = 1, leaving: Callable[[], bool] = lambda: False
 ) -> Place:
@@ -28,7 +31,7 @@ def place_of(
     group = frameworks.group(framework, rank, world)
     if experiment.execution.gpu and group.device == "cpu":
         raise ExperimentError(
-            f"execution.gpu: {framework} sees no GPU in the process that was given one; `mien cluster doctor` says what "
-            "each node lacks, or train without it"
+            f"execution.gpu: {framework} sees no GPU in the process that was given one; `mien cluster doctor` says "
+            "what each node lacks, or train without it"
         )
     return Place(group, leaving)
