@@ -24,8 +24,8 @@ class Recipe:
     """How a model was built and what it reads.
 
     inputs: feature to spec, in the order in which the model was built. extractors: feature to {"name", "settings",
-    "medium"} as `prepare` was asked, None where it is not known (a store that another program wrote). normalise: "train"
-    or "speaker", see `mien.data.normalise`. is_synthetic: whether a corpus that it learned from was.
+    "medium"} as `prepare` was asked, None where it is not known (a store that another program wrote). normalise:
+    "train" or "speaker", see `mien.data.normalise`. is_synthetic: whether a corpus that it learned from was.
     """
 
     model: ModelConfig
@@ -68,8 +68,8 @@ class Recipe:
         """The recipe of a JSON object. Raises MienError where another format or another program wrote it."""
         if value.get("format") != FORMAT:
             raise MienError(
-                f"{path}: format {value.get('format')} of a model, this mien {__version__} reads format {FORMAT}: use the "
-                f"mien that wrote it ({value.get('mien', 'unknown')}), or train again"
+                f"{path}: format {value.get('format')} of a model, this mien {__version__} reads format {FORMAT}: use "
+                f"the mien that wrote it ({value.get('mien', 'unknown')}), or train again"
             )
         try:
             target = value["target"]

@@ -30,7 +30,7 @@ from mien.results.predictions import prediction_table
 from mien.results.run import Checkpoint, Run
 from mien.training import policy
 from mien.training.model_folder import write_model
-from mien.training.place import Place
+from mien.training.place import HERE, Place
 from mien.training.setup import write_setup
 
 Rows = NDArray[np.int64]
@@ -43,7 +43,7 @@ def train_run(
     split: Split,
     *,
     parents: tuple[Run, ...] = (),
-    place: Place = Place(),
+    place: Place = HERE,
     report: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> dict[str, Any]:
     """Train one model on one split, or go on where a killed run stopped; returns the run's metrics.
@@ -82,8 +82,8 @@ def train_run(
 class Training:
     """A model on its way through the epochs of one run. Built, it stands where the run's newest whole checkpoint is.
 
-    train, validation: rows that it learns from, and that choose its best epoch (none where the experiment keeps the last
-    one). history: records of the epochs so far.
+    train, validation: rows that it learns from, and that choose its best epoch (none where the experiment keeps the
+    last one). history: records of the epochs so far.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Training:
         split: Split,
         *,
         parents: tuple[Run, ...] = (),
-        place: Place = Place(),
+        place: Place = HERE,
     ) -> None:
         dataset.check(split, experiment.protocol)
         self.train, self.validation = sides(experiment, split)
@@ -147,8 +147,8 @@ class Training:
             yield record
 
     def predict(self, rows: Rows) -> NDArray[np.float32]:
-        """(len(rows), K) in the order of rows, which are sorted; the same on every rank: each fills its own rows, the sum
-        is the whole."""
+        """(len(rows), K) in the order of rows, which are sorted; the same on every rank: each fills its own rows, the
+        sum is the whole."""
         own = self.learner.predict(self.feed.plain(rows))
         values = np.zeros((len(rows), len(self.task.target.names)), np.float32)
         values[np.searchsorted(rows, own.rows)] = own.values

@@ -17,7 +17,7 @@ History = Sequence[Mapping[str, Any]]
 START, END = (
     25.0,
     1e4,
-)  # one-cycle begins at the largest rate / 25 and ends at that / 10,000, as torch's OneCycleLR does
+)  # one-cycle begins at the largest rate / 25, ends at that / 10,000: as torch's OneCycleLR
 
 
 def learning_rate(config: TrainingConfig, progress: float) -> float:

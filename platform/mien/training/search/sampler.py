@@ -9,6 +9,7 @@ from typing import Any
 
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution
+from mien.results.metrics import METRICS
 from mien.results.search_folder import Trial
 
 STATES = {"done": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -18,8 +19,8 @@ class Sampler:
     """Points by number, in the order drawn.
 
     earlier: trials of an earlier attempt. Finished ones are what the sampler learns from; unfinished ones are drawn
-    first. A grid draws every combination of its lists once, in order. Others may draw a point twice: whoever asks knows
-    what is there and says `end(number, "failed", None)` to it.
+    first. A grid draws every combination of its lists once, in order. Others may draw a point twice: the caller, who
+    knows the points that there are, ends it by `end(number, "failed", None)`.
     """
 
     def __init__(self, search: Search, space: Mapping[str, Distribution], earlier: Sequence[Trial]) -> None:
@@ -28,7 +29,7 @@ class Sampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._distributions = {path: _distribution(of) for path, of in space.items()}
-        self._study = optuna.create_study(direction="maximize", sampler=_sampler(search))
+        self._study = optuna.create_study(direction=_direction(search), sampler=_sampler(search))
         for trial in earlier:
             if trial.state in STATES:
                 self._study.add_trial(self._frozen(trial))
@@ -90,6 +91,11 @@ def _distribution(of: Distribution) -> Any:
     if of.is_integer:
         return IntDistribution(int(of.low), int(of.high), log=of.is_log)
     return FloatDistribution(of.low, of.high, log=of.is_log)
+
+
+def _direction(search: Search) -> str:
+    target = search.experiment.target
+    return "maximize" if METRICS[target.kind][target.primary].higher_is_better else "minimize"
 
 
 def _sampler(search: Search) -> Any:
