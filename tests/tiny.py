@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from mien.corpora.clip import Clip, Label
+from mien.data.batches import Batch, make_batches, plain_order
+from mien.data.columns import InMemory
+from mien.data.contents import Contents
 from mien.data.dataset import Dataset
+from mien.data.targets import Target
 from mien.experiment import (
     AugmentConfig,
     DataConfig,
@@ -19,47 +24,82 @@ from mien.experiment import (
     TrainingConfig,
 )
 from mien.experiment.search import Search
-from mien.features.parts import Row
+from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec, Frames
-from mien.features.store import FeatureStore
+
+CLASSES = ("anger", "fear", "neutral")
+DIMENSIONS = ("valence", "arousal")
+PLACES = np.array([[-0.6, 0.7], [-0.2, -0.6], [0.6, 0.1]], np.float32)  # of the classes, by valence and arousal
+SPECS = {
+    "voice": FeatureSpec(name="voice", version=1, modality="audio", shape=(7,), hop_s=0.1, columns=tuple("abcdefg")),
+    "face": FeatureSpec(name="face", version=1, modality="video", shape=(5,), hop_s=0.2, columns=tuple("abcde")),
+    "row": FeatureSpec(name="row", version=1, modality="audio", shape=(3,), hop_s=None, columns=tuple("abc")),
+}
+N_FRAMES = {"voice": (5, 23), "face": (3, 13), "row": (1, 2)}
 
 
-def dataset(n_clips: int = 41, seed: int = 0, missing: bool = True) -> Dataset:
-    """Separable clips of prime lengths: class k raises column k; a voice, a face, and one row a clip."""
+def dataset(n_clips: int = 41, seed: int = 0, missing: bool = True, kind: str = "classes") -> Dataset:
+    """Separable clips of prime lengths: class k raises column k of a voice, of a face, and of one row per clip.
+
+    missing: every seventh clip lacks the face. kind: what is learnt, classes, or dimensions that a clip's class decides
+    but for some noise; then every eleventh clip lacks the rating of arousal.
+    """
     rng = np.random.default_rng(seed)
     truth = np.arange(n_clips) % 3
-    specs = {
-        "voice": FeatureSpec(name="voice", version=1, dim=7, hop_s=0.1, columns=tuple("abcdefg")),
-        "face": FeatureSpec(name="face", version=1, dim=5, hop_s=0.2, columns=tuple("abcde")),
-        "row": FeatureSpec(name="row", version=1, dim=3, hop_s=None, columns=tuple("abc")),
-    }
-    lengths = {"voice": (5, 23), "face": (3, 13), "row": (1, 2)}
-    frames: dict[str, list[Frames]] = {name: [] for name in specs}
+    frames: dict[str, list[Frames | None]] = {name: [] for name in SPECS}
     for i, label in enumerate(truth):
-        for name, spec in specs.items():
-            values = rng.normal(size=(rng.integers(*lengths[name]), spec.dim)).astype(np.float32) * 0.3
+        for name, spec in SPECS.items():
+            values = rng.normal(size=(rng.integers(*N_FRAMES[name]), spec.dim)).astype(np.float32) * 0.3
             values[:, label] += 2
-            if missing and name == "face" and i % 7 == 0:
-                values = values[:0]
-            frames[name].append(Frames(values, np.ones(len(values), bool)))
+            is_missing = missing and name == "face" and i % 7 == 0
+            frames[name].append(None if is_missing else Frames(values, np.ones(len(values), bool)))
     return Dataset(
-        clip_ids=[f"c/{i}" for i in range(n_clips)],
+        clip_ids=[f"c/{i:03}" for i in range(n_clips)],
         subjects=[f"c/s{i % 5}" for i in range(n_clips)],
         corpora=["c"] * n_clips,
-        contents=[str(i) for i in range(n_clips)],
-        classes=("anger", "fear", "neutral"),
-        truth=truth,
-        targets=np.eye(3, dtype=np.float32)[truth],
-        specs=specs,
-        frames=frames,
-        left_out={},
-        fingerprints={},
+        groups={"stimulus": [f"c/t{i % 4}" for i in range(n_clips)]},
+        contents=Contents.of(
+            n_clips, range(n_clips), [f"{i:064x}" for i in range(n_clips)], [0.0] * n_clips, [None] * n_clips
+        ),
+        target=classes(truth) if kind == "classes" else dimensions(truth, rng),
+        columns={name: InMemory(spec, frames[name]) for name, spec in SPECS.items()},
         synthetic={"c": True},
+    )
+
+
+def classes(truth: np.ndarray) -> Target:
+    """The target of three classes, by their indices."""
+    values = np.eye(3, dtype=np.float32)[truth]
+    return Target(TargetSpec("classes", CLASSES, "uar"), truth, values, np.ones(values.shape, bool), truth)
+
+
+def dimensions(truth: np.ndarray, rng: np.random.Generator) -> Target:
+    """The target of two dimensions, by classes that stand for places among them."""
+    rated = PLACES[truth] + rng.uniform(-0.1, 0.1, (len(truth), 2)).astype(np.float32)
+    mask = np.ones(rated.shape, bool)
+    mask[10::11, 1] = False
+    spec = TargetSpec("dimensions", DIMENSIONS, "ccc")
+    return Target(spec, np.where(mask, rated, np.float32(np.nan)), np.where(mask, rated, np.float32(0)), mask, truth)
+
+
+def batches(data: Dataset, batch_size: int = 8, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    """All clips as they are, in their order."""
+    return make_batches(
+        plain_order(range(len(data)), batch_size),
+        lambda row, copy: {name: column[row] for name, column in data.columns.items()},
+        data.target,
+        data.specs,
+        batch_size=batch_size,
+        rank=rank,
+        world=world,
     )
 
 
 def write_store(uri: str, n_clips: int = 41, seed: int = 0) -> None:
     """The same clips as a store with one corpus, "ravdess"."""
+    from mien.features.parts import Row
+    from mien.features.store import FeatureStore
+
     data = dataset(n_clips, seed)
     clips = [
         Clip(
@@ -93,7 +133,7 @@ def write_store(uri: str, n_clips: int = 41, seed: int = 0) -> None:
 SEARCH = Search(
     experiment=Experiment(
         name="tiny-search",
-        data=DataConfig(corpora=("ravdess",), audio=("voice",), video=("face",)),
+        data=DataConfig(corpora=("ravdess",), features=("voice", "face")),
         protocol=ProtocolConfig(folds=2),
         augment=AugmentConfig(kind="none"),
         # Nothing drawn inside the model: each worker would draw its own.

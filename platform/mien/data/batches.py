@@ -9,39 +9,56 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.features.spec import Frames
+from mien.data.targets import Target
+from mien.features.spec import FeatureSpec, Frames
 
 BUCKET_BATCHES = 16  # clips of similar length are sought among this many batches: little padding, order still random
 PAD_FRAMES = 8  # lengths are padded to multiples of this: few shapes for a compiler to see
 
+# splitmix64: Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 16.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
 
 class Batch(NamedTuple):
-    """One rank's part of a global batch of B clips over W ranks, b = B / W rows.
+    """One rank's part of a global batch of B examples over W ranks, b = B / W rows.
 
-    values: feature name to (b, T, D) float32, zeros where padded. masks: feature name to (b, T) bool, True where
-    there is a valid frame. targets: (b, K) float32. weights: (b,) float32, 0 for rows that only fill the last batch.
+    values: feature name to (b, T, *shape), float32 and zeros where padded; uint8 for pictures. masks: feature name to
+    (b, T) bool, True where there is a valid frame. targets: (b, K) float32. target_mask: (b, K) bool, False where a
+    dimension was not rated, and for fillers. weights: (b,) float32, 0 for rows that only fill the last batch.
     total_weight: sum of the weights of the whole global batch. rows: (b,) index into the dataset, -1 for fillers.
+    progress: share of the epoch's batches that come before this one, in [0, 1).
     """
 
-    values: dict[str, NDArray[np.float32]]
+    values: dict[str, NDArray[Any]]
     masks: dict[str, NDArray[np.bool_]]
     targets: NDArray[np.float32]
+    target_mask: NDArray[np.bool_]
     weights: NDArray[np.float32]
     total_weight: float
     rows: NDArray[np.int64]
+    progress: float
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """One thing to learn from: a clip as it is (copy 0), or its n-th augmented copy of this epoch."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """M things to learn from. rows: (M,) int64, their clips in the dataset. copies: (M,) int64, 0 for the clip as it
+    is, n for its n-th augmented copy of this epoch."""
 
-    row: int
-    copy: int
+    rows: NDArray[np.int64]
+    copies: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def take(self, which: NDArray[np.int64] | slice) -> Examples:
+        """Some of them, or all in another order."""
+        return Examples(self.rows[which], self.copies[which])
 
 
 def stable_seed(*parts: object) -> int:
@@ -49,42 +66,50 @@ def stable_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
+def clip_keys(clip_ids: Sequence[str]) -> NDArray[np.uint64]:
+    """(N,) 64 bits of each id, for `training_order`: hashed once per dataset, and not once per epoch."""
+    return np.array([stable_seed(clip_id) for clip_id in clip_ids], np.uint64)
+
+
 def training_order(
-    examples: Sequence[Example],
-    clip_ids: Sequence[str],
+    examples: Examples,
+    keys: NDArray[np.uint64],
     lengths: NDArray[np.int64],
     *,
     seed: int,
     epoch: int,
     batch_size: int,
-) -> list[list[Example]]:
-    """Global batches of one epoch: shuffled, then clips of like length put together.
+) -> list[Examples]:
+    """Global batches of one epoch: shuffled, then clips of similar length put together.
 
-    examples may come in any order; the last batch may be short.
+    examples may come in any order; the last batch may be short. keys, lengths: (N,), `clip_keys` and frames of the
+    dataset's clips.
     """
-    keys = [stable_seed(seed, epoch, clip_ids[e.row], e.copy) for e in examples]
-    shuffled = [examples[i] for i in np.argsort(np.array(keys, np.uint64), kind="stable")]
-    batches: list[list[Example]] = []
-    window = batch_size * BUCKET_BATCHES
-    for start in range(0, len(shuffled), window):
-        bucket = sorted(shuffled[start : start + window], key=lambda e: int(lengths[e.row]))
-        batches += [bucket[i : i + batch_size] for i in range(0, len(bucket), batch_size)]
-    full = [batch for batch in batches if len(batch) == batch_size]
-    short = [batch for batch in batches if len(batch) < batch_size]
-    order = np.random.default_rng(stable_seed("batches", seed, epoch)).permutation(len(full))
-    return [full[i] for i in order] + short
+    with np.errstate(over="ignore"):  # 64 bits wrap
+        draw = _mixed(keys[examples.rows] ^ np.uint64(stable_seed(seed, epoch)))
+        draw = _mixed(draw + examples.copies.astype(np.uint64) * _GOLDEN)
+    shuffled = examples.take(np.argsort(draw, kind="stable"))
+    bucket = np.arange(len(examples)) // (batch_size * BUCKET_BATCHES)
+    ordered = shuffled.take(np.lexsort((lengths[shuffled.rows], bucket)))
+    n_full = len(ordered) // batch_size
+    place = np.random.default_rng(stable_seed("batches", seed, epoch)).permutation(n_full)
+    batches = [ordered.take(slice(i * batch_size, (i + 1) * batch_size)) for i in place]
+    rest = ordered.take(slice(n_full * batch_size, None))
+    return [*batches, rest] if len(rest) else batches
 
 
-def plain_order(rows: Sequence[int], batch_size: int) -> list[list[Example]]:
+def plain_order(rows: Sequence[int] | NDArray[np.int64], batch_size: int) -> list[Examples]:
     """Global batches for prediction: each row once, in the order given."""
-    return [[Example(int(r), 0) for r in rows[i : i + batch_size]] for i in range(0, len(rows), batch_size)]
+    rows = np.asarray(rows, np.int64)
+    examples = Examples(rows, np.zeros_like(rows))
+    return [examples.take(slice(i, i + batch_size)) for i in range(0, len(rows), batch_size)]
 
 
 def make_batches(
-    order: Sequence[Sequence[Example]],
-    frames: Callable[[Example], Mapping[str, Frames]],
-    targets: NDArray[np.float32],
-    dims: Mapping[str, int],
+    order: Sequence[Examples],
+    frames: Callable[[int, int], Mapping[str, Frames]],
+    target: Target,
+    specs: Mapping[str, FeatureSpec],
     *,
     batch_size: int,
     rank: int = 0,
@@ -93,32 +118,44 @@ def make_batches(
     """This rank's padded part of each global batch.
 
     Every rank gets the same number of batches of the same number of rows, fillers of weight 0 included, so that
-    collectives never wait for a rank that has run out. dims: feature name to D.
+    collectives never wait for a rank that has run out. frames: of each feature, for (row, copy). specs: the features,
+    in the order in which the model reads them.
     """
     n_rows = -(-batch_size // world)
-    uniform = np.full(targets.shape[1], 1.0 / targets.shape[1], np.float32)
-    for batch in order:
-        own = list(batch[rank::world])
-        parts = [frames(example) for example in own]
-        padded = {name: _pad([part[name] for part in parts], n_rows, dim) for name, dim in dims.items()}
+    n_targets = target.values.shape[1]
+    filler = 1 / n_targets if target.spec.kind == "classes" else 0  # shares that sum to 1 have a finite loss
+    for number, batch in enumerate(order):
+        own = batch.take(slice(rank, None, world))
+        parts = [frames(row, copy) for row, copy in zip(own.rows.tolist(), own.copies.tolist())]
+        padded = {name: _padded([part[name] for part in parts], n_rows, spec) for name, spec in specs.items()}
         rows = np.full(n_rows, -1, np.int64)
-        rows[: len(own)] = [example.row for example in own]
+        rows[: len(own)] = own.rows
+        is_real = rows >= 0
         yield Batch(
             values={name: values for name, (values, _) in padded.items()},
             masks={name: mask for name, (_, mask) in padded.items()},
-            targets=np.where(rows[:, None] >= 0, targets[rows], uniform),
-            weights=(rows >= 0).astype(np.float32),
+            targets=np.where(is_real[:, None], target.values[rows], np.float32(filler)),
+            target_mask=is_real[:, None] & target.mask[rows],
+            weights=is_real.astype(np.float32),
             total_weight=float(len(batch)),
             rows=rows,
+            progress=number / len(order),
         )
 
 
-def _pad(parts: list[Frames], n_rows: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _padded(parts: list[Frames], n_rows: int, spec: FeatureSpec) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     longest = max([1, *(len(part.valid) for part in parts)])
     n_frames = longest if longest == 1 else -(-longest // PAD_FRAMES) * PAD_FRAMES
-    values = np.zeros((n_rows, n_frames, dim), np.float32)
+    values = np.zeros((n_rows, n_frames, *spec.shape), np.float32 if spec.is_numeric else np.uint8)
     mask = np.zeros((n_rows, n_frames), bool)
     for row, part in enumerate(parts):
         values[row, : len(part.valid)] = part.values
         mask[row, : len(part.valid)] = part.valid
     return values, mask
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Each 64 bits to others that look drawn at random, no two to the same: the finaliser of splitmix64."""
+    bits = (bits ^ (bits >> np.uint64(30))) * _MIX[0]
+    bits = (bits ^ (bits >> np.uint64(27))) * _MIX[1]
+    return bits ^ (bits >> np.uint64(31))

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.corpora.clip import LABEL_SOURCES, Clip, Label
+from mien.corpora.emotions import VOCABULARIES
+from mien.errors import ExperimentError, nearest
+from mien.experiment import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.target import TargetSpec
+
+N_BINS = 5  # of a dimension, for random splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +33,103 @@ class Target:
     values: NDArray[np.float32]
     mask: NDArray[np.bool_]
     strata: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def target_spec(config: TargetConfig) -> TargetSpec:
+    """What a model of this target predicts. Raises ExperimentError naming the field that is wrong."""
+    if config.source not in LABEL_SOURCES:
+        raise ExperimentError(f"target.source {config.source!r}: {nearest(config.source, LABEL_SOURCES)}")
+    if isinstance(config, DimensionsConfig):
+        return TargetSpec(config.kind, config.names, config.primary)
+    if config.vocabulary not in VOCABULARIES:
+        raise ExperimentError(f"target.vocabulary {config.vocabulary!r}: choose from {', '.join(VOCABULARIES)}")
+    classes = VOCABULARIES[config.vocabulary]
+    for emotion, counted_as in config.merge.items():
+        if emotion not in classes and counted_as not in classes:
+            raise ExperimentError(
+                f"target.merge counts {emotion} as {counted_as!r}, which is no class of {config.vocabulary}: "
+                f"choose from {', '.join(classes)}"
+            )
+    return TargetSpec(config.kind, classes, config.primary)
+
+
+def reason_without_target(clip: Clip, config: TargetConfig) -> str:
+    """Why a clip has no target and is left out, "" where it has one."""
+    label = clip.label(config.source)
+    if isinstance(config, DimensionsConfig):
+        if label is None or not any(name in label.ratings for name in config.names):
+            return f"no {config.source} rating of {' or '.join(config.names)}"
+        return ""
+    if label is None or label.emotion is None:
+        return f"no {config.source} label"
+    if _class_index(label.emotion, config) is None:
+        return f"{label.emotion} is not among the classes"
+    return ""
+
+
+def read_target(clips: Sequence[Clip], config: TargetConfig) -> Target:
+    """The target of clips that `reason_without_target` leaves in, in their order.
+
+    Raises ExperimentError naming the field that is wrong, or a dimension that none of the clips was rated for.
+    """
+    spec = target_spec(config)
+    return _dimensions(clips, config, spec) if isinstance(config, DimensionsConfig) else _classes(clips, config, spec)
+
+
+# ------------------------------------------------------------------ classes
+
+
+def _classes(clips: Iterable[Clip], config: ClassesConfig, spec: TargetSpec) -> Target:
+    labels = [clip.label(config.source) for clip in clips]
+    truth = np.array([_class_index(label.emotion if label else None, config) for label in labels], np.int64)
+    values = np.eye(len(spec.names), dtype=np.float32)[truth]
+    if config.soft:
+        for row, label in enumerate(labels):
+            shares = np.zeros(len(spec.names), np.float32)
+            for emotion, share in label.votes.items() if label else ():
+                index = _class_index(emotion, config)
+                if index is not None:
+                    shares[index] += share
+            if shares.any():  # without votes for one of the classes the majority's class is what there is
+                values[row] = shares / shares.sum()
+    return Target(spec, truth, values, np.ones(values.shape, bool), truth)
+
+
+def _class_index(emotion: str | None, config: ClassesConfig) -> int | None:
+    """Column of an emotion, None where the classes have no place for it."""
+    classes = VOCABULARIES[config.vocabulary]
+    if emotion is not None and emotion not in classes:
+        emotion = config.merge.get(emotion)
+    return classes.index(emotion) if emotion in classes else None
+
+
+# ------------------------------------------------------------------ dimensions
+
+
+def _dimensions(clips: Iterable[Clip], config: DimensionsConfig, spec: TargetSpec) -> Target:
+    labels = [clip.label(config.source) for clip in clips]
+    rows = [[_rating(label, name) for name in spec.names] for label in labels]
+    truth = np.array(rows, np.float32).reshape(-1, len(spec.names))
+    mask = ~np.isnan(truth)
+    for number in np.flatnonzero(~mask.any(axis=0))[: len(truth)]:
+        known = sorted({rated for label in labels if label for rated in label.ratings})
+        raise ExperimentError(
+            f"target.names has {spec.names[number]!r}, and no clip has a rating of it from {config.source}: "
+            f"{nearest(spec.names[number], known)}"
+        )
+    return Target(spec, truth, np.where(mask, truth, np.float32(0)), mask, _bins(truth[:, 0]))
+
+
+def _bins(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(N,) which fifth of the values that there are each is in, 0 the lowest; N_BINS where there is none."""
+    known = values[~np.isnan(values)]
+    edges = np.quantile(known, np.arange(1, N_BINS) / N_BINS) if len(known) else np.zeros(0)
+    return np.where(np.isnan(values), N_BINS, np.searchsorted(edges, values, side="right")).astype(np.int64)
+
+
+def _rating(label: Label | None, name: str) -> float:
+    rating = label.ratings.get(name) if label else None
+    return rating.normalised if rating else math.nan
