@@ -315,10 +315,8 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
         scheduler.on_trial_add(None, past)
         history, keep = folder.history(trial), keep_of(folder.search, trial.point)
         for n_epochs in range(1, len(history) + 1):
-            if (
-                scheduler.on_trial_result(None, past, summary(history[:n_epochs], "", keep, mode_of(folder.search)))
-                == scheduler.STOP
-            ):
+            result = summary(history[:n_epochs], "", keep, mode_of(folder.search))
+            if scheduler.on_trial_result(None, past, result) == scheduler.STOP:
                 break  # later trials may have made an earlier one a weak one
 
 
