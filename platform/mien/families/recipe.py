@@ -16,6 +16,7 @@ from mien.experiment.target import TargetSpec
 from mien.families.contract import ALONE, Group, Task
 from mien.features.spec import FeatureSpec
 
+RECIPE, NORMALISER, PARENTS = "recipe.json", "normaliser.npz", "parents"  # in model/, beside the learner's files
 FORMAT = 1  # raised when an older mien could misread what a newer one writes
 
 

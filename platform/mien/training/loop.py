@@ -157,11 +157,10 @@ class Training:
     def _one_epoch(self, epoch: int) -> dict[str, Any]:
         """Train, validate, and the record of both."""
         config = self.experiment.training
-        start_s = time.perf_counter()
-        batches = self.feed.training(epoch)
+        start_s, waited_s = time.perf_counter(), self.feed.waited_s
         rate = _Rate(lambda share: policy.learning_rate(config, (epoch - 1 + share) / config.epochs))
-        trained = self.learner.train_epoch(batches, epoch=epoch, rate=rate)
-        train_s = time.perf_counter() - start_s
+        trained = self.learner.train_epoch(self.feed.training(epoch), epoch=epoch, rate=rate)
+        train_s, waited_s = time.perf_counter() - start_s, self.feed.waited_s - waited_s
         truth = self.dataset.target.truth[self.validation]
         scores = metrics.validation_record(
             self.task.target, truth, self.predict(self.validation) if len(self.validation) else None
@@ -173,7 +172,7 @@ class Training:
             "n_samples": trained["n_samples"],
             **scores,
             "seconds": round(time.perf_counter() - start_s, 4),
-            "data_s": round(batches.waited_s, 4),
+            "data_s": round(waited_s, 4),
             "samples_per_s": round(trained["n_samples"] / train_s, 2),
         }
 

@@ -9,13 +9,16 @@ model/
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
+
 from mien.data.dataset import Dataset
 from mien.data.feed import Feed
-from mien.data.normalise import normalisers_to_bytes
 from mien.experiment import Experiment
 from mien.families.contract import Learner, Task
 from mien.families.files import written
-from mien.families.recipe import Recipe
+from mien.families.recipe import NORMALISER, PARENTS, RECIPE, Recipe
 from mien.folder import Folder
 from mien.results.run import MODEL, Run
 
@@ -44,10 +47,12 @@ def write_model(
     )
     for name, content in written(learner.export).items():
         folder.write_bytes(name, content)
-    folder.write_bytes("normaliser.npz", normalisers_to_bytes(feed.normalisers))
+    arrays = io.BytesIO()
+    np.savez(arrays, **feed.normaliser.to_arrays())
+    folder.write_bytes(NORMALISER, arrays.getvalue())
     for name, parent in zip(recipe.parents, parents):
-        _copy(parent.folder / MODEL, folder / "parents" / name)
-    folder.write_json("recipe.json", recipe.to_json())
+        _copy(parent.folder / MODEL, folder / PARENTS / name)
+    folder.write_json(RECIPE, recipe.to_json())
 
 
 def _copy(source: Folder, target: Folder) -> None:
