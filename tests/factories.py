@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -9,16 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mien.corpora.emotions import VOCABULARIES
-from mien.experiment import Experiment, SvcConfig, TrainingConfig
+from mien.experiment import (
+    AugmentConfig,
+    DimensionsConfig,
+    Experiment,
+    LossConfig,
+    ProtocolConfig,
+    SvmConfig,
+    TargetConfig,
+)
 from mien.experiment.protocol import ProtocolKind
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, read_space, with_point
+from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec
-from mien.results.metrics import classification_metrics
+from mien.results.history import best_record
+from mien.results.metrics import METRICS, evaluate
+from mien.results.predictions import Predicted, write_predictions
 from mien.results.run import Run, Series
 from mien.results.search_folder import SearchFolder, Trial
 
@@ -35,6 +46,8 @@ def series_directory(
     seeds: Sequence[int] = (0,),
     skill: float = 1.5,
     protocol: ProtocolKind = "by-subject",
+    target: TargetConfig | None = None,
+    unrated: float = 0.0,
     synthetic: bool = False,
     random_weights: bool = False,
     epochs: int = 6,
@@ -45,49 +58,63 @@ def series_directory(
 ) -> Series:
     """A finished Series on disk, written through `mien.results.run`, as by a model of stated skill.
 
-    skill: how far the logit of the right class stands above the noise; 0 is chance. The noise of a clip is
-    the same for every series, so two of them err on the same clips, as real models do. baseline_skill: None
-    trains no SVC beside it. absent_class: no clip of subject 01, whom fold 0 tests, shows it. data: fields of
-    DataConfig. experiment: taken as it is, but for what the arguments above name.
+    skill: how far the logit of the right class stands above the noise, or how far the truth above the noise of a
+    prediction; 0 is chance. The noise of a clip is the same for every series, so two of them err on the same clips, as
+    real models do. target: classes by default. unrated: share of the ratings that are missing. baseline_skill: None
+    trains no support vector machine beside it. absent_class: no clip of subject 01, whom fold 0 tests, shows it. data:
+    fields of DataConfig. experiment: taken as it is, but for what the arguments above name.
     """
     asked = experiment or Experiment(name=name, question="Does the factory write what a report can read?")
+    asked = with_target(asked, target or asked.target)
     asked = replace(
         asked,
         name=name,
         data=replace(asked.data, **({"corpora": ("ravdess",)} | data)),
-        protocol=replace(asked.protocol, kind=protocol, folds=folds),
+        protocol=ProtocolConfig(kind=protocol, folds=folds, group="stimulus" if protocol == "by-group" else ""),
         training=replace(asked.training, epochs=epochs),
         execution=replace(asked.execution, storage=str(storage), seeds=tuple(seeds)),
     )
-    classes = VOCABULARIES[asked.data.vocabulary]
-    clips = _clips(asked.data.corpora, classes, n_subjects, clips_per_class, absent_class)
+    clips = _clips(asked, n_subjects, clips_per_class, absent_class, unrated)
     fingerprints = {
         f"{corpus}/{feature}": "0123456789abcdef" for corpus in asked.data.corpora for feature in asked.data.features
     }
     series = Series.create(asked, asked.signature(fingerprints))
     series.folder.write_json(
-        "data.json",
-        _data(asked, clips, classes, fingerprints, synthetic=synthetic, random_weights=random_weights),
+        "data.json", _data(asked, clips, fingerprints, synthetic=synthetic, random_weights=random_weights)
     )
     for seed in seeds:
         for fold in range(folds):
-            _write_run(series.run(seed, fold), asked, clips, classes, skill)
+            _write_run(series.run(seed, fold), asked, clips, skill)
     if baseline_skill is not None:
-        svc = series_directory(
+        svm = series_directory(
             storage,
-            name=f"{name}-svc",
+            name=f"{name}-svm",
             n_subjects=n_subjects,
             clips_per_class=clips_per_class,
             folds=folds,
             skill=baseline_skill,
             protocol=protocol,
+            unrated=unrated,
             synthetic=synthetic,
             absent_class=absent_class,
-            experiment=replace(asked, model=SvcConfig()),
+            experiment=replace(asked, model=SvmConfig()),
             **data,
         )
-        series.folder.write_json("baseline.json", {"experiment": svc.experiment.name, "signature": svc.signature})
+        series.folder.write_json("baseline.json", {"experiment": svm.experiment.name, "signature": svm.signature})
     return series
+
+
+def with_target(experiment: Experiment, target: TargetConfig) -> Experiment:
+    """The same of another target, with a loss that fits it."""
+    if target.kind == experiment.target.kind:
+        return replace(experiment, target=target)
+    loss = LossConfig(kind="ccc" if target.kind == "dimensions" else "focal")
+    return replace(experiment, target=target, loss=loss)
+
+
+def target_spec(target: TargetConfig) -> TargetSpec:
+    names = target.names if isinstance(target, DimensionsConfig) else VOCABULARIES[target.vocabulary]
+    return TargetSpec(target.kind, tuple(names), target.primary)
 
 
 SPACE = {
@@ -97,6 +124,7 @@ SPACE = {
     "model.dropout": "0 .. 0.6",
 }
 QUESTIONS = {"augment.kind": "none | sync", "loss.kind": "cross-entropy | focal"}
+LOSSES = {"classes": "cross-entropy | focal", "dimensions": "mse | ccc"}
 
 
 def skill_of(experiment: Experiment) -> float:
@@ -105,7 +133,7 @@ def skill_of(experiment: Experiment) -> float:
     Some thousandths set the others apart: their models err elsewhere, no less and no more.
     """
     skill = 1.2 + {"none": 0.0, "audio": 0.002, "independent": 0.003, "sync": 0.6}[experiment.augment.kind]
-    skill += 0.001 * (experiment.loss.kind == "focal")
+    skill += 0.001 * (experiment.loss.kind in ("focal", "ccc"))
     return skill - 1.0 * (math.log10(experiment.training.learning_rate) + 2.5) ** 2
 
 
@@ -122,6 +150,7 @@ def search_directory(
     epochs: int = 9,
     space: Mapping[str, str] | None = None,
     questions: Mapping[str, str] | None = None,
+    target: TargetConfig | None = None,
     skill: Callable[[Experiment], float] = skill_of,
     synthetic: bool = False,
     is_over: bool = True,
@@ -132,25 +161,26 @@ def search_directory(
     many of the protocol's folds. is_over: the winners and all variants are trained again and tested.
     """
     declared = Experiment(name=name, question="Does synchronised augmentation help?")
+    declared = with_target(declared, target or declared.target)
     declared = replace(
         declared,
         data=replace(declared.data, corpora=("ravdess",)),
         protocol=replace(declared.protocol, folds=folds),
-        augment=replace(declared.augment, kind="none"),
+        augment=AugmentConfig(kind="none"),
         training=replace(declared.training, epochs=epochs),
         execution=replace(declared.execution, storage=str(storage), seeds=tuple(seeds)),
     )
+    losses = {"loss.kind": LOSSES[declared.target.kind]}
     search = Search(
         experiment=declared,
-        space=dict(SPACE if space is None else space),
-        questions=dict(QUESTIONS if questions is None else questions),
+        space=dict(SPACE | losses if space is None else space),
+        questions=dict(QUESTIONS | losses if questions is None else questions),
         trials=n_trials,
     )
     folder = SearchFolder.create(search)
-    classes = VOCABULARIES[declared.data.vocabulary]
-    clips = _clips(declared.data.corpora, classes, n_subjects, clips_per_class, None)
+    clips = _clips(declared, n_subjects, clips_per_class, None, 0.0)
     fingerprints = {f"ravdess/{feature}": "0123456789abcdef" for feature in declared.data.features}
-    data = _data(declared, clips, classes, fingerprints, synthetic=synthetic, random_weights=False)
+    data = _data(declared, clips, fingerprints, synthetic=synthetic, random_weights=False)
     numbers = range(folds if searched is None else searched)
     folder.folder.write_json("data.json", data | {"folds": {str(fold): f"fold {fold}" for fold in numbers}})
     for fold in numbers:
@@ -169,7 +199,7 @@ def search_directory(
             series.folder.write_json("data.json", data)
             for seed in seeds:
                 if not series.run(seed, fold).is_done:
-                    _write_run(series.run(seed, fold), experiment, clips, classes, skill(experiment))
+                    _write_run(series.run(seed, fold), experiment, clips, skill(experiment))
         variants[variant] = {"question": question, "value": value, "signatures": signatures}
 
     def won(fold: int) -> dict[str, Any]:
@@ -197,7 +227,7 @@ def _write_trials(
     for number in range(n_trials):
         point = {path: _drawn(distribution, rng) for path, distribution in space.items()}
         experiment = with_point(declared, point)
-        history = _history(experiment.training, 80, skill(experiment), rng)
+        history = _history(experiment, 80, skill(experiment), rng)
         trial = Trial(fold=fold, number=number, signature=experiment.signature(fingerprints), point=point)
         state, reason = "done", f"all {len(history)} epochs done"
         if number % 5 == 2:
@@ -205,13 +235,14 @@ def _write_trials(
         elif number % 15 == 4:
             state, reason, history = "failed", "the loss is not a number at epoch 2", history[:1]
         folder.run(fold, trial.signature).write_history(history)
-        best = max(history, key=lambda record: record["validation_uar"])
+        best = best_record(history)
+        assert best is not None
         started_s, ended_s = ended_s, ended_s + 2.0 * len(history)
         folder.write_trial(
             trial,
             state=state,
             reason=reason,
-            score=best["validation_uar"],
+            score=best["score"],
             epoch=best["epoch"],
             n_epochs=len(history),
             seconds=2.0 * len(history),
@@ -230,27 +261,33 @@ def _drawn(distribution: Distribution, rng: np.random.Generator) -> Any:
 
 
 def _clips(
-    corpora: Sequence[str],
-    classes: Sequence[str],
-    n_subjects: int,
-    clips_per_class: int,
-    absent_class: str | None,
+    experiment: Experiment, n_subjects: int, clips_per_class: int, absent_class: str | None, unrated: float
 ) -> Clips:
-    """Subjects dealt to corpora in turn; each performs each class equally often."""
+    """Subjects dealt to corpora in turn; each performs each class equally often. truth: class index, or ratings."""
+    corpora, target = experiment.data.corpora, target_spec(experiment.target)
+    classes = target.names if target.kind == "classes" else VOCABULARIES["common6"]
     clips: Clips = []
     for person in range(1, n_subjects + 1):
         corpus = corpora[person % len(corpora)]
-        for truth, emotion in enumerate(classes):
+        for number, emotion in enumerate(classes):
             if person == 1 and emotion == absent_class:
                 continue
             for take in range(clips_per_class):
+                rng = np.random.default_rng((person, number, take))
+                noise = rng.normal(size=len(target.names))
+                truth: Any = number
+                if target.kind == "dimensions":
+                    turn = 2 * math.pi * number / len(classes) + np.arange(len(target.names)) * math.pi / 2
+                    truth = np.clip(0.7 * np.sin(turn) + 0.15 * rng.normal(size=len(target.names)), -1, 1)
+                    truth[rng.random(len(target.names)) < unrated] = np.nan
                 clips.append(
                     {
-                        "clip_id": f"{corpus}/{person:02d}-{truth + 1:02d}-{take + 1:02d}",
+                        "clip_id": f"{corpus}/{person:02d}-{number + 1:02d}-{take + 1:02d}",
                         "subject": f"{corpus}/{person:02d}",
                         "corpus": corpus,
+                        "emotion": emotion,
                         "truth": truth,
-                        "noise": np.random.default_rng((person, truth, take)).normal(size=len(classes)),
+                        "noise": noise,
                         "ease": np.random.default_rng(person).normal(),  # some people are easier to read
                     }
                 )
@@ -258,10 +295,12 @@ def _clips(
 
 
 def _sides(run: Run, experiment: Experiment, clips: Clips) -> dict[str, Clips]:
-    """Fold f tests every n-th subject (random-leaky: clip) from the f-th on and validates on the next."""
+    """Fold f tests every n-th subject (random-leaky: clip; by-group: take) from the f-th on and validates on the next."""
     n_folds = experiment.protocol.folds
     if experiment.protocol.kind == "random-leaky":
         unit = list(range(len(clips)))
+    elif experiment.protocol.kind == "by-group":
+        unit = [int(clip["clip_id"].rsplit("-", 1)[1]) for clip in clips]
     else:
         subjects = sorted({clip["subject"] for clip in clips})
         unit = [subjects.index(clip["subject"]) for clip in clips]
@@ -272,43 +311,67 @@ def _sides(run: Run, experiment: Experiment, clips: Clips) -> dict[str, Clips]:
     return sides
 
 
-def _write_run(run: Run, experiment: Experiment, clips: Clips, classes: Sequence[str], skill: float) -> None:
+def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> None:
     rng = np.random.default_rng((run.seed, run.fold, round(1000 * skill)))
+    target = target_spec(experiment.target)
     sides = _sides(run, experiment, clips)
     run.folder.write_json("experiment.json", experiment.to_json())
+    framework = "scikit-learn" if experiment.model.family == "svm" else "tensorflow"
     run.folder.write_json(
         "environment.json",
         {
             "mien": "0.1.0",
             "python": "3.11.9",
+            "numpy": "2.4.6",
             "ray": "2.60.0",
-            "tensorflow": "2.21.0",
+            framework: "2.21.0",
+            "machine": "x86_64",
+            "instance_type": None,
             "cpus": 2,
-            "workers": 0,
+            "workers": 1,
         },
     )
     described = {
-        side: {"n_clips": len(held), "subjects": sorted({clip["subject"] for clip in held})}
+        side: {
+            "n_clips": len(held),
+            "subjects": sorted({clip["subject"] for clip in held}),
+            "sha256": hashlib.sha256("\n".join(sorted(clip["clip_id"] for clip in held)).encode()).hexdigest(),
+        }
         for side, held in sides.items()
     }
     run.folder.write_json("split.json", {"name": f"fold {run.fold}", **described})
-    scored = {side: _probabilities(sides[side], skill, rng) for side in ("validation", "test")}
-    run.write_predictions(_table(sides, scored, classes))
-    # An SVC is fitted in one pass: one record, as the training loop writes it.
-    run.write_history(_history(experiment.training, len(sides["train"]), skill, rng))
-    if experiment.model.family == "svc":
-        run.write_history(run.history()[:1])
-    best = max(run.history(), key=lambda record: record["validation_uar"])["epoch"]
-    scores = {
-        side: classification_metrics([clip["truth"] for clip in sides[side]], probabilities, classes)
-        for side, probabilities in scored.items()
+    predict = _probabilities if target.kind == "classes" else _ratings
+    predicted = {
+        side: Predicted(
+            *(np.array([clip[key] for clip in sides[side]], str) for key in ("clip_id", "subject", "corpus")),
+            _truth(sides[side], target),
+            predict(sides[side], skill, rng, len(target.names)),
+        )
+        for side in ("validation", "test")
     }
-    run.write_metrics({"best_epoch": best, "stopped": f"all {len(run.history())} epochs done", **scores})
+    write_predictions(run, target, predicted)
+    history = _history(experiment, len(sides["train"]), skill, rng)
+    # A support vector machine is fitted in one pass: one record, as the training loop writes it.
+    run.write_history(history[:1] if experiment.model.family == "svm" else history)
+    best = best_record(run.history())
+    assert best is not None
+    scores = {side: evaluate(target, clips.truth, clips.values) for side, clips in predicted.items()}
+    stopped = f"all {len(run.history())} epochs done"
+    run.write_metrics({"best_epoch": best["epoch"], "stopped": stopped, **scores})
     run.finish()
 
 
-def _probabilities(clips: Clips, skill: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def _truth(clips: Clips, target: TargetSpec) -> NDArray[Any]:
+    """(N,) class indices or (N, K) ratings."""
+    if target.kind == "classes":
+        return np.array([clip["truth"] for clip in clips], np.int64)
+    return np.array([clip["truth"] for clip in clips], np.float64).reshape(-1, len(target.names))
+
+
+def _probabilities(clips: Clips, skill: float, rng: np.random.Generator, k: int) -> NDArray[np.float64]:
     """(N, K): softmax of skill on the right class, the clip's own noise and a little of this run's."""
+    if not clips:
+        return np.empty((0, k))
     right = np.array([np.arange(len(clip["noise"])) == clip["truth"] for clip in clips])
     noise = np.array([clip["noise"] for clip in clips])
     ease = np.array([[clip["ease"]] for clip in clips])
@@ -318,50 +381,57 @@ def _probabilities(clips: Clips, skill: float, rng: np.random.Generator) -> NDAr
     return exponents / exponents.sum(axis=-1, keepdims=True)
 
 
-def _table(sides: dict[str, Clips], scored: dict[str, NDArray[np.float64]], classes: Sequence[str]) -> pa.Table:
-    rows = [(side, clip, p) for side in scored for clip, p in zip(sides[side], scored[side], strict=True)]
-    columns: dict[str, Any] = {
-        key: [clip[key] for _, clip, _ in rows] for key in ("clip_id", "subject", "corpus", "truth")
-    }
-    columns["side"] = [side for side, _, _ in rows]
-    for k, emotion in enumerate(classes):
-        columns[f"p_{emotion}"] = [float(p[k]) for _, _, p in rows]
-    return pa.table(columns)
+def _ratings(clips: Clips, skill: float, rng: np.random.Generator, k: int) -> NDArray[np.float64]:
+    """(N, K): as much of the truth as the skill allows, the clip's own noise and a little of this run's."""
+    if not clips:
+        return np.empty((0, k))
+    truth = np.nan_to_num(np.array([clip["truth"] for clip in clips]))
+    noise = np.array([clip["noise"] for clip in clips]) + 0.4 * rng.normal(size=truth.shape)
+    ease = np.array([[clip["ease"]] for clip in clips])
+    share = 1 / (1 + np.exp(-(skill - 0.7 + 0.3 * ease)))
+    return np.clip(share * truth + 0.5 * (1 - share) * noise, -1, 1)
 
 
-def _history(training: TrainingConfig, n_samples: int, skill: float, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """Losses that fall and a UAR that rises to what the skill allows, with some noise."""
+def _history(experiment: Experiment, n_samples: int, skill: float, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Losses that fall and a score that rises to what the skill allows, with some noise."""
+    training, target = experiment.training, experiment.target
     ceiling = 1 / (1 + math.exp(0.8 - skill))
     records = []
     for epoch in range(1, training.epochs + 1):
         progress = 1 - math.exp(-2.5 * epoch / training.epochs)
-        uar = float(np.clip(0.17 + (ceiling - 0.17) * progress + 0.02 * rng.normal(), 0, 1))
+        quality = float(np.clip(0.17 + (ceiling - 0.17) * progress + 0.02 * rng.normal(), 0, 1))
+        # As good on every metric: on errors what is left to 1.
+        scores = {
+            name: quality if metric.higher_is_better else 1 - quality for name, metric in METRICS[target.kind].items()
+        }
         records.append(
             {
                 "epoch": epoch,
-                "train_loss": 1.8 * (1 - 0.8 * progress) + 0.03 * abs(rng.normal()),
                 "learning_rate": training.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / training.epochs)),
-                "validation_loss": 1.8 * (1 - 0.5 * ceiling * progress) + 0.05 * abs(rng.normal()),
-                "validation_uar": uar,
-                "validation_wa": uar,
+                "train_loss": 1.8 * (1 - 0.8 * progress) + 0.03 * abs(rng.normal()),
                 "n_samples": n_samples,
                 "seconds": 2.0,
                 "data_s": 0.2,
                 "samples_per_s": n_samples / 2.0,
+                "score": scores[target.primary],
+                "score_name": target.primary,
+                "validation_loss": 1.8 * (1 - 0.5 * ceiling * progress) + 0.05 * abs(rng.normal()),
+                **{f"validation_{name}": value for name, value in scores.items()},
             }
         )
     return records
 
 
 def _data(
-    experiment: Experiment,
-    clips: Clips,
-    classes: Sequence[str],
-    fingerprints: dict[str, str],
-    *,
-    synthetic: bool,
-    random_weights: bool,
+    experiment: Experiment, clips: Clips, fingerprints: dict[str, str], *, synthetic: bool, random_weights: bool
 ) -> dict[str, Any]:
+    target = target_spec(experiment.target)
+    truth = _truth(clips, target)
+    if target.kind == "classes":
+        counts = np.bincount(truth, minlength=len(target.names)).tolist()
+        of_target = {"class_counts": dict(zip(target.names, counts, strict=True))}
+    else:
+        of_target = {"ratings": {name: rated(truth[:, k]) for k, name in enumerate(target.names)}}
     return {
         "corpora": {
             corpus: {
@@ -376,14 +446,18 @@ def _data(
             for feature in experiment.data.features
         },
         "fingerprints": fingerprints,
-        "classes": list(classes),
-        "label_source": experiment.data.label_source,
+        "target": {"kind": target.kind, "names": list(target.names), "primary": target.primary},
         "n_clips": len(clips),
         "n_subjects": len({clip["subject"] for clip in clips}),
-        "class_counts": {emotion: sum(clip["truth"] == k for clip in clips) for k, emotion in enumerate(classes)},
+        **of_target,
         "left_out": {"no label of this vocabulary": 8, "channel is song": 4},
         "identical": [[clips[0]["clip_id"], clips[1]["clip_id"]]],
     }
+
+
+def rated(ratings: NDArray[np.float64]) -> dict[str, Any]:
+    known = ratings[~np.isnan(ratings)]
+    return {"n_clips": len(known), "mean": float(known.mean()), "sd": float(known.std())}
 
 
 def feature_spec(name: str, *, random_weights: bool = False) -> FeatureSpec:
@@ -392,4 +466,7 @@ def feature_spec(name: str, *, random_weights: bool = False) -> FeatureSpec:
     if name == "facenet":
         settings = {"weights": "random" if random_weights else "vggface2", "size_px": 160}
     columns = tuple(f"{name}_{i}" for i in range(4))
-    return FeatureSpec(name=name, version=1, dim=4, hop_s=0.2, columns=columns, settings=settings)
+    modality = "video" if name in ("facenet", "openface", "openface-clip") else "audio"
+    return FeatureSpec(
+        name=name, version=1, modality=modality, shape=(4,), hop_s=0.2, columns=columns, settings=settings
+    )

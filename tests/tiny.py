@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.corpora.clip import Clip, Label
+from mien.corpora.clip import Clip, Label, Rating
 from mien.data.batches import Batch, make_batches, plain_order
 from mien.data.columns import InMemory
 from mien.data.contents import Contents
@@ -26,6 +26,7 @@ from mien.experiment import (
 from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec, Frames
+from mien.features.store import FeatureStore, Row
 
 CLASSES = ("anger", "fear", "neutral")
 DIMENSIONS = ("valence", "arousal")
@@ -96,38 +97,43 @@ def batches(data: Dataset, batch_size: int = 8, rank: int = 0, world: int = 1) -
 
 
 def write_store(uri: str, n_clips: int = 41, seed: int = 0) -> None:
-    """The same clips as a store with one corpus, "ravdess"."""
-    from mien.features.parts import Row
-    from mien.features.store import FeatureStore
-
-    data = dataset(n_clips, seed)
+    """The same clips as a store with one corpus, "ravdess": their intended emotion, and annotated ratings."""
+    data, rated = dataset(n_clips, seed), dataset(n_clips, seed, kind="dimensions").target
+    store = FeatureStore(uri)
     clips = [
         Clip(
             id=clip_id,
             corpus="ravdess",
             subject=subject,
             media={},
-            labels=(Label(source="intended", own="", emotion=data.classes[truth]),),
+            labels=(
+                Label(source="intended", emotion=CLASSES[data.target.truth[i]]),
+                Label(source="annotated", ratings=ratings(rated, i)),
+            ),
+            groups={name: groups[i] for name, groups in data.groups.items()},
             attributes={"channel": "speech"},
             synthetic=True,
         )
-        for clip_id, subject, truth in zip(data.clip_ids, data.subjects, data.truth)
+        for i, (clip_id, subject) in enumerate(zip(data.clip_ids, data.subjects))
     ]
-    store = FeatureStore(uri)
     store.write_clips("ravdess", clips, [])
-    for name, spec in data.specs.items():
-        parts = store.parts("ravdess", spec)
-        rows = [
-            Row(
-                clip.id,
-                content,
-                frames if len(frames.valid) else Frames(np.zeros((1, spec.dim), np.float32), np.zeros(1, bool)),
-            )
-            for clip, content, frames in zip(clips, data.contents, data.frames[name])
-        ]
-        parts.reopen()
-        parts.write(data.clip_ids, rows, [])
-        parts.finish(set(data.clip_ids))
+    for name, column in data.columns.items():
+        nothing = Frames(np.zeros((1, column.spec.dim), np.float32), np.zeros(1, bool))
+        frames = [column[i] if column.lengths[i] else nothing for i in range(n_clips)]
+        rows = [Row(clip_id, f"{i:064x}", 0.0, None, *frames[i]) for i, clip_id in enumerate(data.clip_ids)]
+        folder = store.feature_folder("ravdess", column.spec)
+        folder.reopen()
+        folder.write(data.clip_ids, rows, [])
+        folder.finish(data.clip_ids, {"name": f"tiny:{name}", "settings": {}, "medium": column.spec.modality})
+
+
+def ratings(target: Target, row: int) -> dict[str, Rating]:
+    """Of one clip, on a scale of -1 to 1."""
+    return {
+        name: Rating(value=float(target.values[row, k]), low=-1, high=1)
+        for k, name in enumerate(DIMENSIONS)
+        if target.mask[row, k]
+    }
 
 
 SEARCH = Search(

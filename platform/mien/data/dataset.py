@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.columns import Column
+from mien.corpora.clip import Clip
+from mien.data.columns import Column, InMemory, Mapped
 from mien.data.contents import Contents
+from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
-from mien.data.targets import Target
-from mien.experiment import ProtocolConfig
+from mien.data.targets import Target, read_target, reason_without_target, target_spec
+from mien.errors import ExperimentError
+from mien.experiment import DataConfig, ProtocolConfig, TargetConfig
 from mien.features.spec import FeatureSpec
+from mien.features.store import FeatureStore, FeatureTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +75,172 @@ class Dataset:
             "overlaps": self.contents.overlaps(),
             "strata": self.target.strata,
         }
+
+    def summary(self) -> dict[str, Any]:
+        """What a report says of the data, as JSON."""
+        by_corpus = {
+            name: {
+                "n_clips": self.corpora.count(name),
+                "n_subjects": len({s for s, c in zip(self.subjects, self.corpora) if c == name}),
+                "synthetic": synthetic,
+            }
+            for name, synthetic in self.synthetic.items()
+        }
+        target = self.target.spec
+        return {
+            "corpora": by_corpus,
+            "features": {name: spec.to_json() for name, spec in self.specs.items()},
+            "recipes": self.recipes,
+            "fingerprints": self.fingerprints,
+            "target": {"kind": target.kind, "names": list(target.names), "primary": target.primary},
+            "n_clips": len(self),
+            "n_subjects": len(set(self.subjects)),
+            "groups": {name: len(set(groups) - {""}) for name, groups in self.groups.items()},
+            **self.target.summary(),
+            "left_out": self.left_out,
+            "identical": self.contents.identical(self.clip_ids),
+        }
+
+
+def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *, mapped: bool = False) -> Dataset:
+    """The clips of a store that an experiment asks for.
+
+    mapped: features in memory-mapped files of this node, for corpora that are larger than its memory and for workers
+    that are sent the dataset; otherwise in memory. Raises StoreError where the store lacks a corpus or feature,
+    ExperimentError where no clip of a corpus is left, or one feature was extracted with different settings for two
+    corpora.
+    """
+    target_spec(target)  # what is wrong with it is known before anything is read
+    clips: list[Clip] = []
+    tables: dict[str, list[_Table]] = {name: [] for name in data.features}
+    left_out: Counter[str] = Counter()
+    synthetic: dict[str, bool] = {}
+    for corpus in sorted(data.corpora):
+        of_corpus = sorted(store.clips(corpus), key=lambda clip: clip.id)
+        synthetic[corpus] = any(clip.synthetic for clip in of_corpus)
+        for name, before in tables.items():
+            spec = store.spec(corpus, name)
+            if before and spec != before[0].spec:
+                raise ExperimentError(
+                    f"feature {name!r}: {corpus} was prepared with other settings than {before[0].corpus}; prepare "
+                    "both alike"
+                )
+            before.append(_read_table(store, corpus, spec, mapped=mapped))
+        kept, reasons = _kept(of_corpus, [before[-1] for before in tables.values()], data, target)
+        if not kept:
+            raise ExperimentError(
+                f"no clip is left of {corpus} ({_in_words(reasons)}); check "
+                "target.source, data.only and the store's rejects, or leave it out of data.corpora"
+            )
+        clips += kept
+        left_out += reasons
+    clip_ids = [clip.id for clip in clips]
+    group_names = sorted({name for clip in clips for name in clip.groups})
+    return Dataset(
+        clip_ids=clip_ids,
+        subjects=[clip.subject for clip in clips],
+        corpora=[clip.corpus for clip in clips],
+        groups={name: [clip.groups.get(name, "") for clip in clips] for name in group_names},
+        contents=_contents(clip_ids, [table for of_feature in tables.values() for table in of_feature]),
+        target=read_target(clips, target),
+        columns={name: _column(of_feature, clip_ids) for name, of_feature in tables.items()},
+        left_out=dict(sorted(left_out.items())),
+        fingerprints={f"{t.corpus}/{name}": t.fingerprint for name, of_feature in tables.items() for t in of_feature},
+        synthetic=synthetic,
+        recipes={name: of_feature[0].recipe for name, of_feature in tables.items()},
+    )
+
+
+class _Table(NamedTuple):
+    """One feature of one corpus. row_of: clip id to its row in content, start_s and end_s. values: the frames, or where
+    they come from."""
+
+    corpus: str
+    spec: FeatureSpec
+    fingerprint: str
+    recipe: dict[str, Any] | None
+    row_of: dict[str, int]
+    content: Sequence[str]
+    start_s: Sequence[float]
+    end_s: Sequence[float | None]
+    values: FeatureTable | Source
+
+
+def _read_table(store: FeatureStore, corpus: str, spec: FeatureSpec, *, mapped: bool) -> _Table:
+    values: FeatureTable | Source
+    columns: Sequence[Sequence[Any]]
+    if mapped:
+        values = source_of(store, corpus, spec)
+        table = mapped_table(values)
+        columns = [table.column(name) for name in ("clip_id", "content", "start_s", "end_s")]
+    else:
+        values = store.load(corpus, spec)
+        columns = [values.clip_ids, values.content, values.start_s, values.end_s]
+    clip_ids, content, start_s, end_s = columns
+    return _Table(
+        corpus=corpus,
+        spec=spec,
+        fingerprint=store.fingerprint(corpus, spec),
+        recipe=store.recipe(corpus, spec),
+        row_of={clip_id: row for row, clip_id in enumerate(clip_ids)},
+        content=content,
+        start_s=start_s,
+        end_s=end_s,
+        values=values,
+    )
+
+
+def _kept(
+    clips: Sequence[Clip], tables: Sequence[_Table], data: DataConfig, target: TargetConfig
+) -> tuple[list[Clip], Counter[str]]:
+    """The clips that stay, and why the others do not."""
+    kept, reasons = [], Counter[str]()
+    for clip in clips:
+        reason = _reason(clip, sum(clip.id in table.row_of for table in tables), data, target)
+        if reason:
+            reasons[reason] += 1
+        else:
+            kept.append(clip)
+    return kept, reasons
+
+
+def _reason(clip: Clip, n_features: int, data: DataConfig, target: TargetConfig) -> str:
+    """Why a clip is left out, "" if it stays. n_features: how many of those asked for it has."""
+    for name, value in data.only.items():
+        if clip.attributes.get(name, value) != value:
+            return f"{name} is not {value}"
+    reason = reason_without_target(clip, target)
+    if reason:
+        return reason
+    if data.features and not n_features:
+        return "no features (see the store's rejects)"
+    if data.missing == "drop" and n_features < len(data.features):
+        return "lacks one of the features"
+    return ""
+
+
+def _contents(clip_ids: Sequence[str], tables: Sequence[_Table]) -> Contents:
+    found = [
+        (number, table.content[row], table.start_s[row], table.end_s[row])
+        for table in tables
+        for number, clip_id in enumerate(clip_ids)
+        if (row := table.row_of.get(clip_id)) is not None
+    ]
+    return Contents.of(len(clip_ids), *([*column] for column in (zip(*found) if found else [()] * 4)))
+
+
+def _column(tables: Sequence[_Table], clip_ids: Sequence[str]) -> Column:
+    spec = tables[0].spec
+    sources = [table.values for table in tables if isinstance(table.values, Source)]
+    if sources:
+        return Mapped(spec, sources, clip_ids)
+    return InMemory.of_tables(spec, [t.values for t in tables if isinstance(t.values, FeatureTable)], clip_ids)
+
+
+def _in_words(left_out: Mapping[str, int]) -> str:
+    """
+    >>> _in_words({"no perceived-face label": 168, "lacks one of the features": 1})
+    '168 clips: no perceived-face label; 1 clip: lacks one of the features'
+    """
+    found = [f"{n} clip{'s' if n > 1 else ''}: {reason}" for reason, n in left_out.items()]
+    return "; ".join(found) or "the store holds none"

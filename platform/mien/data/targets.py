@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.corpora.clip import LABEL_SOURCES, Clip, Label
+from mien.corpora.clip import LABEL_SOURCES, Clip, Label, Rating
 from mien.corpora.emotions import VOCABULARIES
 from mien.errors import ExperimentError, nearest
 from mien.experiment import ClassesConfig, DimensionsConfig, TargetConfig
@@ -37,6 +38,19 @@ class Target:
     def __len__(self) -> int:
         return len(self.values)
 
+    def summary(self) -> dict[str, Any]:
+        """What a report says of it, as JSON: clips of each class, or of each dimension its clips, mean and sd."""
+        if self.spec.kind == "classes":
+            counts = np.bincount(self.truth.astype(np.int64), minlength=len(self.spec.names)).tolist()
+            return {"class_counts": dict(zip(self.spec.names, counts))}
+        rated = {name: self.truth[self.mask[:, k], k] for k, name in enumerate(self.spec.names)}
+        return {
+            "ratings": {
+                name: {"n_clips": len(own), "mean": float(own.mean()), "sd": float(own.std())}
+                for name, own in rated.items()
+            }
+        }
+
 
 def target_spec(config: TargetConfig) -> TargetSpec:
     """What a model of this target predicts. Raises ExperimentError naming the field that is wrong."""
@@ -58,12 +72,12 @@ def target_spec(config: TargetConfig) -> TargetSpec:
 
 def reason_without_target(clip: Clip, config: TargetConfig) -> str:
     """Why a clip has no target and is left out, "" where it has one."""
-    label = clip.label(config.source)
     if isinstance(config, DimensionsConfig):
-        if label is None or not any(name in label.ratings for name in config.names):
+        if not any(name in _ratings(clip, config.source) for name in config.names):
             return f"no {config.source} rating of {' or '.join(config.names)}"
         return ""
-    if label is None or label.emotion is None:
+    label = _label(clip, config.source)
+    if label is None:
         return f"no {config.source} label"
     if _class_index(label.emotion, config) is None:
         return f"{label.emotion} is not among the classes"
@@ -83,7 +97,7 @@ def read_target(clips: Sequence[Clip], config: TargetConfig) -> Target:
 
 
 def _classes(clips: Iterable[Clip], config: ClassesConfig, spec: TargetSpec) -> Target:
-    labels = [clip.label(config.source) for clip in clips]
+    labels = [_label(clip, config.source) for clip in clips]
     truth = np.array([_class_index(label.emotion if label else None, config) for label in labels], np.int64)
     values = np.eye(len(spec.names), dtype=np.float32)[truth]
     if config.soft:
@@ -98,6 +112,11 @@ def _classes(clips: Iterable[Clip], config: ClassesConfig, spec: TargetSpec) -> 
     return Target(spec, truth, values, np.ones(values.shape, bool), truth)
 
 
+def _label(clip: Clip, source: str) -> Label | None:
+    """The one of a source that names an emotion; there may be another, of ratings."""
+    return next((label for label in clip.labels if label.source == source and label.emotion is not None), None)
+
+
 def _class_index(emotion: str | None, config: ClassesConfig) -> int | None:
     """Column of an emotion, None where the classes have no place for it."""
     classes = VOCABULARIES[config.vocabulary]
@@ -110,12 +129,12 @@ def _class_index(emotion: str | None, config: ClassesConfig) -> int | None:
 
 
 def _dimensions(clips: Iterable[Clip], config: DimensionsConfig, spec: TargetSpec) -> Target:
-    labels = [clip.label(config.source) for clip in clips]
-    rows = [[_rating(label, name) for name in spec.names] for label in labels]
+    ratings = [_ratings(clip, config.source) for clip in clips]
+    rows = [[one[name].normalised if name in one else math.nan for name in spec.names] for one in ratings]
     truth = np.array(rows, np.float32).reshape(-1, len(spec.names))
     mask = ~np.isnan(truth)
-    for number in np.flatnonzero(~mask.any(axis=0))[: len(truth)]:
-        known = sorted({rated for label in labels if label for rated in label.ratings})
+    for number in np.flatnonzero(~mask.any(axis=0)) if len(truth) else ():
+        known = sorted({rated for one in ratings for rated in one})
         raise ExperimentError(
             f"target.names has {spec.names[number]!r}, and no clip has a rating of it from {config.source}: "
             f"{nearest(spec.names[number], known)}"
@@ -130,6 +149,6 @@ def _bins(values: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.where(np.isnan(values), N_BINS, np.searchsorted(edges, values, side="right")).astype(np.int64)
 
 
-def _rating(label: Label | None, name: str) -> float:
-    rating = label.ratings.get(name) if label else None
-    return rating.normalised if rating else math.nan
+def _ratings(clip: Clip, source: str) -> dict[str, Rating]:
+    """Dimension to rating, of all labels of a source."""
+    return {name: one for label in clip.labels if label.source == source for name, one in label.ratings.items()}

@@ -13,10 +13,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mien.errors import ExperimentError
 from mien.experiment.experiment import NOT_LEARNT, Experiment
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 Value = float | int | str | list[Any] | bool | None
 Point = Mapping[str, Value]
@@ -58,6 +61,8 @@ def read_space(experiment: Experiment, space: Mapping[str, str], what: str = "sp
             raise ExperimentError(f"{name}: it decides nothing that is learnt, so there is nothing to search")
         if path.startswith(("data.", "protocol.")) and path != "data.normalise":
             raise ExperimentError(f"{name}: a search compares on the same clips and folds; search it by experiments")
+        if path.startswith("target.") and path != "target.soft":
+            raise ExperimentError(f"{name}: a search compares by one score of one target; search it by experiments")
         distribution = read_distribution(text, name, is_integer=isinstance(now, int) and not isinstance(now, bool))
         ends = distribution.values if isinstance(distribution, Choice) else (distribution.low, distribution.high)
         for value in ends:
@@ -95,6 +100,27 @@ def read_distribution(text: str, name: str = "distribution", *, is_integer: bool
         raise ExperimentError(f"{name}: {text!r}: the field holds whole numbers")
     number = int if is_integer else float
     return Range(number(low), number(high), bool(scale), is_integer)
+
+
+def as_optuna(distribution: Distribution) -> BaseDistribution:
+    """The distribution as Optuna has it; of several values each as JSON, since lists cannot be its categories."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if isinstance(distribution, Choice):
+        return CategoricalDistribution([json.dumps(value) for value in distribution.values])
+    if distribution.is_integer:
+        return IntDistribution(int(distribution.low), int(distribution.high), log=distribution.is_log)
+    return FloatDistribution(distribution.low, distribution.high, log=distribution.is_log)
+
+
+def optuna_value(distribution: Distribution, value: Any) -> Any:
+    """A value of a distribution as Optuna keeps it."""
+    return json.dumps(value) if isinstance(distribution, Choice) else value
+
+
+def drawn_value(distribution: Distribution, value: Any) -> Any:
+    """What `optuna_value` was made of."""
+    return json.loads(value) if isinstance(distribution, Choice) else value
 
 
 def with_point(experiment: Experiment, point: Point) -> Experiment:

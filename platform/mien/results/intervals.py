@@ -1,6 +1,6 @@
 """Intervals of metrics over subjects, and the difference of two models over the same subjects.
 
-Each subject is summed up once (metrics.METRICS), and a resample of subjects is one row of a matrix product.
+Each subject is summed up once (`mien.results.scoring`), and a resample of subjects is one row of a matrix product.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mien.errors import ExperimentError
-from mien.results.metrics import METRICS, Floats, checked_rows, is_defined, score
+from mien.results.scoring import Floats, Metric, checked_rows, is_defined, score
 
 
 class Scored(NamedTuple):
-    """What a model said of some clips, N rows; several seeds may stand in it, each with all its rows."""
+    """What a model predicted of some clips, N rows; several seeds may stand in it, each with all its rows. truth and
+    prediction as in `mien.results.scoring`."""
 
     truth: ArrayLike
     prediction: ArrayLike
@@ -25,7 +26,8 @@ class Scored(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Score of a minus score of b, its interval, and the two-sided p-value of there being none."""
+    """Score of a minus score of b, its interval, and the two-sided p-value of there being none. Of a metric whose lower
+    values are the better ones, a negative difference is in favour of a."""
 
     value: float
     low: float
@@ -34,10 +36,8 @@ class Difference(NamedTuple):
 
 
 def subject_bootstrap(
-    truth: ArrayLike,
-    prediction: ArrayLike,
-    subjects: ArrayLike,
-    metric: str = "uar",
+    scored: Scored,
+    metric: Metric,
     n_resamples: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -48,14 +48,14 @@ def subject_bootstrap(
     all rows (Davison & Hinkley 1997, section 3.8; Field & Welsh 2007). An interval over clips would be too
     narrow, because the clips of one person are alike. With one subject there is nothing to tell from: NaN.
 
-    metric: a key of METRICS. level: the share of such intervals that should hold the true value.
+    level: the share of such intervals that should hold the true value.
     """
-    scores = _resampled(Scored(truth, prediction, subjects), metric, n_resamples, seed)
+    scores = _resampled(scored, metric, n_resamples, seed)
     return _interval(scores, level)
 
 
 def paired_subject_bootstrap(
-    a: Scored, b: Scored, metric: str = "uar", n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
+    a: Scored, b: Scored, metric: Metric, n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
 ) -> Difference:
     """Difference of two models on the same clips, over the same resamples of subjects.
 
@@ -95,7 +95,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _resampled(model: Scored, metric: str, n_resamples: int, seed: int) -> Floats:
+def _resampled(model: Scored, metric: Metric, n_resamples: int, seed: int) -> Floats:
     """(n_resamples,) scores; the same seed draws the same subjects for every model tested on them."""
     truth, prediction = checked_rows(model.truth, model.prediction)
     people, person = np.unique(model.subjects, return_inverse=True)
@@ -104,9 +104,9 @@ def _resampled(model: Scored, metric: str, n_resamples: int, seed: int) -> Float
     n = len(people)
     if n < 2 or not is_defined(prediction):
         return np.full(n_resamples, math.nan)
-    sums = METRICS[metric].sums(truth, prediction, person, n).astype(np.float64)
+    sums = metric.sums(truth, prediction, person, n).astype(np.float64)
     times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), n_resamples)
-    return METRICS[metric].value((times @ sums.reshape(n, -1)).reshape(n_resamples, *sums.shape[1:]))
+    return metric.value((times @ sums.reshape(n, -1)).reshape(n_resamples, *sums.shape[1:]))
 
 
 def _interval(scores: Floats, level: float) -> tuple[float, float]:

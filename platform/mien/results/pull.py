@@ -108,20 +108,22 @@ def held(storage: Folder) -> Iterator[dict[str, Any]]:
 
 
 def _progress(folder: Folder) -> dict[str, Any]:
-    """Of a series: runs done, what sets its score apart from others, and its test UAR where it was reported."""
+    """Of a series: runs done, what sets its score apart from others, and its test score where it was reported."""
     series = Series.open(folder.uri)
     runs = list(series.runs())
     n_done = sum(run.is_done for run in runs)
-    uar = None
+    primary = series.experiment.target.primary
+    score = None
     if folder.exists("metrics.json"):
-        uar = folder.read_json("metrics.json")["test"]["uar"]["value"]
+        score = folder.read_json("metrics.json")["test"].get(primary, {}).get("value")
     begun = f", {len(runs) - n_done} begun" if n_done < len(runs) else ""
     return {
         "kind": "series",
         "done": f"{n_done} runs{begun}",
         "protocol": series.experiment.protocol.kind,
         "synthetic": _is_synthetic(series.data),
-        "uar": uar,
+        "score": score,
+        "score_name": primary,
     }
 
 

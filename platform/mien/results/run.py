@@ -1,11 +1,18 @@
 """Run and Series: directories of artefacts that outlive the code, the cluster and the framework that made them.
 
-    <storage>/<experiment>/<signature>/            a Series: all runs of one experiment
-        experiment.json  data.json  metrics.json  report.html  *.png
-        seed-0/fold-0/                             a Run: one model, trained once
-            experiment.json  environment.json  split.json  history.jsonl  checkpoints/epoch-0007/
-            predictions.parquet  metrics.json  learning_curves.png  confusion_matrix_*.png
-            classification_report_*.json  report.html  model_best.*  DONE
+    <storage>/<experiment>/<signature>/    a Series: all runs of one experiment
+        experiment.json  data.json         every setting; what was read
+        baseline.json                      which Series is the baseline on the same clips
+        metrics.json  report.html  *.png   mien report
+        seed-0/fold-0/                     a Run: one model, trained once
+            experiment.json  environment.json  split.json
+            history.jsonl                  a record per epoch (mien.results.history)
+            checkpoints/epoch-0007/        the newest two and the best
+            predictions.parquet            mien.results.predictions
+            metrics.json                   mien.results.metrics.evaluate per side
+            model/                         all that is needed to use it: recipe.json, normaliser.npz, weights
+            DONE                           written last
+            report.html  *.png             mien report
 
 Every file appears whole or not at all; DONE is a run's last. No ray, no framework: results stay readable.
 """
@@ -22,6 +29,7 @@ import pyarrow as pa
 
 from mien.errors import DamagedError, MienError
 from mien.experiment import Experiment
+from mien.experiment.target import TargetSpec
 from mien.folder import Folder, undamaged
 
 DONE = "DONE"
@@ -63,7 +71,7 @@ class Run:
     # ------------------------------------------------------------------ history
 
     def history(self) -> list[dict[str, Any]]:
-        """One record an epoch, in order; empty before the first."""
+        """One record per epoch, in order (`mien.results.history`); empty before the first."""
         if not self.folder.exists("history.jsonl"):
             return []
         with undamaged(self.folder.path("history.jsonl")):
@@ -118,8 +126,13 @@ class Run:
         self.folder.write_table("predictions.parquet", table)
 
     def predictions(self) -> pa.Table:
-        """Columns clip_id, subject, corpus, side ("validation", "test"), truth (class index), p_<class> (float)."""
+        """The whole table; `mien.results.predictions` knows its columns."""
         return self.folder.read_table("predictions.parquet")
+
+    @property
+    def model(self) -> Folder:
+        """All that is needed to use it, and nothing else: `mien.predict.bundle.load_run` reads it."""
+        return self.folder / "model"
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         self.folder.write_json("metrics.json", metrics)
@@ -169,12 +182,17 @@ class Series:
     @property
     def data(self) -> dict[str, Any]:
         """What was read: store, corpora (clips, subjects, synthetic or not), features (their specs), fingerprints,
-        classes, label source, clips by class, clips left out by reason, groups of byte-identical clips."""
+        target, clips by class or ratings by dimension, clips left out by reason, groups of copies."""
         return self.folder.read_json("data.json")
 
     @property
+    def target(self) -> TargetSpec:
+        """What its models predict."""
+        return target_in(self.folder)
+
+    @property
     def baseline_named(self) -> str | None:
-        """<experiment>/<signature> of the SVC on the same clips, features and folds, where one was trained."""
+        """<experiment>/<signature> of the support vector machine on the same clips and folds, where one was trained."""
         if not self.folder.exists("baseline.json"):
             return None
         named = self.folder.read_json("baseline.json")
@@ -182,7 +200,7 @@ class Series:
 
     @property
     def baseline(self) -> Series | None:
-        """The SVC beside this series; None as well where this series alone was copied here."""
+        """The support vector machine beside this series; None as well where this series alone was copied here."""
         if (named := self.baseline_named) is None:
             return None
         folder = self.storage / named
@@ -196,6 +214,17 @@ class Series:
         for seed in _numbers(self.folder, "seed-"):
             for fold in _numbers(self.folder / f"seed-{seed}", "fold-"):
                 yield self.run(seed, fold)
+
+
+def target_in(folder: Folder) -> TargetSpec:
+    """The target that the data.json of a Series or search names. MienError where an older mien wrote it without."""
+    target = folder.read_json("data.json").get("target")
+    if target is None:
+        raise MienError(
+            f"{folder.path('data.json')}: names no target, so an older mien wrote it, and this one cannot read its "
+            "runs; train them again"
+        )
+    return TargetSpec(target["kind"], tuple(target["names"]), target["primary"])
 
 
 def _numbers(folder: Folder, prefix: str) -> list[int]:

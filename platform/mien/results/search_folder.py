@@ -1,4 +1,4 @@
-"""Trials: the directory of a search, readable without ray, torch and tensorflow.
+"""Trials, and the directory of a search, readable without ray, torch and tensorflow.
 
     <storage>/<experiment>/                        a search
         search.json  data.json  chosen.json        what is asked; the data; the winner of each fold
@@ -13,7 +13,6 @@ A trial never sees the fold's test subjects. Trials of one configuration are one
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +20,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from mien.errors import ExperimentError, MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
+from mien.experiment.target import TargetSpec
 from mien.folder import Folder
-from mien.results.run import Run, Series
+from mien.results.history import is_number, kept_record
+from mien.results.metrics import Metric, metric_named
+from mien.results.run import Run, Series, target_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +37,11 @@ State = Literal["running", "done", "pruned", "failed"]
 class Trial:
     """One configuration in one fold.
 
-    number: in the order drawn, from 0. point: path to value. score: validation UAR of the best epoch, or of the last
-    one, as the experiment keeps (`scored`), None before the first; epoch: where it was reached. n_epochs, seconds:
-    trained in all. reason: why it ended, in words. started_s, ended_s: seconds since 1970; ended_s is None while it
-    runs. attempts: times that it was begun or taken up again. inner_uar: of a finalist, mean validation UAR over the
-    inner splits of the fold, its own among them.
+    number: in the order drawn, from 0. point: path to value. score: of the epoch that would be kept
+    (`history.kept_record`), None where it has none; epoch: which one. n_epochs, seconds: trained in all. reason: why it
+    ended, in words. started_s, ended_s: seconds since 1970; ended_s is None while it runs. attempts: times that it was
+    begun or taken up again. inner_score: of a finalist, mean score over the inner splits of the fold, its own among
+    them.
     """
 
     fold: int
@@ -55,7 +57,7 @@ class Trial:
     started_s: float = 0.0
     ended_s: float | None = None
     attempts: int = 1
-    inner_uar: float | None = None
+    inner_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,11 @@ class SearchFolder:
         return cls(folder, Search.from_json(folder.read_json("search.json"), folder.path("search.json")))
 
     @property
+    def metric(self) -> Metric:
+        """The score that trials compete by, and its direction."""
+        return metric_named(self.search.experiment.target.primary)
+
+    @property
     def storage(self) -> Folder:
         """Where it lies now."""
         return Folder(self.folder.uri.rsplit("/", 1)[0])
@@ -96,6 +103,11 @@ class SearchFolder:
     def data(self) -> dict[str, Any]:
         """What was read, as in a Series, and `folds`: names of the folds that are searched, by number."""
         return self.folder.read_json("data.json")
+
+    @property
+    def target(self) -> TargetSpec:
+        """What its models predict."""
+        return target_in(self.folder)
 
     def run(self, fold: int, signature: str) -> Run:
         """Where a trial's history and checkpoints lie."""
@@ -107,26 +119,24 @@ class SearchFolder:
 
     def trials(self, fold: int | None = None) -> list[Trial]:
         """Those begun, by fold and number."""
-        found = [
-            Trial(**run.folder.read_json("trial.json")) for run in self._runs(fold) if run.folder.exists("trial.json")
-        ]
+        found = [_read_trial(run.folder) for run in self._runs(fold) if run.folder.exists("trial.json")]
         current = [self._with_history(trial) if trial.state == "running" else trial for trial in found]
         return sorted(current, key=lambda trial: (trial.fold, trial.number))
 
     def _with_history(self, trial: Trial) -> Trial:
         """An unfinished trial as far as it has got: its record is written when it begins and when it ends."""
         history = self.history(trial)
-        best = scored(history, keep_of(self.search, trial.point))
+        kept = kept_record(history, keep_of(self.search, trial.point))
         return replace(
             trial,
-            score=best["validation_uar"] if best else None,
-            epoch=best["epoch"] if best else 0,
+            score=kept["score"] if kept else None,
+            epoch=kept["epoch"] if kept else 0,
             n_epochs=len(history),
             seconds=round(sum(record["seconds"] for record in history), 3),
         )
 
     def history(self, trial: Trial) -> list[dict[str, Any]]:
-        """One record an epoch: epoch, train_loss, validation_uar, validation_loss, seconds, ..."""
+        """Its records, one per epoch (`mien.results.history`)."""
         return self.run(trial.fold, trial.signature).history()
 
     def write_trial(self, trial: Trial, **changes: Any) -> Trial:
@@ -137,12 +147,16 @@ class SearchFolder:
     def finalists(self, fold: int) -> list[Trial]:
         """The best of a fold's trials by its validation subjects alone, as many as are to compete once more."""
         trials = {trial.signature: trial for trial in self.trials(fold)}
-        by_score = ranked([replace(trial, inner_uar=None) for trial in trials.values()])
+        by_score = self.ranked([replace(trial, inner_score=None) for trial in trials.values()])
         return [trials[trial.signature] for trial in by_score[: self.search.finalists]]
 
     def winner(self, fold: int) -> Trial | None:
         """The best of a fold's trials; pruned and failed ones never win."""
-        return next(iter(ranked(self.trials(fold))), None)
+        return next(iter(self.ranked(self.trials(fold))), None)
+
+    def ranked(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Those that trained to their end, by the experiment's score; see `ranked`."""
+        return ranked(trials, self.metric)
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -160,7 +174,7 @@ class SearchFolder:
         )
 
     def frame(self) -> pd.DataFrame:
-        """A row a trial: fold, number, state, score, epoch, n_epochs, seconds, reason, and a column for each path."""
+        """A row per trial: fold, number, state, score, epoch, n_epochs, seconds, reason, and a column for each path."""
         import pandas as pd
 
         rows = []
@@ -180,39 +194,33 @@ class SearchFolder:
                 yield self.run(number, signature)
 
 
-def ranked(trials: Sequence[Trial]) -> list[Trial]:
+def ranked(trials: Sequence[Trial], metric: Metric) -> list[Trial]:
     """Those that trained to their end, the best first, of equals the first begun; a score that is NaN is none.
 
     Finalists come before the others: what they reached was measured on more people.
     """
-    done = [trial for trial in trials if trial.state == "done" and is_score(trial.score)]
-    return sorted(done, key=lambda trial: (trial.inner_uar is None, -(rank_score(trial) or 0.0), trial.number))
+    done = [trial for trial in trials if trial.state == "done" and is_number(trial.score)]
+    return sorted(done, key=lambda trial: (trial.inner_score is None, -metric.key(rank_score(trial)), trial.number))
 
 
 def rank_score(trial: Trial) -> float | None:
     """What a trial competes with: its mean over the inner splits, or its score where there is one only."""
-    return trial.score if trial.inner_uar is None else trial.inner_uar
+    return trial.score if trial.inner_score is None else trial.inner_score
 
 
-def is_score(value: float | None) -> bool:
-    """A number; NaN is none."""
-    return value is not None and math.isfinite(value)
+def _read_trial(folder: Folder) -> Trial:
+    try:
+        return Trial(**folder.read_json("trial.json"))
+    except TypeError:
+        raise MienError(
+            f"{folder.path('trial.json')}: has other fields than a trial has now, so an older mien wrote it; give the "
+            "search another name, or delete its folder"
+        ) from None
 
 
 def keep_of(search: Search, point: Mapping[str, Any]) -> str:
     """Which epoch of a configuration is kept when it is trained to be tested: "best" or "last"."""
     return str(point.get("training.keep", search.experiment.training.keep))
-
-
-def scored(history: Sequence[Mapping[str, Any]], keep: str) -> Mapping[str, Any] | None:
-    """The record of the epoch by which a trial competes: the one that would be kept. None where it has no score.
-
-    best: the best validation UAR, of equals the first. last: the last epoch; to compete by the best of epochs that
-    nobody will stop at favours what is quick to learn and to overfit (docs/lab-log.md).
-    """
-    candidates = history[-1:] if keep == "last" else history
-    having = [record for record in candidates if record["validation_uar"] is not None]
-    return max(having, key=lambda record: record["validation_uar"], default=None)
 
 
 # More of the same, wider or elsewhere, is the same search: what is done stands.

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mien import telemetry
@@ -25,8 +24,9 @@ from mien.experiment import Experiment
 from mien.families import FAMILIES, losses
 from mien.families.contract import Learner, Task
 from mien.families.files import hand_over, written
-from mien.results import metrics
-from mien.results.predictions import prediction_table
+from mien.results.history import validation
+from mien.results.metrics import evaluate
+from mien.results.predictions import Predicted, write_predictions
 from mien.results.run import Checkpoint, Run
 from mien.training import policy
 from mien.training.model_folder import write_model
@@ -69,11 +69,12 @@ def train_run(
     result = {
         "best_epoch": best.epoch,
         "stopped": training.stopped or "fitted in one pass",
-        **{side: metrics.all_metrics(dataset.target.spec, truth[rows[side]], values) for side, values in sides.items()},
+        **{side: evaluate(dataset.target.spec, truth[rows[side]], values) for side, values in sides.items()},
     }
     if place.group.rank == 0:
         write_model(run, experiment, training.dataset, training.task, training.feed, training.learner, parents)
-        run.write_predictions(_prediction_table(dataset, rows, sides))
+        predicted = {side: _predicted(dataset, rows[side], values) for side, values in sides.items()}
+        write_predictions(run, dataset.target.spec, predicted)
         run.write_metrics(result)
         run.finish()
     return result
@@ -161,10 +162,9 @@ class Training:
         rate = _Rate(lambda share: policy.learning_rate(config, (epoch - 1 + share) / config.epochs))
         trained = self.learner.train_epoch(self.feed.training(epoch), epoch=epoch, rate=rate)
         train_s, waited_s = time.perf_counter() - start_s, self.feed.waited_s - waited_s
-        truth = self.dataset.target.truth[self.validation]
-        scores = metrics.validation_record(
-            self.task.target, truth, self.predict(self.validation) if len(self.validation) else None
-        )
+        rows = self.validation
+        truth, predicted = (self.dataset.target.truth[rows], self.predict(rows)) if len(rows) else (None, None)
+        scores = validation(self.task.target, self.experiment.loss, truth, predicted)
         return {
             "epoch": epoch,
             "learning_rate": rate.last,
@@ -233,22 +233,11 @@ def _class_weights(experiment: Experiment, dataset: Dataset, train: Rows) -> NDA
     return losses.class_weights(dataset.target.truth[train], len(spec.names), experiment.loss.alpha)
 
 
-def _prediction_table(
-    dataset: Dataset, rows: Mapping[str, Rows], values: Mapping[str, NDArray[np.float32]]
-) -> pa.Table:
-    tables = [
-        prediction_table(
-            dataset.target.spec,
-            clip_ids=[dataset.clip_ids[row] for row in rows[side]],
-            subjects=[dataset.subjects[row] for row in rows[side]],
-            corpora=[dataset.corpora[row] for row in rows[side]],
-            side=side,
-            truth=dataset.target.truth[rows[side]],
-            values=values[side],
-        )
-        for side in values
-    ]
-    return pa.concat_tables(tables)
+def _predicted(dataset: Dataset, rows: Rows, values: NDArray[np.float32]) -> Predicted:
+    columns = (dataset.clip_ids, dataset.subjects, dataset.corpora)
+    return Predicted(
+        *(np.array([column[row] for row in rows]) for column in columns), dataset.target.truth[rows], values
+    )
 
 
 def _resume(run: Run, learner: Learner) -> list[dict[str, Any]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
 from mien.experiment.search import Search
-from mien.experiment.space import Choice, Distribution
+from mien.experiment.space import Choice, Distribution, as_optuna, drawn_value, optuna_value
 from mien.results.metrics import METRICS
 from mien.results.search_folder import Trial
 
@@ -28,7 +27,7 @@ class Sampler:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
-        self._distributions = {path: _distribution(of) for path, of in space.items()}
+        self._distributions = {path: as_optuna(of) for path, of in space.items()}
         self._study = optuna.create_study(direction=_direction(search), sampler=_sampler(search))
         for trial in earlier:
             if trial.state in STATES:
@@ -49,9 +48,7 @@ class Sampler:
             return None
         drawn = self._study.ask(self._distributions)
         self._drawn[drawn.number] = drawn
-        values = {
-            path: json.loads(v) if isinstance(self._space[path], Choice) else v for path, v in drawn.params.items()
-        }
+        values = {path: drawn_value(self._space[path], value) for path, value in drawn.params.items()}
         return drawn.number, values
 
     def report(self, number: int, score: float, epoch: int) -> None:
@@ -79,18 +76,7 @@ class Sampler:
         )
 
     def _encoded(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        """A point as Optuna keeps it: one of several values as JSON, since lists cannot be its categories."""
-        return {path: json.dumps(v) if isinstance(self._space[path], Choice) else v for path, v in point.items()}
-
-
-def _distribution(of: Distribution) -> Any:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(of, Choice):
-        return CategoricalDistribution([json.dumps(value) for value in of.values])
-    if of.is_integer:
-        return IntDistribution(int(of.low), int(of.high), log=of.is_log)
-    return FloatDistribution(of.low, of.high, log=of.is_log)
+        return {path: optuna_value(self._space[path], value) for path, value in point.items()}
 
 
 def _direction(search: Search) -> str:

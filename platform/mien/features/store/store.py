@@ -1,11 +1,17 @@
 """FeatureStore: the clips and features of every corpus, as Parquet files that any reader can use.
 
-    <store>/<corpus>/clips.parquet, rejects.parquet, MANIFEST.json <store>/<corpus>/<feature
-    folder>/part-<hash>.parquet, rejects.parquet, MANIFEST.json     (see `mien.features.parts`)
+    <store>/
+        <corpus>/
+            clips.parquet
+            rejects.parquet
+            MANIFEST.json
+            <name>-v<version>-<hash>/    one feature: see `mien.features.store.feature_folder`
+                part-<hash>.parquet
+                rejects.parquet
+                MANIFEST.json
 
-A MANIFEST.json is written last: what has none is not finished, and is never read as if it were. Files are
-whole or absent (`mien.folder`). docs/reference/store.md says all of it for people who bring their own
-reader.
+A MANIFEST.json is written last: what has none is not finished, and is never read as if it were. Files are whole or
+absent (`mien.folder`). docs/reference/store.md describes it for people who bring their own reader.
 """
 
 from __future__ import annotations
@@ -20,23 +26,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mien import __version__
-from mien.corpora import CORPORA, Finding
+from mien.corpora import Finding
 from mien.corpora.clip import Clip, Reject, clips_from_table, clips_to_table, rejects_to_table
 from mien.errors import StoreError, nearest
-from mien.features.extractors import EXTRACTORS
-from mien.features.parts import (
+from mien.features.spec import FeatureSpec
+from mien.features.store.feature_folder import FeatureFolder
+from mien.features.store.manifest import (
     FORMAT,
     MANIFEST,
     REJECTS,
-    FeatureTable,
-    Parts,
     hash_ids,
     read_manifest,
     read_rejects,
     sha256,
     writing,
 )
-from mien.features.spec import FeatureSpec
+from mien.features.store.rows import FeatureTable, Row
 from mien.folder import Folder, to_parquet
 
 _CLIPS = "clips.parquet"
@@ -65,9 +70,7 @@ class FeatureStore:
         manifest = self._manifest(corpus)
         data = (self.folder / corpus).read_bytes(_CLIPS)
         if sha256(data) != manifest["sha256"][_CLIPS]:
-            raise StoreError(
-                f"{self.folder.path(corpus)}/{_CLIPS} is not what its {MANIFEST} says: {self._remedy(corpus)}"
-            )
+            raise StoreError(f"{self.folder.path(corpus)}/{_CLIPS} is not what its {MANIFEST} says: prepare again")
         return pq.read_table(pa.BufferReader(data), columns=columns)
 
     def _clip_ids(self, corpus: str) -> set[str]:
@@ -79,7 +82,7 @@ class FeatureStore:
         return read_rejects(self.folder / corpus, REJECTS)
 
     def write_clips(self, corpus: str, clips: pa.Table | Iterable[Clip], rejects: Sequence[Reject]) -> None:
-        """Replace the clip table of a corpus, given as one or as clips. A table that says the same is left as it is.
+        """Replace the clip table of a corpus, given as one or as clips. An equal table is left as it is.
 
         Raises StoreError for an id that comes twice, and where another format of the store is in the way.
         """
@@ -112,9 +115,9 @@ class FeatureStore:
 
     # ---------------------------------------------------------------- features
 
-    def parts(self, corpus: str, spec: FeatureSpec) -> Parts:
+    def feature_folder(self, corpus: str, spec: FeatureSpec) -> FeatureFolder:
         """The files of one feature, finished or not."""
-        return Parts(self.folder / corpus / spec.folder, spec)
+        return FeatureFolder(self.folder / corpus / spec.folder, spec)
 
     def specs(self, corpus: str) -> list[FeatureSpec]:
         """The finished features, in the order of their folders' names."""
@@ -135,17 +138,13 @@ class FeatureStore:
         if len(found) > 1:
             raise StoreError(f"{self.folder.path(corpus)} has {name!r} with several settings: say which of {folders}")
         if not found:
-            remedy = self._remedy(corpus, name)
-            if name not in EXTRACTORS:  # nor can it be prepared by that name
-                known = dict.fromkeys([*(spec.name for spec in specs), *EXTRACTORS])
-                remedy = f"{nearest(name, known)}; if it is one of your own, {self._remedy(corpus, 'MODULE:FACTORY')}"
+            remedy = _or_prepare(name, [spec.name for spec in specs])
             raise StoreError(f"{self.folder.path(corpus)} has no finished {name!r}, it has {folders}: {remedy}")
         return found[0]
 
     def is_finished(self, corpus: str, spec: FeatureSpec) -> bool:
-        """Whether each clip of the present clip table has a row or a reject, and the MANIFEST that says
-        so."""
-        manifest = self.parts(corpus, spec).manifest()
+        """Whether each clip of the present clip table has a row or a reject, and the MANIFEST that says so."""
+        manifest = self.feature_folder(corpus, spec).manifest()
         return manifest is not None and manifest["clip_ids_sha256"] == self._manifest(corpus)["clip_ids_sha256"]
 
     def load(self, corpus: str, spec: FeatureSpec) -> FeatureTable:
@@ -154,24 +153,43 @@ class FeatureStore:
         Raises StoreError where it is not finished, where clips came or went since, and for damaged parts.
         """
         manifest = self._finished(corpus, spec)
-        parts = [part["name"] for part in manifest["parts"]]  # nobody else: a late worker may have left another
-        table = self.parts(corpus, spec).load(parts, self._clip_ids(corpus))
-        if (len(table), len(table.values)) != (manifest["n_rows"], manifest["n_frames"]):
-            raise StoreError(
-                f"{self.parts(corpus, spec).folder} has {len(table)} rows, {manifest['n_rows']} were written: "
-                f"delete its {MANIFEST}, then {self._remedy(corpus, spec.name)}"
-            )
+        table = self.feature_folder(corpus, spec).load(manifest, self._clip_ids(corpus))
+        self._check_counts(corpus, spec, manifest, len(table), int(table.offsets[-1]))
         return table
+
+    def iterate(self, corpus: str, spec: FeatureSpec) -> Iterator[Row]:
+        """The rows of one feature in the order of its parts: one part at a time is in memory.
+
+        Each part is checked against the MANIFEST before its first row is given, and the number of rows and frames after
+        the last. Raises StoreError as `load` does.
+        """
+        manifest = self._finished(corpus, spec)
+        folder, clip_ids = self.feature_folder(corpus, spec), self._clip_ids(corpus)
+        n_rows = n_frames = 0
+        for part in manifest["parts"]:
+            for row in folder.rows(part["name"], part["sha256"]):
+                if row.clip_id in clip_ids:
+                    n_rows, n_frames = n_rows + 1, n_frames + len(row.valid)
+                    yield row
+        self._check_counts(corpus, spec, manifest, n_rows, n_frames)
 
     def rejects(self, corpus: str, spec: FeatureSpec) -> list[Reject]:
         """Clips without a row of this feature, and why."""
         self._finished(corpus, spec)
-        return read_rejects(self.parts(corpus, spec).folder, REJECTS)
+        return read_rejects(self.feature_folder(corpus, spec).folder)
 
     def fingerprint(self, corpus: str, spec: FeatureSpec) -> str:
-        """SHA-256 over the spec and (clip id, content, frames) of each row: same fingerprint, same
-        features."""
-        return self._finished(corpus, spec)["fingerprint"]
+        """SHA-256 over the spec and (clip id, content, stretch, frames) of each row: equal for equal features."""
+        return str(self._finished(corpus, spec)["fingerprint"])
+
+    def recipe(self, corpus: str, spec: FeatureSpec) -> dict[str, Any] | None:
+        """What builds the extractor of a finished feature again, None where it was not recorded.
+
+        {"name": of `mien.features.extractors`, or "module:Settings"; "settings": as they were asked; "medium": the
+        entry of `Clip.media` that it read}.
+        """
+        recipe: dict[str, Any] | None = self._finished(corpus, spec)["recipe"]
+        return recipe
 
     # ---------------------------------------------------------------- verify
 
@@ -183,22 +201,22 @@ class FeatureStore:
 
     def _findings(self, corpus: str, folder: Folder, clip_ids: set[str]) -> Iterator[Finding]:
         if not folder.exists(MANIFEST):
-            yield Finding(severity="warning", what="not finished", path=str(folder), detail=self._remedy(corpus))
+            yield Finding(severity="warning", what="not finished", path=str(folder), detail=_AGAIN)
             return
         manifest = read_manifest(folder)
         if manifest["clip_ids_sha256"] != hash_ids(clip_ids):
-            yield Finding(severity="error", what="clips changed", path=str(folder), detail=self._remedy(corpus))
+            yield Finding(severity="error", what="clips changed", path=str(folder), detail=_AGAIN)
         written = {part["name"]: part["sha256"] for part in manifest["parts"]} | {REJECTS: manifest["rejects_sha256"]}
         there = {name for name in folder.names() if name != MANIFEST}
         intact = {name for name in there & written.keys() if sha256(folder.read_bytes(name)) == written[name]}
         for name in sorted((written.keys() | there) - intact):
             severity, what = ("error", "damaged") if name in written else ("warning", "unexpected")
-            detail = "not as it was written" if name in there & written.keys() else "nobody reads it"
+            detail = "not as it was written" if name in there & written.keys() else "no reader takes it"
             if name not in there:
                 what, detail = "missing", "it was written, and is gone"
             yield Finding(severity=severity, what=what, path=folder.path(name), detail=detail)
-        parts = Parts(folder, FeatureSpec.from_json(manifest["spec"]))
-        n_rows = Counter(entry.clip_id for entry in parts.entries(intact - {REJECTS}))
+        feature = FeatureFolder(folder, FeatureSpec.from_json(manifest["spec"]))
+        n_rows = Counter(entry.clip_id for entry in feature.entries(intact - {REJECTS}))
         n_rejects = Counter(reject.id for name in intact & {REJECTS} for reject in read_rejects(folder, name))
         for clip_id in sorted(clip_ids):
             if n_rows[clip_id] + n_rejects[clip_id] != 1:
@@ -211,10 +229,8 @@ class FeatureStore:
         folder = self.folder / corpus
         if not folder.exists(MANIFEST):
             corpora = self.corpora()
-            remedy = self._remedy(corpus) if corpus in CORPORA else nearest(corpus, dict.fromkeys([*corpora, *CORPORA]))
-            raise StoreError(
-                f"{self.folder} has no corpus {corpus!r}, it has {', '.join(corpora) or 'no corpus'}: {remedy}"
-            )
+            there = ", ".join(corpora) or "no corpus"
+            raise StoreError(f"{self.folder} has no corpus {corpus!r}, it has {there}: {_or_prepare(corpus, corpora)}")
         return read_manifest(folder)
 
     def _feature_folders(self, corpus: str) -> list[Folder]:
@@ -223,17 +239,27 @@ class FeatureStore:
         return [folder / name for name in folder.names() if not name.endswith((".parquet", ".json"))]
 
     def _finished(self, corpus: str, spec: FeatureSpec) -> dict[str, Any]:
-        parts = self.parts(corpus, spec)
-        manifest = parts.manifest()
+        feature = self.feature_folder(corpus, spec)
+        manifest = feature.manifest()
         if manifest is None:
-            raise StoreError(f"{parts.folder} is not finished: {self._remedy(corpus, spec.name)}")
+            raise StoreError(f"{feature.folder} is not finished: {_AGAIN}")
         if not self.is_finished(corpus, spec):
-            raise StoreError(
-                f"{parts.folder}: clips came or went since it was finished: {self._remedy(corpus, spec.name)}; "
-                "only what is missing is extracted"
-            )
+            raise StoreError(f"{feature.folder}: clips came or went since it was finished: {_AGAIN}")
         return manifest
 
-    def _remedy(self, corpus: str, feature: str = "") -> str:
-        features = f" --features {feature}" if feature else ""
-        return f"run mien prepare {corpus} ROOT --store {self.folder}{features}"
+    def _check_counts(
+        self, corpus: str, spec: FeatureSpec, manifest: dict[str, Any], n_rows: int, n_frames: int
+    ) -> None:
+        if (n_rows, n_frames) != (manifest["n_rows"], manifest["n_frames"]):
+            raise StoreError(
+                f"{self.feature_folder(corpus, spec).folder} has {n_rows} rows of {n_frames} frames, "
+                f"{manifest['n_rows']} of {manifest['n_frames']} were written: delete its {MANIFEST} and {_AGAIN}"
+            )
+
+
+_AGAIN = "prepare it again, only what is missing is extracted"
+
+
+def _or_prepare(name: str, known: Sequence[str]) -> str:
+    """The remedy for a corpus or feature that a store lacks."""
+    return f"{nearest(name, dict.fromkeys(known))}, or prepare {name}" if known else f"prepare {name} into it"

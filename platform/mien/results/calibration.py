@@ -1,0 +1,128 @@
+"""Metrics of probabilities: NLL, Brier score, ECE and AURC, and the diagrams behind them.
+
+Arguments are those of `mien.results.scoring`, of classes. All formulas: docs/reference/metrics.md.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mien.results.scoring import Floats, Ints, Metric, checked_rows, is_defined, ratio, score, sums_by_group
+
+N_BINS = 15  # Guo et al. 2017
+SMALLEST_PROBABILITY = 1e-7  # about what float32 can tell from 0; bounds the NLL at 16.1
+
+
+def nll(truth: ArrayLike, probabilities: ArrayLike) -> float:
+    """Negative log-likelihood of the truth in nats, in [0, 16.1]; ln K for guessing evenly.
+
+    -1/N Σ ln p(truth), with p no smaller than 1e-7.
+
+    >>> round(nll([0, 1], [[0.5, 0.5], [0.5, 0.5]]), 6)
+    0.693147
+    """
+    return score(NLL, truth, probabilities)
+
+
+def brier(truth: ArrayLike, probabilities: ArrayLike) -> float:
+    """Brier score summed over classes, in [0, 2]; 1 - 1/K for guessing evenly.
+
+    1/N Σ_i Σ_k (p_ik - y_ik)², Brier 1950. With two classes it is twice the one-column form.
+
+    >>> brier([0, 1], [[1.0, 0.0], [1.0, 0.0]])
+    1.0
+    """
+    return score(BRIER, truth, probabilities)
+
+
+def ece(truth: ArrayLike, probabilities: ArrayLike) -> float:
+    """Expected calibration error: how far confidence is from accuracy, in [0, 1].
+
+    Σ_b n_b/N |accuracy_b - confidence_b| over 15 bins of equal width on the largest probability, Guo et al.
+    2017. Biased upwards where bins hold few rows: compare models on the same rows only.
+
+    >>> round(ece([0, 1], [[0.8, 0.2], [0.8, 0.2]]), 6)
+    0.3
+    """
+    return score(ECE, truth, probabilities)
+
+
+def aurc(truth: ArrayLike, probabilities: ArrayLike) -> float:
+    """Area under the risk-coverage curve, in [0, 1]; 1 - accuracy for a confidence that says nothing.
+
+    1/N Σ_n risk of the n most confident rows, Geifman et al. 2019.
+
+    >>> aurc([0, 0], [[0.9, 0.1], [0.4, 0.6]])
+    0.25
+    """
+    risk = risk_coverage(truth, probabilities)["risk"]
+    return float(risk.mean()) if len(risk) else math.nan
+
+
+def reliability(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, NDArray[Any]]:
+    """The diagram behind the ECE: mean confidence, accuracy and count of rows of each of 15 bins, (15,) each.
+
+    Bins are of equal width from 0 to 1 on the largest probability; the means of an empty one are NaN.
+
+    >>> reliability([0, 1], [[0.8, 0.2], [0.8, 0.2]])["accuracy"][11].item()
+    0.5
+    """
+    truth, probabilities = checked_rows(truth, probabilities)
+    n, confidence, right = _bins(truth, probabilities, np.zeros(len(truth), np.int64), 1)[0].T
+    return {"confidence": ratio(confidence, n), "accuracy": ratio(right, n), "count": n.astype(np.int64)}
+
+
+def risk_coverage(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, Floats]:
+    """The error that is left when the model may decline the rows that it is least sure of, (N,) each.
+
+    coverage: share of rows answered, surest first, by the largest probability. risk: share of those that is
+    wrong. El-Yaniv & Wiener 2010. Rows of equal confidence count with their mean error, so that their order
+    does not matter.
+
+    >>> risk_coverage([0, 0], [[0.9, 0.1], [0.4, 0.6]])["risk"].tolist()
+    [0.0, 0.5]
+    """
+    truth, probabilities = checked_rows(truth, probabilities)
+    answered = np.arange(1, len(truth) + 1)
+    if not is_defined(probabilities):
+        return {"coverage": answered / max(len(truth), 1), "risk": np.full(len(truth), math.nan)}
+    wrong = probabilities.argmax(axis=1) != truth
+    levels, level = np.unique(-probabilities.max(axis=1), return_inverse=True)
+    n_equal = np.bincount(level, minlength=len(levels))
+    error = np.bincount(level, wrong, len(levels)) / n_equal
+    return {"coverage": answered / len(truth), "risk": np.cumsum(np.repeat(error, n_equal)) / answered}
+
+
+def _nll_sums(truth: Ints, probabilities: NDArray[Any], group: Ints, n_groups: int) -> Floats:
+    p = probabilities[np.arange(len(truth)), truth]
+    return sums_by_group(group, n_groups, -np.log(np.clip(p, SMALLEST_PROBABILITY, 1)), None)
+
+
+def _brier_sums(truth: Ints, probabilities: NDArray[Any], group: Ints, n_groups: int) -> Floats:
+    p = probabilities[np.arange(len(truth)), truth]
+    return sums_by_group(group, n_groups, (probabilities**2).sum(axis=1) - 2 * p + 1, None)
+
+
+def _mean(sums: Floats) -> Floats:
+    return ratio(sums[..., 0], sums[..., 1])
+
+
+def _bins(truth: Ints, probabilities: NDArray[Any], group: Ints, n_groups: int) -> Floats:
+    """(n_groups, B, 3): rows, sum of confidence and number right in the bin (b/B, (b+1)/B]."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    cell = group * N_BINS + np.clip(np.ceil(confidence * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
+    return sums_by_group(cell, n_groups * N_BINS, None, confidence, right).reshape(n_groups, N_BINS, 3)
+
+
+def _ece(bins: Floats) -> Floats:
+    return ratio(np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1), bins[..., 0].sum(axis=-1))
+
+
+NLL = Metric(_nll_sums, _mean, "NLL", higher_is_better=False, best=0.0, worst=-math.log(SMALLEST_PROBABILITY))
+BRIER = Metric(_brier_sums, _mean, "Brier score", higher_is_better=False, best=0.0, worst=2.0)
+ECE = Metric(_bins, _ece, "ECE", higher_is_better=False, best=0.0, worst=1.0)
