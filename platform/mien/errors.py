@@ -61,10 +61,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"the nearest {'is' if len(like) == 1 else 'are'} {', '.join(like)}"
 
 
-def above_0(option: str, *values: float) -> None:
-    """Raises MienError, which names the option, where there is no value or one is not above 0."""
+def above_0(argument: str, *values: float) -> None:
+    """Raises MienError, which names the argument, where there is no value or one is not above 0."""
     if not values:
-        raise MienError(f"{option}: give at least one number")
+        raise MienError(f"{argument}: give at least one number")
     for value in values:
         if not value > 0:
-            raise MienError(f"{option} {value:g}: give more than 0")
+            raise MienError(f"{argument} {value:g}: give more than 0")

@@ -23,7 +23,7 @@ class Declared(NamedTuple):
 # Each combination of labels is a series that Prometheus keeps: a clip or a subject must never be one.
 _FEATURE = ("corpus", "feature")
 _RUN = ("experiment", "run")  # run: <signature>/seed-<n>/fold-<k>, or fold-<k>/<signature> of a trial
-METRICS = {
+DECLARED = {
     "mien_clips_total": Declared("Counter", _FEATURE, "Clips that ended as a row or as a reject"),
     "mien_rejects_total": Declared("Counter", (*_FEATURE, "reason"), "Clips that ended as a reject, by reason"),
     "mien_extraction_seconds_total": Declared("Counter", _FEATURE, "Seconds that workers spent on those clips"),
@@ -35,7 +35,7 @@ METRICS = {
     "mien_checkpoints_total": Declared("Counter", ("experiment",), "Checkpoints written"),
     "mien_epoch": Declared("Gauge", _RUN, "Epochs that a run has trained"),
     "mien_train_loss": Declared("Gauge", _RUN, "Training loss of its last epoch"),
-    "mien_validation_uar": Declared("Gauge", _RUN, "Validation UAR of its last epoch"),
+    "mien_validation_score": Declared("Gauge", (*_RUN, "score"), "Validation score of its last epoch, by its name"),
 }
 
 
@@ -60,5 +60,5 @@ def _is_wanted() -> bool:
 def _metric(name: str) -> Any:
     from ray.util import metrics
 
-    declared = METRICS[name]
+    declared = DECLARED[name]
     return getattr(metrics, declared.kind)(name, declared.meaning, declared.labels)

@@ -20,12 +20,12 @@ from conftest import ROOT
 from heads import free_port, running_head
 from mien.features.store import FeatureStore
 from mien.results.run import Series
-from mien.telemetry import METRICS
+from mien.telemetry import DECLARED
 from tiny_corpus import write_corpus
 
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.slow]
 
-MONITORING = ROOT / "platform" / "mien" / "monitoring"
+MONITORING = ROOT / "platform" / "mien" / "cluster" / "monitoring"
 N_CLIPS, N_BROKEN = 24, 3
 
 
@@ -133,7 +133,7 @@ def test_every_query_of_the_dashboard_is_understood_and_names_what_is_exported(w
     for query in queries:
         prometheus.ask(query)
         named |= set(re.findall(r"ray_\w+", query))
-    assert {name.removeprefix("ray_") for name in named if name.startswith("ray_mien_")} == set(METRICS)
+    assert {name.removeprefix("ray_") for name in named if name.startswith("ray_mien_")} == set(DECLARED)
     absent_here = {
         "ray_cluster_pending_nodes",
         "ray_cluster_active_nodes",

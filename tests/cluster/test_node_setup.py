@@ -16,7 +16,7 @@ from conftest import ROOT
 
 pytestmark = pytest.mark.cluster
 
-SCRIPT = ROOT / "platform" / "mien" / "ec2" / "node_setup.sh"
+SCRIPT = ROOT / "platform" / "mien" / "cluster" / "aws" / "node_setup.sh"
 NOWHERE = "http://127.0.0.1:9"  # a proxy that nobody answers
 
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import ROOT
 from mien.experiment.search import Search
 from mien.folder import Folder
-from mien.results.search_folder import SearchFolder, Trial
+from mien.results.search_folder import SearchFolder
 from tiny import search as at
 from tiny import write_store
 
@@ -72,13 +72,13 @@ def test_a_search_that_is_killed_and_asked_again_ends_whole(place):
     for trial in trials:
         earlier = before.get(trial.signature)
         if earlier is not None and earlier.state != "running":
-            assert dataclasses.replace(trial, inner_uar=None) == earlier, "what was finished stands"
+            assert dataclasses.replace(trial, inner_score=None) == earlier, "what was finished stands"
         elif earlier is not None:
             assert trial.attempts == 2
             assert trial.number == earlier.number
         history = found.history(trial)
         assert [record["epoch"] for record in history] == list(range(1, trial.n_epochs + 1))
-        assert trial.score == max(record["validation_uar"] for record in history)
+        assert trial.score == max(record["score"] for record in history)
     assert_honest(found)
     assert "report:" in out
     assert (place / "runs" / "tiny-search" / "report.html").exists()
@@ -96,13 +96,13 @@ def assert_honest(found: SearchFolder) -> None:
     winner = found.winner(0)
     assert winner is not None
     done = sorted((trial for trial in found.trials(0) if trial.state == "done"), key=lambda trial: -trial.score)
-    finalists = [trial for trial in done if trial.inner_uar is not None]
+    finalists = [trial for trial in done if trial.inner_score is not None]
     assert len(finalists) == 2
     assert min(trial.score for trial in finalists) >= max(trial.score for trial in done if trial not in finalists)
-    assert winner.inner_uar == max(trial.inner_uar for trial in finalists)
+    assert winner.inner_score == max(trial.inner_score for trial in finalists)
     for trial in finalists:
         runs = [found.inner_run(0, trial.signature, part) for part in (1, 2)]
-        assert trial.inner_uar == pytest.approx(
+        assert trial.inner_score == pytest.approx(
             np.mean([trial.score, *(run.metrics()["validation"]["uar"] for run in runs)])
         )
         validated = [run.folder.read_json("split.json") for run in (found.run(0, trial.signature), *runs)]
@@ -167,90 +167,3 @@ def test_a_trial_of_two_workers_is_a_trial_of_one(place, tmp_path_factory):
         assert trial.state == "done", trial.reason
         scores.append([record["validation_loss"] for record in folder(where).history(trial)])
     assert scores[1] == pytest.approx(scores[0], abs=1e-5)
-
-
-def test_more_trials_than_fit_are_fewer_at_a_time(tmp_path):
-    from mien.connection import Cluster
-    from mien.training.search import search
-
-    cluster = Cluster(address="", embedded=False, n_cpus=5, n_gpus=0, startup_s=0.0)
-    warnings: list[str] = []
-    assert search._concurrency(at(tmp_path, parallel=5, workers=2), cluster, warnings.append) == 2
-    assert warnings == ["5 trials at a time do not fit 5 CPUs: 2 at a time"]
-    assert search._concurrency(at(tmp_path, parallel=5), cluster, warnings.append) == 5
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"space": {}}, "space is empty"),
-        ({"space": {"loss.gama": "0 .. 1"}}, "no such field"),
-        ({"method": "grid", "space": {"loss.gamma": "0 .. 1"}}, "list its values with |"),
-        ({"questions": {"loss.gamma": "0 .. 1"}}, "give the values to compare"),
-        ({"only_folds": (7,)}, "there are folds 0 to 1"),
-        ({"workers": 99}, "99 workers needs 99 CPUs"),
-    ],
-)
-def test_what_cannot_be_searched_is_one_line(place, changes, message, monkeypatch):
-    """In this process: nothing may start before it is refused."""
-    from mien.training.search import search
-
-    monkeypatch.setattr(search, "run_trials", lambda *args, **kwargs: pytest.fail("a trial was started"))
-    if "workers" in changes:  # an embedded Ray offers what is asked for: an attached one has what it has
-        monkeypatch.setattr(search.cluster, "connected", _two_cpus)
-    with pytest.raises(search.ExperimentError) as error:
-        search.search(at(place, **changes))
-    assert message in str(error.value)
-
-
-def _two_cpus(**_: object):
-    from contextlib import nullcontext
-
-    from mien.connection import Cluster
-
-    return nullcontext(Cluster(address="", embedded=False, n_cpus=2, n_gpus=0, startup_s=0.0))
-
-
-def test_a_store_that_lacks_a_feature_and_a_family_without_epochs_are_refused(place):
-    from mien.errors import StoreError
-    from mien.experiment import SvcConfig
-    from mien.training.search import search
-
-    asked = at(place)
-    lacking = dataclasses.replace(asked.experiment, data=dataclasses.replace(asked.experiment.data, audio=("egemaps",)))
-    with pytest.raises(StoreError, match="egemaps"):
-        search.search(dataclasses.replace(asked, experiment=lacking))
-    svc = dataclasses.replace(asked.experiment, model=SvcConfig())
-    with pytest.raises(search.ExperimentError, match="reports no validation UAR"):
-        search.search(dataclasses.replace(asked, experiment=svc, space={"model.c": "0.1 .. 10"}))
-
-
-def test_a_pruner_that_is_told_again_stops_the_same(tmp_path):
-    """The rungs of asha and the medians of median, rebuilt from the trials of an earlier attempt."""
-    from mien.results.run import Run
-    from mien.training.search.tune import _replay, _scheduler, summary
-
-    for pruner in ("asha", "median"):
-        search = dataclasses.replace(at(tmp_path / pruner), pruner=pruner)
-        found = SearchFolder.create(search)
-        for number, score in enumerate((0.9, 0.8, 0.7, 0.6)):
-            trial = Trial(fold=0, number=number, signature=f"t{number}", point={}, state="done", score=score)
-            found.write_trial(trial)
-            records = [
-                {"epoch": e, "validation_uar": score, "validation_loss": 1.0, "train_loss": 1.0, "seconds": 1.0}
-                for e in range(1, 7)
-            ]
-            Run(found.run(0, trial.signature).folder, 0, 0).write_history(records)
-        decisions = []
-        for earlier in (found.trials(0), []):
-            scheduler = _scheduler(search)
-            _replay(scheduler, found, earlier)
-            scheduler.on_trial_add(None, _Named("weak"))
-            poor = [{**record, "validation_uar": 0.1} for record in records[: search.grace_epochs]]
-            decisions.append(scheduler.on_trial_result(None, _Named("weak"), summary(poor, "", "best")))
-        assert decisions == ["STOP", "CONTINUE"], pruner
-
-
-@dataclasses.dataclass(frozen=True)
-class _Named:
-    trial_id: str

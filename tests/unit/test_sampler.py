@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mien.experiment import Experiment
+from mien.experiment import DimensionsConfig, Experiment, LossConfig
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Range
 from mien.results.search_folder import Trial
@@ -40,6 +40,29 @@ def test_tpe_goes_where_it_is_good_and_random_does_not():
         late = [point for search in searches for point in run(Sampler(search, SPACE, []), peak, 60)[-20:]]
         share[method] = sum(peak(point) > 0.8 for point in late) / len(late)
     assert share["tpe"] > 0.6 > 0.4 > share["random"], "a fifth of the space is that good"
+
+
+def test_an_error_is_minimised():
+    """The same peak as a score that is better when lower: a sampler that goes the wrong way finds none of it."""
+    experiment = dataclasses.replace(
+        SEARCH.experiment, target=DimensionsConfig(primary="rmse"), loss=LossConfig(kind="mse")
+    )
+    found = [
+        point
+        for seed in range(3)
+        for point in run(
+            Sampler(dataclasses.replace(SEARCH, experiment=experiment, seed=seed), SPACE, []), lambda p: -peak(p), 60
+        )[-20:]
+    ]
+    assert sum(peak(point) > 0.8 for point in found) / len(found) > 0.6
+
+
+def test_the_seed_of_a_search_decides_its_points():
+    first, again, other = (
+        run(Sampler(dataclasses.replace(SEARCH, seed=seed), SPACE, []), peak, 5) for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
 
 
 def test_what_ended_before_teaches():

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 from contextlib import suppress
 
 import pytest
 
-from mien.results.search_folder import scored
-from mien.training.search.tune import CtrlC, summary, trial_experiment
+from mien.experiment import DimensionsConfig
+from mien.training.search.ctrl_c import CtrlC
+from mien.training.search.tune import mode_of, summary, trial_experiment
 from tiny import SEARCH
 
 HISTORY = [
-    {"epoch": epoch, "validation_uar": uar, "validation_loss": 1.0, "train_loss": 1.0, "seconds": 1.0}
+    {"epoch": epoch, "score": uar, "score_name": "uar", "validation_loss": 1.0, "train_loss": 1.0, "seconds": 1.0}
     for epoch, uar in enumerate((0.4, 0.6, 0.5), start=1)
 ]
 
 
 @pytest.mark.parametrize(("keep", "epoch", "score"), [("best", 2, 0.6), ("last", 3, 0.5)])
 def test_a_trial_competes_by_the_epoch_that_would_be_kept(keep, epoch, score):
-    told = summary(HISTORY, "", keep)
-    assert (told["score"], told["best_epoch"]) == (score, epoch)
-    assert scored([], keep) is None
-    assert scored([{**HISTORY[0], "validation_uar": None}], keep) is None
+    found = summary(HISTORY, "", keep, "max")
+    assert (found["score"], found["best_epoch"], found["has_score"]) == (score, epoch, True)
+
+
+@pytest.mark.parametrize(("mode", "worst"), [("max", -1e9), ("min", 1e9)])
+def test_an_epoch_without_a_score_is_the_worst_of_all(mode, worst):
+    found = summary([{**HISTORY[0], "score": None}], "", "best", mode)
+    assert (found["score"], found["has_score"], found["best_epoch"]) == (worst, False, 0)
+
+
+def test_an_error_is_searched_downwards():
+    experiment = SEARCH.experiment
+    of_errors = dataclasses.replace(
+        experiment, target=DimensionsConfig(primary="rmse"), loss=dataclasses.replace(experiment.loss, kind="mse")
+    )
+    assert mode_of(SEARCH) == "max"
+    assert mode_of(dataclasses.replace(SEARCH, experiment=of_errors)) == "min"
 
 
 def test_a_trial_that_keeps_its_last_epoch_holds_people_out_and_goes_to_its_end():

@@ -36,8 +36,8 @@ def bench_prepare(
     from mien.bench.extract import face_agreement, mien_face_loop, plain_face_loop
     from mien.bench.prepare import prepare_memory, prepare_rate
 
-    above_0("--clips", clips)
-    above_0("--rate", rate)
+    above_0("clips", clips)
+    above_0("rate", rate)
     measured = prepare_rate(corpus, str(root), n_clips=clips)
     rows: dict[str, Any] = {
         "clips/s, openSMILE once a window": round(measured.plain_clips_per_s, 2),
@@ -115,7 +115,7 @@ def bench_svc(
     """
     from mien.bench.svc import NKULULEKO, median_s, median_steps, svc_timing
 
-    above_0("--rounds", rounds)
+    above_0("rounds", rounds)
     timing = svc_timing(root, nkululeko, n_rounds=rounds)
     rows: dict[str, Any] = {"clips": timing.n_clips}
     for name, attempts in (("mien", timing.mien), (f"nkululeko {NKULULEKO}", timing.nkululeko)):
@@ -147,8 +147,8 @@ def bench_search(
 
     from mien.bench.search import overhead, saving, trial_memory
 
-    above_0("--trials", trials)
-    above_0("--epochs", epochs)
+    above_0("trials", trials)
+    above_0("epochs", epochs)
     asked = load_search(search)
     experiment = dataclasses.replace(
         asked.experiment,
@@ -190,8 +190,8 @@ def bench_scale(
     """
     from mien.bench.scale import batches_per_s, scale
 
-    above_0("--clips", *clips)
-    above_0("--limit-gb", limit_gb)
+    above_0("clips", *clips)
+    above_0("limit_gb", limit_gb)
     if batches < 0:
         raise MienError(f"--batches {batches}: give 0 or more")
     rows: dict[str, Any] = {}
@@ -221,9 +221,9 @@ def bench_envelope(
     """
     from mien.bench.envelope import ceilings, draw, hours, node_clips_per_s
 
-    above_0("--clips", clips)
-    above_0("--nodes", *nodes)
-    above_0("--partitions", *partitions)
+    above_0("clips", clips)
+    above_0("nodes", *nodes)
+    above_0("partitions", *partitions)
     rows: dict[str, Any] = {}
     for feature, medium in (("egemaps", "audio"), ("facenet", "video")):
         rows[f"{feature}, clips/s of a node"] = round(node_clips_per_s(feature), 1)

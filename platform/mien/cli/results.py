@@ -1,61 +1,13 @@
-"""Commands on a cluster, and on what runs left: to read, to compare and to fetch it.
-
-Functions whose annotations and docstrings are their help, as in `mien.cli.main`; heavy imports stand inside.
-"""
+"""mien report, compare, runs: what runs left, to read, to compare and to fetch it. Heavy imports stand inside."""
 
 from __future__ import annotations
 
-import json as json_
-import sys
-from typing import Annotated, Literal
+from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
-from mien.errors import MienError, above_0
-
-Positional = tyro.conf.Positional
-
-
-def cluster_doctor(
-    address: str | None = None,
-    storage: str | None = None,
-    bring_up: tuple[Literal["cpu", "gpu"], ...] = (),
-    start_minutes: float = 15.0,
-    timeout_s: float = 120.0,
-    json: bool = False,
-) -> None:
-    """Is every node of the cluster fit to work? Says what to mend; exits 2 where there is something.
-
-    Looks at the cluster of RAY_ADDRESS, or at this machine where none is named. On a cluster run it as a job.
-
-    Args:
-        address: Another cluster: host:6379.
-        storage: s3://bucket/prefix (or a shared folder) that each node tries to write to and to read.
-        bring_up: Have the autoscaler start a node with a CPU, or with a GPU, and look at it too.
-        start_minutes: For those to come.
-        timeout_s: Seconds for a node to answer.
-        json: Print the findings as JSON.
-    """
-    from dataclasses import asdict
-
-    from rich.markup import escape
-
-    from mien.cli.terminal import OUT, table
-    from mien.cluster.doctor import examine, verdicts
-
-    above_0("--timeout-s", timeout_s)
-    above_0("--start-minutes", start_minutes)
-    findings = examine(address, storage, timeout_s, bring_up=bring_up, start_s=60 * start_minutes)
-    n_wrong = sum(bool(finding.remedy) for finding in findings)
-    if json:
-        print(json_.dumps({"fit": not n_wrong, "findings": [asdict(finding) for finding in findings]}, indent=2))
-    else:
-        table(["", "node", "found", "verdict"], [[escape(cell) for cell in row] for row in verdicts(findings)])
-        n_nodes = len({finding.node for finding in findings})
-        verdict = "fit to work" if not n_wrong else f"{n_wrong} {'thing' if n_wrong == 1 else 'things'} to mend"
-        OUT.print(f"{n_nodes} {'node' if n_nodes == 1 else 'nodes'}: {verdict}")
-    if n_wrong:
-        sys.exit(2)
+from mien.cli.terminal import OUT, bar, print_json, table
+from mien.errors import MienError
 
 
 def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> None:
@@ -65,7 +17,7 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
         runs: Folders that `mien train` or `mien search` printed.
         json: Print metrics.json of series and analysis.json of searches, by folder.
     """
-    from mien.cli.terminal import searched, summaries
+    from mien.cli.summaries import searched, summaries
     from mien.folder import Folder
     from mien.results import report as reports
     from mien.results.run import Series
@@ -85,7 +37,7 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
     if json:
         analyses = {search.folder.uri: search.folder.read_json("analysis.json") for search in searches}
         metrics = {series.folder.uri: series.folder.read_json("metrics.json") for series in found}
-        print(json_.dumps(analyses | metrics, indent=2))
+        print_json(analyses | metrics)
     elif found:
         summaries(found)
         for series in found:
@@ -99,7 +51,7 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison
         runs: Two or more folders that `mien train` printed; the first is what the others are compared with.
         out: Folder, or s3://bucket/prefix, for compare.html, compare.json and the figure.
     """
-    from mien.cli.terminal import OUT, summaries
+    from mien.cli.summaries import summaries
     from mien.folder import Folder
     from mien.results import report as reports
     from mien.results.run import Series
@@ -122,13 +74,12 @@ def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) 
         storage: A folder or s3://bucket/prefix, as was given to `--storage`.
         json: Print it as JSON.
     """
-    from mien.cli.terminal import table
     from mien.folder import Folder
     from mien.results.pull import held
 
     records = list(held(Folder(storage)))
     if json:
-        print(json_.dumps(records, indent=2))
+        print_json(records)
         return
     if not records:
         raise MienError(f"{Folder(storage)}: no runs here; give what was given to --storage")
@@ -159,14 +110,13 @@ def runs_pull(
         checkpoints: Copy checkpoints too: to go on training here.
         json: Print what was copied as JSON.
     """
-    from mien.cli.terminal import bar
     from mien.folder import Folder
     from mien.results.pull import pull
 
     with bar("files", enabled=not json) as advance:
         pulled = pull(Folder(storage), Folder(directory), only=only, checkpoints=checkpoints, progress=advance)
     if json:
-        print(json_.dumps(pulled._asdict(), indent=2))
+        print_json(pulled._asdict())
         return
     print(
         f"{Folder(directory)}: {pulled.n_copied} files copied, {pulled.n_bytes / 1e6:.1f} MB; "

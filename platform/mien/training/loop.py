@@ -1,53 +1,39 @@
-"""The one training loop: every family, local or on any number of workers.
+"""The one training loop: every family, alone or on any number of workers.
 
 It is given its data, its place among the workers, and a function to report to; it owns the order of things: resume,
-epoch, validation, history, checkpoint, stop, test, DONE. Rank 0 alone writes.
+epoch, validation, history, checkpoint, stop, test, model, DONE. Rank 0 alone writes.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import dataclasses
 import math
-import os
-import platform
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-import mien
 from mien import telemetry
-from mien.data import augment
-from mien.data.batches import Batch, Example, make_batches, plain_order, training_order
 from mien.data.dataset import Dataset
-from mien.data.normalise import fit_normaliser
-from mien.data.splits import Split, check_leak
+from mien.data.feed import Feed
+from mien.data.parents import parent_columns
+from mien.data.splits import Split
 from mien.experiment import Experiment
-from mien.families import FAMILIES, Learner, Task, losses
-from mien.features.spec import Frames
-from mien.results import metrics
-from mien.results.machine import instance_type
+from mien.families import FAMILIES, losses
+from mien.families.contract import Learner, Task
+from mien.families.files import hand_over, written
+from mien.results.history import validation
+from mien.results.metrics import evaluate
+from mien.results.predictions import Predicted, write_predictions
 from mien.results.run import Checkpoint, Run
 from mien.training import policy
+from mien.training.model_folder import write_model
+from mien.training.place import HERE, Place
+from mien.training.setup import write_setup
 
-PREDICTION_BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Which worker this is. sum: an array's element-wise sum over all workers. leaving: whether a node of one of them
-    is about to be taken away; all ask equally often and hear the same."""
-
-    rank: int = 0
-    world: int = 1
-    sum: Callable[[NDArray[np.float32]], NDArray[np.float32]] = lambda array: array
-    leaving: Callable[[], bool] = lambda: False
+Rows = NDArray[np.int64]
 
 
 def train_run(
@@ -56,84 +42,90 @@ def train_run(
     dataset: Dataset,
     split: Split,
     *,
-    place: Place = Place(),
+    parents: tuple[Run, ...] = (),
+    place: Place = HERE,
     report: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> dict[str, Any]:
     """Train one model on one split, or go on where a killed run stopped; returns the run's metrics.
 
-    report: called by every rank after every epoch with that epoch's record, once the epoch is safe on disk.
-    Raises LeakError before anything is trained, should a subject or a copy of a clip stand on two sides.
+    parents: the runs of the same fold whose predictions it reads, in the order of experiment.parents. report: called by
+    every rank after every epoch with that epoch's record, once the epoch is safe on disk. Raises LeakError before
+    anything is trained, should a subject or a copy of a clip stand on two sides, or a parent have another split.
     """
     if run.is_done:
-        check_split(split, dataset, experiment)
+        dataset.check(split, experiment.protocol)
         return run.metrics()
-    training = Training(run, experiment, dataset, split, place=place)
+    training = Training(run, experiment, dataset, split, parents=parents, place=place)
     for record in training.epochs(save_every_s=experiment.execution.save_every_s, keep=True):
         report(record)
     best = run.checkpoint(policy.best_epoch(training.history))
     if best is None:
-        named = f"epoch {policy.best_epoch(training.history)}"
-        raise RuntimeError(f"{run.folder}: the best checkpoint, {named}, is gone or damaged")
-    _load(training.learner, best)
+        epoch = policy.best_epoch(training.history)
+        raise RuntimeError(f"{run.folder}: the best checkpoint, epoch {epoch}, is gone or damaged")
+    hand_over(best.files, training.learner.load)
     rows = {"validation": training.validation, "test": split.test}
-    sides = {side: training.probabilities(rows[side]) for side in rows if len(rows[side])}
+    sides = {side: training.predict(rows[side]) for side in rows if len(rows[side])}
+    truth = dataset.target.truth
     result = {
         "best_epoch": best.epoch,
         "stopped": training.stopped or "fitted in one pass",
-        **{
-            side: metrics.classification_metrics(dataset.truth[rows[side]], probabilities, dataset.classes)
-            for side, probabilities in sides.items()
-        },
+        **{side: evaluate(dataset.target.spec, truth[rows[side]], values) for side, values in sides.items()},
     }
-    if place.rank == 0:
-        for name, content in _saved(training.learner, export=True).items():
-            run.folder.write_bytes(name, content)
-        run.write_predictions(_prediction_table(dataset, split, sides))
+    if place.group.rank == 0:
+        write_model(run, experiment, training.dataset, training.task, training.feed, training.learner, parents)
+        predicted = {side: _predicted(dataset, rows[side], values) for side, values in sides.items()}
+        write_predictions(run, dataset.target.spec, predicted)
         run.write_metrics(result)
         run.finish()
     return result
 
 
-def check_split(split: Split, dataset: Dataset, experiment: Experiment) -> None:
-    """Raises LeakError should a subject or a copy of a clip stand on two sides."""
-    check_leak(
-        split,
-        clip_ids=dataset.clip_ids,
-        subjects=dataset.subjects,
-        contents=dataset.contents,
-        protocol=experiment.protocol,
-    )
-
-
 class Training:
     """A model on its way through the epochs of one run. Built, it stands where the run's newest whole checkpoint is.
 
-    validation: rows that it is validated on, none where the experiment keeps the last epoch. history: records of the
-    epochs so far.
+    train, validation: rows that it learns from, and that choose its best epoch (none where the experiment keeps the
+    last one). history: records of the epochs so far.
     """
 
     def __init__(
-        self, run: Run, experiment: Experiment, dataset: Dataset, split: Split, *, place: Place = Place()
+        self,
+        run: Run,
+        experiment: Experiment,
+        dataset: Dataset,
+        split: Split,
+        *,
+        parents: tuple[Run, ...] = (),
+        place: Place = HERE,
     ) -> None:
-        check_split(split, dataset, experiment)
-        self._run, self._config, self._dataset, self._place = run, experiment.training, dataset, place
-        self._name = experiment.name
+        dataset.check(split, experiment.protocol)
+        self.train, self.validation = sides(experiment, split)
+        if parents:  # it may learn from what they predicted without having learned from it, and from nothing else
+            columns, self.train = parent_columns(parents, split, dataset.clip_ids)
+            dataset = dataclasses.replace(dataset, columns={**dataset.columns, **columns})
+        self._run, self._place = run, place
+        self.experiment, self.dataset = experiment, dataset
         self._family = FAMILIES[experiment.model.family]
-        # With nothing to stop early or to choose by, there is no reason to learn from fewer people.
-        validates = self._family.iterative and experiment.training.keep == "best"
-        train = split.train if validates else np.sort(np.concatenate([split.train, split.validation]))
-        self.validation = split.validation if validates else split.validation[:0]
-        self._feed = Feed(experiment, dataset, train, run.seed, place)
-        weights = losses.class_weights(dataset.truth[train], len(dataset.classes), experiment.loss.alpha)
-        self.learner = self._family.build(Task(experiment, dataset.specs, dataset.classes, weights, run.seed))
+        group = place.group
+        self.feed = Feed(experiment, dataset, self.train, run.seed, rank=group.rank, world=group.world)
+        self.task = Task(
+            model=experiment.model,
+            training=experiment.training,
+            loss=experiment.loss,
+            inputs={name: column.spec for name, column in dataset.columns.items()},
+            target=dataset.target.spec,
+            class_weights=_class_weights(experiment, dataset, self.train),
+            seed=run.seed,
+            group=group,
+        )
+        self.learner = self._family.build(self.task)
         self.history = _resume(run, self.learner)
-        if place.rank == 0:
-            _write_setup(run, experiment, dataset, split, place)
+        if group.rank == 0:
+            write_setup(run, experiment, dataset, split, group)
 
     @property
     def stopped(self) -> str | None:
         """Why there is no further epoch, in words; None while there is one."""
-        return policy.stop_reason(self.history, self._config)
+        return policy.stop_reason(self.history, self.experiment.training)
 
     def epochs(self, *, save_every_s: float = 0.0, keep: bool = False) -> Iterator[dict[str, Any]]:
         """The record of each further epoch, once it is safe on disk.
@@ -144,160 +136,108 @@ class Training:
         saved_s = time.monotonic()
         while self._goes_on:
             epoch = len(self.history) + 1
-            rate = policy.learning_rate(self._config, epoch)
-            record = _one_epoch(epoch, self.learner, self._feed, self.validation, rate, self._dataset)
+            record = self._one_epoch(epoch)
             self.history = [*self.history, record]
             leaving = self._place.leaving()
-            if self._place.rank == 0:
+            if self._place.group.rank == 0:
                 if leaving or time.monotonic() - saved_s >= save_every_s or (keep and self._is_kept(epoch)):
                     self._save(epoch)
                     saved_s = time.monotonic()
                 self._run.write_history(self.history)
-                self._tell(record)
+                self._show(record)
             yield record
+
+    def predict(self, rows: Rows) -> NDArray[np.float32]:
+        """(len(rows), K) in the order of rows, which are sorted; the same on every rank: each fills its own rows, the
+        sum is the whole."""
+        own = self.learner.predict(self.feed.plain(rows))
+        values = np.zeros((len(rows), len(self.task.target.names)), np.float32)
+        values[np.searchsorted(rows, own.rows)] = own.values
+        return self._place.group.sum(values)
+
+    def _one_epoch(self, epoch: int) -> dict[str, Any]:
+        """Train, validate, and the record of both."""
+        config = self.experiment.training
+        start_s, waited_s = time.perf_counter(), self.feed.waited_s
+        rate = _Rate(lambda share: policy.learning_rate(config, (epoch - 1 + share) / config.epochs))
+        trained = self.learner.train_epoch(self.feed.training(epoch), epoch=epoch, rate=rate)
+        train_s, waited_s = time.perf_counter() - start_s, self.feed.waited_s - waited_s
+        rows = self.validation
+        truth, predicted = (self.dataset.target.truth[rows], self.predict(rows)) if len(rows) else (None, None)
+        scores = validation(self.task.target, self.experiment.loss, truth, predicted)
+        return {
+            "epoch": epoch,
+            "learning_rate": rate.last,
+            "train_loss": trained["loss"] if math.isfinite(trained["loss"]) else None,
+            "n_samples": trained["n_samples"],
+            **scores,
+            "seconds": round(time.perf_counter() - start_s, 4),
+            "data_s": round(waited_s, 4),
+            "samples_per_s": round(trained["n_samples"] / train_s, 2),
+        }
 
     def _save(self, epoch: int) -> None:
         start_s = time.monotonic()
-        checkpoint = Checkpoint(epoch, _saved(self.learner), {"history": self.history})
+        checkpoint = Checkpoint(epoch, written(self.learner.save), {"history": self.history})
         self._run.save_checkpoint(checkpoint, best_epoch=policy.best_epoch(self.history))
-        telemetry.add("mien_checkpoint_seconds_total", time.monotonic() - start_s, experiment=self._name)
-        telemetry.add("mien_checkpoints_total", 1, experiment=self._name)
+        labels = {"experiment": self.experiment.name}
+        telemetry.add("mien_checkpoint_seconds_total", time.monotonic() - start_s, **labels)
+        telemetry.add("mien_checkpoints_total", 1, **labels)
 
-    def _tell(self, record: Mapping[str, Any]) -> None:
-        """Show an epoch where Prometheus sees it."""
-        for name, key in (("samples", "n_samples"), ("epoch_seconds", "seconds"), ("data_wait_seconds", "data_s")):
-            telemetry.add(f"mien_{name}_total", record[key], experiment=self._name)
-        labels = {"experiment": self._name, "run": self._run.label}
-        for name in ("epoch", "train_loss", "validation_uar"):
-            telemetry.put(f"mien_{name}", record[name], **labels)
+    def _show(self, record: Mapping[str, Any]) -> None:
+        """Shows an epoch where Prometheus sees it."""
+        name = self.experiment.name
+        for counter, key in (("samples", "n_samples"), ("epoch_seconds", "seconds"), ("data_wait_seconds", "data_s")):
+            telemetry.add(f"mien_{counter}_total", record[key], experiment=name)
+        labels = {"experiment": name, "run": self._run.label}
+        telemetry.put("mien_epoch", record["epoch"], **labels)
+        telemetry.put("mien_train_loss", record["train_loss"], **labels)
+        telemetry.put("mien_validation_score", record["score"], **labels, score=self.task.target.primary)
 
     @property
     def _goes_on(self) -> bool:
-        return self.stopped is None and (self._family.iterative or not self.history)
+        return self.stopped is None and (self._family.is_iterative or not self.history)
 
     def _is_kept(self, epoch: int) -> bool:
         """Whether this epoch, just trained, may be the one that the run is tested with."""
         return not self._goes_on if not len(self.validation) else policy.best_epoch(self.history) == epoch
 
-    def probabilities(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(len(rows), K) in the order of rows, the same on every rank."""
-        return _probabilities(self.learner, self._feed, rows)
+
+def sides(experiment: Experiment, split: Split) -> tuple[Rows, Rows]:
+    """Rows that train and rows that validate.
+
+    With nothing to stop early or to choose by, there is no reason to learn from fewer people: the validation clips are
+    trained on as well.
+    """
+    if FAMILIES[experiment.model.family].is_iterative and experiment.training.keep == "best":
+        return split.train, split.validation
+    return np.sort(np.concatenate([split.train, split.validation])), split.validation[:0]
 
 
-class Feed:
-    """Batches of a dataset for one run: standardised, augmented while training, and this rank's part only."""
+class _Rate:
+    """A learning rate by the share of the epoch that is done, which remembers the last one that was asked for."""
 
-    def __init__(
-        self, experiment: Experiment, dataset: Dataset, train: NDArray[np.int64], seed: int, place: Place
-    ) -> None:
-        self.place = place
-        self._experiment = experiment
-        self._dataset = dataset
-        self._train = train
-        self._seed = seed
-        self._lengths = dataset.lengths()
-        self._dims = {name: spec.dim for name, spec in dataset.specs.items()}
-        by_speaker = experiment.data.normalise == "speaker"
-        self._normalisers = {
-            name: fit_normaliser(frames, dataset.subjects, train, by_speaker=by_speaker)
-            for name, frames in dataset.frames.items()
-        }
+    def __init__(self, of: Callable[[float], float]) -> None:
+        self._of = of
+        self.last = of(0.0)
 
-    def training(self, epoch: int) -> Iterator[Batch]:
-        """One epoch of originals and augmented copies."""
-        config, clip_ids = self._experiment.augment, self._dataset.clip_ids
-        examples = [Example(int(row), 0) for row in self._train]
-        examples += [
-            Example(int(row), copy)
-            for row in self._train
-            for copy in augment.copies(clip_ids[row], self._seed, epoch, config)
-        ]
-        size = self._experiment.training.batch_size
-        order = training_order(examples, clip_ids, self._lengths, seed=self._seed, epoch=epoch, batch_size=size)
-        return self._batches(order, size, epoch)
-
-    def plain(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
-        """Each row once, as it is."""
-        return self._batches(plain_order(rows.tolist(), PREDICTION_BATCH), PREDICTION_BATCH, 0)
-
-    def _batches(self, order: Sequence[Sequence[Example]], batch_size: int, epoch: int) -> Iterator[Batch]:
-        return make_batches(
-            order,
-            lambda example: self._frames(example, epoch),
-            self._dataset.targets,
-            self._dims,
-            batch_size=batch_size,
-            rank=self.place.rank,
-            world=self.place.world,
-        )
-
-    def _frames(self, example: Example, epoch: int) -> Mapping[str, Frames]:
-        dataset, data = self._dataset, self._experiment.data
-        subject = dataset.subjects[example.row]
-        frames = {name: self._normalisers[name](clips[example.row], subject) for name, clips in dataset.frames.items()}
-        if not example.copy:
-            return frames
-        rng = augment.rng_for(self._seed, epoch, dataset.clip_ids[example.row], example.copy)
-        return augment.augment(frames, audio=data.audio, video=data.video, config=self._experiment.augment, rng=rng)
+    def __call__(self, share: float) -> float:
+        self.last = self._of(share)
+        return self.last
 
 
-def _one_epoch(
-    epoch: int, learner: Learner, feed: Feed, validation: NDArray[np.int64], learning_rate: float, dataset: Dataset
-) -> dict[str, Any]:
-    """Train, validate, and the record of both."""
-    start_s = time.perf_counter()
-    batches = _Awaited(feed.training(epoch))
-    trained = learner.train_epoch(batches, epoch=epoch, learning_rate=learning_rate)
-    train_s = time.perf_counter() - start_s
-    scores = dict.fromkeys(("validation_loss", "validation_uar", "validation_wa"))
-    if len(validation):
-        truth, probabilities = dataset.truth[validation], _probabilities(learner, feed, validation)
-        scores = {
-            "validation_loss": _or_none(metrics.nll(truth, probabilities)),
-            "validation_uar": _or_none(metrics.uar(truth, probabilities)),
-            "validation_wa": _or_none(metrics.wa(truth, probabilities)),
-        }
-    return {
-        "epoch": epoch,
-        "learning_rate": learning_rate,
-        "train_loss": _or_none(trained["loss"]),
-        "n_samples": trained["n_samples"],
-        **scores,
-        "seconds": round(time.perf_counter() - start_s, 4),
-        "data_s": round(batches.seconds, 4),
-        "samples_per_s": round(trained["n_samples"] / train_s, 2),
-    }
+def _class_weights(experiment: Experiment, dataset: Dataset, train: Rows) -> NDArray[np.float32]:
+    spec = dataset.target.spec
+    if spec.kind != "classes":
+        return np.ones(len(spec.names), np.float32)
+    return losses.class_weights(dataset.target.truth[train], len(spec.names), experiment.loss.alpha)
 
 
-class _Awaited:
-    """An iterator that knows how many seconds were spent waiting for it."""
-
-    def __init__(self, batches: Iterator[Batch]) -> None:
-        self._batches = batches
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self
-
-    def __next__(self) -> Batch:
-        start_s = time.perf_counter()
-        try:
-            return next(self._batches)
-        finally:
-            self.seconds += time.perf_counter() - start_s
-
-
-def _or_none(value: float) -> float | None:
-    """JSON has no NaN, and a score that could not be computed must not look like one."""
-    return None if math.isnan(value) else value
-
-
-def _probabilities(learner: Learner, feed: Feed, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(len(rows), K) in the order of rows, sorted, on every rank: each fills its own rows, the sum is the whole."""
-    own = learner.predict(feed.plain(rows))
-    probabilities = np.zeros((len(rows), own.probabilities.shape[1]), np.float32)
-    probabilities[np.searchsorted(rows, own.rows)] = own.probabilities
-    return feed.place.sum(probabilities)
+def _predicted(dataset: Dataset, rows: Rows, values: NDArray[np.float32]) -> Predicted:
+    columns = (dataset.clip_ids, dataset.subjects, dataset.corpora)
+    return Predicted(
+        *(np.array([column[row] for row in rows]) for column in columns), dataset.target.truth[rows], values
+    )
 
 
 def _resume(run: Run, learner: Learner) -> list[dict[str, Any]]:
@@ -305,62 +245,5 @@ def _resume(run: Run, learner: Learner) -> list[dict[str, Any]]:
     checkpoint = run.latest_checkpoint()
     if checkpoint is None:
         return []
-    _load(learner, checkpoint)
+    hand_over(checkpoint.files, learner.load)
     return list(checkpoint.state["history"])
-
-
-def _load(learner: Learner, checkpoint: Checkpoint) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in checkpoint.files.items():
-            (Path(folder) / name).write_bytes(content)
-        learner.load(Path(folder))
-
-
-def _saved(learner: Learner, *, export: bool = False) -> dict[str, bytes]:
-    with tempfile.TemporaryDirectory() as folder:
-        (learner.export if export else learner.save)(Path(folder))
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
-
-
-def _write_setup(run: Run, experiment: Experiment, dataset: Dataset, split: Split, place: Place) -> None:
-    run.folder.write_json("experiment.json", experiment.to_json())
-    sides = {
-        side: {
-            "n_clips": len(rows),
-            "subjects": sorted({dataset.subjects[row] for row in rows}),
-        }
-        for side, rows in (("train", split.train), ("validation", split.validation), ("test", split.test))
-    }
-    run.folder.write_json("split.json", {"name": split.name, **sides})
-    framework = FAMILIES[experiment.model.family].framework
-    package = {"sklearn": "scikit-learn"}.get(framework, framework)
-    run.folder.write_json(
-        "environment.json",
-        {
-            "mien": mien.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "ray": importlib.metadata.version("ray"),
-            framework: importlib.metadata.version(package),
-            "machine": platform.machine(),
-            "instance_type": instance_type(),
-            "cpus": os.cpu_count(),
-            "workers": place.world,
-        },
-    )
-
-
-def _prediction_table(dataset: Dataset, split: Split, sides: Mapping[str, NDArray[np.float32]]) -> pa.Table:
-    tables = []
-    for side, probabilities in sides.items():
-        rows = getattr(split, side)
-        columns: dict[str, Any] = {
-            "clip_id": [dataset.clip_ids[row] for row in rows],
-            "subject": [dataset.subjects[row] for row in rows],
-            "corpus": [dataset.corpora[row] for row in rows],
-            "side": [side] * len(rows),
-            "truth": dataset.truth[rows],
-        }
-        columns |= {f"p_{name}": probabilities[:, i] for i, name in enumerate(dataset.classes)}
-        tables.append(pa.table(columns))
-    return pa.concat_tables(tables)

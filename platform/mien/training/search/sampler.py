@@ -8,6 +8,7 @@ from typing import Any
 
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, as_optuna, drawn_value, optuna_value
+from mien.results.metrics import METRICS
 from mien.results.search_folder import Trial
 
 STATES = {"done": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -17,8 +18,8 @@ class Sampler:
     """Points by number, in the order drawn.
 
     earlier: trials of an earlier attempt. Finished ones are what the sampler learns from; unfinished ones are drawn
-    first. A grid draws every combination of its lists once, in order. Others may draw a point twice: whoever asks knows
-    what is there and says `end(number, "failed", None)` to it.
+    first. A grid draws every combination of its lists once, in order. Others may draw a point twice: the caller, who
+    knows the points that there are, ends it by `end(number, "failed", None)`.
     """
 
     def __init__(self, search: Search, space: Mapping[str, Distribution], earlier: Sequence[Trial]) -> None:
@@ -27,7 +28,7 @@ class Sampler:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._distributions = {path: as_optuna(of) for path, of in space.items()}
-        self._study = optuna.create_study(direction="maximize", sampler=_sampler(search))
+        self._study = optuna.create_study(direction=_direction(search), sampler=_sampler(search))
         for trial in earlier:
             if trial.state in STATES:
                 self._study.add_trial(self._frozen(trial))
@@ -76,6 +77,11 @@ class Sampler:
 
     def _encoded(self, point: Mapping[str, Any]) -> dict[str, Any]:
         return {path: optuna_value(self._space[path], value) for path, value in point.items()}
+
+
+def _direction(search: Search) -> str:
+    target = search.experiment.target
+    return "maximize" if METRICS[target.kind][target.primary].higher_is_better else "minimize"
 
 
 def _sampler(search: Search) -> Any:

@@ -1,11 +1,9 @@
-"""Tuning: the trials of one fold under Ray Tune. Who draws the points and who keeps the records are its arguments."""
+"""The trials of one fold under Ray Tune. What draws the points and keeps the records is an argument."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,15 +16,21 @@ from mien.errors import ExperimentError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import with_point
+from mien.results.history import kept_record
+from mien.results.metrics import METRICS
 from mien.results.run import Run
-from mien.results.search_folder import SearchFolder, Trial, keep_of, scored
-from mien.training.launch import Job, fit_group
-from mien.training.loop import Place, Training
+from mien.results.search_folder import SearchFolder, Trial, keep_of
+from mien.training.group import fit_group
+from mien.training.loop import Training
+from mien.training.place import HERE, Place, place_of
+from mien.training.run_job import RunJob
+from mien.training.search.ctrl_c import CtrlC
+from mien.training.waits import demand
 
 SAVE_EVERY_S = 20.0  # between two checkpoints of a trial: no more than that is lost with its process
 FOLLOW_S = 0.5  # between two looks at a trial that a group of workers trains
 REDUCTION = 3  # of three trials at a rung, asha lets one go on
-NO_SCORE = -1.0  # below every UAR
+NO_SCORE = 1e9  # of an epoch without a score, with the sign that makes it the worst of all
 
 Record = Mapping[str, Any]
 
@@ -60,19 +64,19 @@ def run_trials(
         _replay(scheduler, folder, folder.trials(split.fold))
     # A trial over a group of workers only waits for it. Were it to take a thousandth of a CPU, the last group would not
     # fit and wait for ever; a byte of memory is a request that takes nothing.
-    one = {"CPU": 1, "GPU": float(execution.gpu)}
+    one = demand(execution)
     resources = tune.PlacementGroupFactory([{"memory": 1.0} if execution.workers else one])
     trainable = tune.with_parameters(
         _trainable(),
         dataset=[dataset],
         folder=folder,
-        split=dataclasses.replace(split, test=split.test[:0]),  # nobody to be tested on
+        split=dataclasses.replace(split, test=split.test[:0]),  # no person to be tested on
     )
     ctrl_c = CtrlC()
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
         tune_config=tune.TuneConfig(
-            search_alg=_searcher(keeper, ctrl_c),
+            search_alg=_searcher(keeper, ctrl_c, mode_of(search)),
             scheduler=scheduler,
             num_samples=n_trials,
             max_concurrent_trials=parallel,
@@ -121,16 +125,17 @@ def _trainable() -> Any:
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             search = self._folder.search
-            self._keep = keep_of(search, new_config["point"])
+            self._keep, self._mode = keep_of(search, new_config["point"]), mode_of(search)
             self._trial_run = self._folder.run(self._split.fold, new_config["signature"])
-            job = Job(self._trial_run, trial_experiment(search, new_config["point"]), self._split)
+            experiment = trial_experiment(search, new_config["point"])
+            job = RunJob(self._trial_run, experiment, self._split)
             train = _train_in_group if search.experiment.execution.workers else _train_here
             self._epochs = train(job, self._reference)
             return True
 
         def step(self) -> dict[str, Any]:
             history, ended = next(self._epochs)
-            return summary(history, ended, self._keep)
+            return summary(history, ended, self._keep, self._mode)
 
         def cleanup(self) -> None:
             self._epochs.close()
@@ -141,33 +146,34 @@ def _trainable() -> Any:
 Epochs = Generator[tuple[list[dict[str, Any]], str]]
 
 
-def _train_here(job: Job, dataset: Any) -> Epochs:
+def _train_here(job: RunJob, dataset: Any) -> Epochs:
     """History so far, and why there is no further epoch ("" while there is one), after each epoch."""
     import ray
 
-    training = Training(job.run, job.experiment, ray.get(dataset), job.split)
+    place = place_of(job.experiment)
+    training = Training(job.run, job.experiment, ray.get(dataset), job.split, place=place)
     if training.stopped:  # its process died between its last epoch and the word of it
         yield training.history, training.stopped
     for _ in training.epochs(save_every_s=SAVE_EVERY_S):
         yield training.history, _ended(training)
 
 
-def _train_in_group(job: Job, dataset: Any) -> Epochs:
+def _train_in_group(job: RunJob, dataset: Any) -> Epochs:
     """The same over a group of workers, followed by the history that its first worker writes."""
     import ray
 
     execution = job.experiment.execution
     fit = ray.remote(num_cpus=0, max_retries=0)(_fit).options(name=f"group {job.experiment.name}/{job.run.label}")
     group = fit.remote(job, [dataset], execution)
-    n_told = len(job.run.history())
+    n_seen = len(job.run.history())
     try:
         while True:
             ended, _ = ray.wait([group], timeout=FOLLOW_S)
             history = job.run.history()
-            for n_epochs in range(n_told + 1, len(history) + 1):
+            for n_epochs in range(n_seen + 1, len(history) + 1):
                 is_last = bool(ended) and n_epochs == len(history)
                 yield history[:n_epochs], "all epochs of the group done" if is_last else ""
-            n_told = max(n_told, len(history))
+            n_seen = max(n_seen, len(history))
             if ended:
                 ray.get(group)
                 yield history, "all epochs of the group done"
@@ -175,7 +181,7 @@ def _train_in_group(job: Job, dataset: Any) -> Epochs:
         ray.cancel(group, force=True)
 
 
-def _fit(job: Job, dataset: list[Any], execution: Any) -> None:
+def _fit(job: RunJob, dataset: list[Any], execution: Any) -> None:
     fit_group(job, dataset[0], execution, train=_train_in_worker)
 
 
@@ -185,10 +191,12 @@ def _train_in_worker(
     dataset: Any,
     split: Split,
     *,
-    place: Place = Place(),  # noqa: B008 - frozen
+    parents: tuple[Run, ...] = (),
+    place: Place = HERE,
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    for record in Training(run, experiment, dataset, split, place=place).epochs(save_every_s=SAVE_EVERY_S):
+    training = Training(run, experiment, dataset, split, parents=parents, place=place)
+    for record in training.epochs(save_every_s=SAVE_EVERY_S):
         report(record)
 
 
@@ -198,18 +206,26 @@ def _ended(training: Training) -> str:
     return training.stopped or ""
 
 
-def summary(history: Sequence[Record], ended: str, keep: str) -> dict[str, Any]:
-    """What Tune, the pruner and the sampler are told after an epoch; score is what it would compete with, ended now.
+def mode_of(search: Search) -> str:
+    """Which score wins, as Tune names it: "max" or "min"."""
+    target = search.experiment.target
+    return "max" if METRICS[target.kind][target.primary].higher_is_better else "min"
+
+
+def summary(history: Sequence[Record], ended: str, keep: str, mode: str) -> dict[str, Any]:
+    """What Tune, the pruner and the sampler learn of an epoch; score is what the trial would compete with, ended now.
 
     `epoch` counts the trial's own epochs: Tune's iterations begin anew where a trial is taken up again.
     """
-    best, last = scored(history, keep), history[-1]
+    best, last = kept_record(history, keep), history[-1]
+    worst = -NO_SCORE if mode == "max" else NO_SCORE
     has_diverged = last["train_loss"] is None
     return {
         "epoch": last["epoch"],
-        "score": best["validation_uar"] if best else NO_SCORE,
+        "score": best["score"] if best else worst,
+        "has_score": best is not None,
         "best_epoch": best["epoch"] if best else 0,
-        "validation_uar": last["validation_uar"] if last["validation_uar"] is not None else NO_SCORE,
+        "validation_score": last["score"] if last["score"] is not None else worst,
         "validation_loss": last["validation_loss"],
         "train_loss": last["train_loss"],
         "seconds": round(sum(record["seconds"] for record in history), 3),
@@ -219,41 +235,14 @@ def summary(history: Sequence[Record], ended: str, keep: str) -> dict[str, Any]:
     }
 
 
-class CtrlC:
-    """Ctrl-C that cannot get lost, while entered: Ray drops the KeyboardInterrupt that reaches it in some of its calls.
-
-    `again` raises it once more, as leaving does. Without effect outside the main thread, where no signal comes.
-    """
-
-    _came = False
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._take)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._before)
-        if kind is None:
-            self.again()
-
-    def _take(self, *_: object) -> None:
-        self._came = True
-        raise KeyboardInterrupt
-
-    def again(self) -> None:
-        if self._came:
-            raise KeyboardInterrupt
-
-
-def _searcher(keeper: Keeper, ctrl_c: CtrlC) -> Any:
+def _searcher(keeper: Keeper, ctrl_c: CtrlC, mode: str) -> Any:
     from ray.tune.search import Searcher
 
     class Drawn(Searcher):
-        """The keeper as Tune asks for trials and tells of them."""
+        """The keeper, as Tune asks it for trials and reports their results."""
 
         def __init__(self) -> None:
-            super().__init__(metric="score", mode="max")
+            super().__init__(metric="score", mode=mode)
 
         def suggest(self, trial_id: str) -> Any:
             ctrl_c.again()
@@ -271,7 +260,7 @@ def _searcher(keeper: Keeper, ctrl_c: CtrlC) -> Any:
             """Nothing: the folder of the search is the state."""
 
         def __reduce__(self) -> tuple[type, tuple[()]]:
-            return dict, ()  # Tune pickles what it is given, to restore it; nobody will
+            return dict, ()  # Tune pickles what it is given, to restore it; it is never restored
 
     return Drawn()
 
@@ -281,9 +270,7 @@ def _callbacks(search: Search) -> list[Any]:
     if not search.mlflow:
         return []
     if find_spec("mlflow") is None:
-        raise ExperimentError(
-            "--mlflow: the package mlflow is not installed; pip install mlflow-skinny, or leave it out"
-        )
+        raise ExperimentError("mlflow: the package is not installed; pip install mien[mlflow], or leave it out")
     import mlflow
     from ray.air.integrations.mlflow import MLflowLoggerCallback
 
@@ -292,7 +279,7 @@ def _callbacks(search: Search) -> list[Any]:
             mlflow.MlflowClient(search.mlflow).search_experiments(max_results=1)
     except mlflow.MlflowException as error:
         raise ExperimentError(
-            f"--mlflow {search.mlflow}: {str(error).splitlines()[0]}; is the server running?"
+            f"mlflow {search.mlflow}: {str(error).splitlines()[0]}; is the server running?"
         ) from error
 
     return [MLflowLoggerCallback(tracking_uri=search.mlflow, experiment_name=search.experiment.name)]
@@ -301,7 +288,7 @@ def _callbacks(search: Search) -> list[Any]:
 def _scheduler(search: Search) -> Any:
     from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule
 
-    common: dict[str, Any] = {"time_attr": "epoch", "metric": "score", "mode": "max"}
+    common: dict[str, Any] = {"time_attr": "epoch", "metric": "score", "mode": mode_of(search)}
     common["grace_period"] = search.grace_epochs
     if search.pruner == "asha":
         epochs = max(search.experiment.training.epochs, search.grace_epochs + 1)
@@ -317,7 +304,7 @@ def _scheduler(search: Search) -> Any:
 
 
 def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> None:
-    """Tell a new scheduler every epoch of the trials of an earlier attempt, in the order in which they were begun."""
+    """Give a new scheduler every epoch of the trials of an earlier attempt, in the order in which they were begun."""
 
     @dataclasses.dataclass(frozen=True)
     class Past:
@@ -328,13 +315,14 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
         scheduler.on_trial_add(None, past)
         history, keep = folder.history(trial), keep_of(folder.search, trial.point)
         for n_epochs in range(1, len(history) + 1):
-            if scheduler.on_trial_result(None, past, summary(history[:n_epochs], "", keep)) == scheduler.STOP:
+            result = summary(history[:n_epochs], "", keep, mode_of(folder.search))
+            if scheduler.on_trial_result(None, past, result) == scheduler.STOP:
                 break  # later trials may have made an earlier one a weak one
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Tune tells nothing of its own, and leaves Ctrl-C to us: what it would keep for later is in our folder."""
+    """Tune prints nothing of its own, and leaves Ctrl-C to us: what it would keep for later is in our folder."""
     loggers = [logging.getLogger(name) for name in ("ray.tune", "ray.train", "ray.air")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,0 +1,129 @@
+"""mien prepare: recordings to features in the store, each feature with settings of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import field, make_dataclass
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from mien.cli.terminal import print_json
+from mien.errors import ExperimentError, MienError
+from mien.features.extractors import EXTRACTORS, settings_of
+
+USUAL = ("egemaps",)
+
+
+def prepare_command(words: Sequence[str]) -> Callable[..., None]:
+    """`mien prepare` with the settings of the features that these words name."""
+    pages = settings_pages(named_features(words))
+    usual = pages()
+
+    def prepare(
+        corpus: Annotated[str, Positional],
+        root: Annotated[str, Positional],
+        store: str = "store",
+        features: tuple[str, ...] = USUAL,
+        settings: Annotated[Any, arg(name="")] = usual,
+        attach: tuple[str, ...] = (),
+        workers: int | None = None,
+        limit: int | None = None,
+        retry_rejects: bool = False,
+        fresh: bool = False,
+        json: bool = False,
+    ) -> None:
+        """Recordings to features in the store. Asked again, it extracts only what is missing.
+
+        The settings of a feature are shown where it is named: mien prepare --features facenet --help.
+
+        Args:
+            corpus: ravdess or cremad.
+            root: Folder of the download, or s3://bucket/prefix.
+            store: The feature store: a folder or s3://bucket/prefix.
+            features: egemaps, egemaps-clip, compare-clip, facenet, frames, openface, openface-clip; or MODULE:SETTINGS
+                of an extractor of your own.
+            settings: Of each feature.
+            attach: NAME=PATH of what others made of the clips: openface=FOLDER of OpenFace CSV files or a table with a
+                row per clip; ratings=TABLE of valence and arousal.
+            workers: Processes that extract; by default one for each core.
+            limit: Only the first so many clips.
+            retry_rejects: Try the clips again that were rejected before. Those that lacked a medium and have it now are
+                tried anyway.
+            fresh: Extract all clips anew: for files that were replaced under the same names, which is not looked for.
+            json: Print the summary as JSON.
+        """
+        from dataclasses import asdict
+
+        from mien.cli.progress import preparing
+        from mien.cli.summaries import prepared
+        from mien.features.prepare import prepare as run
+
+        chosen = [(name, getattr(settings, attribute(name), {})) for name in features]
+        with preparing(enabled=not json) as on_progress:
+            summary = run(
+                corpus,
+                root,
+                store,
+                chosen,
+                attach=attachments(attach),
+                workers=workers,
+                limit=limit,
+                retry_rejects=retry_rejects,
+                fresh=fresh,
+                on_progress=on_progress,
+            )
+        if json:
+            print_json(asdict(summary))
+        else:
+            prepared(summary)
+        for feature in summary.features:
+            if not feature.n_rows:
+                where = f"{summary.store}/{corpus}/{feature.folder}/rejects.parquet"
+                raise MienError(f"{feature.name}: all {feature.n_rejects} clips were rejected; {where} says why")
+
+    prepare.__annotations__["settings"] = Annotated[pages, arg(name="")]
+    return prepare
+
+
+def named_features(words: Sequence[str]) -> list[str]:
+    """Features that these words ask for."""
+    if "--features" not in words:
+        return list(USUAL)
+    after = words[words.index("--features") + 1 :]
+    end = next((number for number, word in enumerate(after) if word.startswith("-")), len(after))
+    return list(after[:end])
+
+
+def settings_pages(features: Sequence[str]) -> type:
+    """A dataclass with a field for the settings of each of these features; unknown names are left to `prepare` to
+    refuse."""
+    fields: list[Any] = []
+    for name in dict.fromkeys(features):
+        try:
+            declared: Any = settings_of(name)
+        except ExperimentError:
+            continue
+        shown = name if name in EXTRACTORS else attribute(name)
+        fields.append((attribute(name), Annotated[declared, arg(name=shown)], field(default_factory=declared)))
+    return make_dataclass("FeatureSettings", fields, frozen=True)
+
+
+def attribute(feature: str) -> str:
+    """The name of a feature as that of a field.
+
+    >>> attribute("egemaps-clip"), attribute("my_module:Loudness")
+    ('egemaps_clip', 'Loudness')
+    """
+    return feature.partition(":")[2] or feature.replace("-", "_")
+
+
+def attachments(given: Sequence[str]) -> dict[str, str]:
+    """NAME=PATH words by name."""
+    found: dict[str, str] = {}
+    for word in given:
+        name, is_pair, path = word.partition("=")
+        if not (name and is_pair and path):
+            raise MienError(f"attach {word}: give NAME=PATH, such as openface=FOLDER or ratings=TABLE")
+        found[name] = path
+    return found

@@ -1,0 +1,84 @@
+"""Summaries: what a command prints at its end, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+
+from mien.cli.terminal import OUT, table
+
+if TYPE_CHECKING:
+    from mien.corpora import Verification
+    from mien.features.prepare import Prepared
+    from mien.results.run import Series
+    from mien.results.search_folder import SearchFolder
+
+ENDED = ("done", "pruned", "failed")  # states of a trial
+
+
+def verification(found: Verification) -> None:
+    """Counts against the published ones, then what was noticed, worst first."""
+    table(
+        [found.corpus, "found", "published"],
+        [[part, n_found, published] for part, (n_found, published) in found.counts.items()],
+    )
+    order = {"error": 0, "warning": 1, "info": 2}
+    for finding in sorted(found.findings, key=lambda finding: order[finding.severity]):
+        OUT.print(f"{finding.severity}: {finding.what}: {finding.path} {finding.detail}".rstrip(), markup=False)
+    OUT.print("intact" if found.intact else "NOT intact: see the errors above")
+
+
+def prepared(summary: Prepared) -> None:
+    """Rows and rejects of each feature, and why clips were rejected."""
+    rows = [
+        [feature.name, feature.n_rows, feature.n_rejects, feature.n_extracted, feature.folder]
+        for feature in summary.features
+    ]
+    table([summary.corpus, "rows", "rejects", "extracted now", "in " + summary.store], rows)
+    if summary.n_import_rejects:
+        OUT.print(f"{summary.n_import_rejects} files became no clip: see {summary.corpus}/rejects.parquet")
+    for feature in summary.features:
+        for reason, n_clips in sorted(feature.reasons.items(), key=lambda item: -item[1]):
+            OUT.print(f"{feature.name}: {n_clips} clips rejected: {reason}", markup=False)
+        if feature.n_rejects:
+            before = feature.n_rejects - feature.n_rejected
+            again = f"; {before} are from before, --retry-rejects tries them again" if before > 0 else ""
+            OUT.print(f"{feature.name}: see {summary.corpus}/{feature.folder}/rejects.parquet{again}", soft_wrap=True)
+
+
+def summaries(found: Sequence[Series]) -> None:
+    """The headline of each series, side by side."""
+    from mien.results.report import summary_rows
+
+    columns = [dict(summary_rows(series)) for series in found]
+    names = dict.fromkeys(name for column in columns for name in column)
+    table(
+        ["", *(series.experiment.name for series in found)],
+        [[name, *(escape(column.get(name, "")) for column in columns)] for name in names],
+    )
+
+
+def searched(folder: SearchFolder) -> None:
+    """A search that was reported: the winner of each fold, by its validation subjects, and what the test shows."""
+    from mien.cli.progress import trial_point
+    from mien.results.metrics import METRICS
+    from mien.results.report import search_rows
+    from mien.results.search_folder import rank_score
+
+    target = folder.search.experiment.target
+    label = METRICS[target.kind][target.primary].label
+    rows: list[list[Any]] = []
+    won = {}
+    for fold, name in folder.data["folds"].items():
+        trials = folder.trials(int(fold))
+        winner = won[name] = folder.winner(int(fold))
+        rows.append([name, *(sum(trial.state == state for trial in trials) for state in ENDED)])
+        rows[-1] += ["none", ""] if winner is None else [winner.number, f"{rank_score(winner):.4f}"]
+    table(["fold", *ENDED, "winner", f"its validation {label} (best of all, so optimistic)"], rows)
+    for name, winner in won.items():
+        if winner is not None:
+            OUT.print(f"{name}, trial {winner.number}: {trial_point(winner)}", soft_wrap=True, markup=False)
+    for name, answer in search_rows(folder.folder.read_json("analysis.json")):
+        OUT.print(f"{name}: {answer}", soft_wrap=True, markup=False)

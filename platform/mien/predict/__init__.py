@@ -1,0 +1,1 @@
+"""A finished run -> use: predictions from features and from media files."""

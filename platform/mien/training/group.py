@@ -1,0 +1,89 @@
+"""A run trained data-parallel by a worker group of Ray Train."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from mien import connection
+from mien.errors import ExperimentError
+from mien.experiment import ExecutionConfig
+from mien.families import FAMILIES
+from mien.results.run import Run
+from mien.training.loop import train_run
+from mien.training.place import place_of
+from mien.training.run_job import RunJob
+from mien.training.waits import demand
+
+# The trainer of Ray Train that connects the workers of a framework.
+TRAINERS = {"tensorflow": "ray.train.tensorflow:TensorflowTrainer", "torch": "ray.train.torch:TorchTrainer"}
+# Ray Train 2.60 takes one report of its workers at a look, and looks every 2 s: shorter epochs would take as long.
+WAITS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"}
+# It plans a group with the nodes that it saw up to 20 s ago, draining ones among them: where one of them is gone by
+# now, it would wait a minute before it plans anew.
+ELASTIC_WAITS = {**WAITS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
+
+
+def fit_group(job: RunJob, shared: Any, execution: ExecutionConfig, train: Callable[..., Any] = train_run) -> None:
+    """Train one run over a group of workers. shared: reference to the dataset. train: what each worker does, called
+    as `train_run` is. Raises ExperimentError where the group failed more often than it may."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+    run = job.run
+    elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
+    module, _, name = TRAINERS[FAMILIES[job.experiment.model.family].framework].partition(":")
+    trainer = getattr(import_module(module), name)(
+        _worker,
+        # A reference in a list is handed on; one on its own Ray would replace by the dataset.
+        train_loop_config={"job": job, "dataset": [shared], "train": train},
+        scaling_config=ScalingConfig(
+            num_workers=(execution.min_workers, execution.workers) if elastic else execution.workers,  # type: ignore[arg-type]
+            use_gpu=execution.gpu,
+            resources_per_worker=demand(execution),
+        ),
+        # A fresh name: Ray would silently take up its own state of a run of the same name, and ours is in Run.
+        run_config=RunConfig(
+            name=f"{job.experiment.name}-{run.label.replace('/', '-')}-{time.time_ns()}",
+            storage_path=(run.folder / "ray").uri,
+            failure_config=FailureConfig(max_failures=execution.max_failures),
+        ),
+    )
+    waits = {name: os.environ.get(name, wait_s) for name, wait_s in (ELASTIC_WAITS if elastic else WAITS).items()}
+    with connection.environment(**waits), _explained(run):
+        trainer.fit()
+    (run.folder / "ray").remove()
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What each worker of a group executes."""
+    import ray
+    import ray.train
+
+    context = ray.train.get_context()
+    job: RunJob = config["job"]
+    place = place_of(
+        job.experiment,
+        context.get_world_rank(),
+        context.get_world_size(),
+        # What `mien.cluster.aws.spot` told Ray; the workers agree on the answer, so it is a barrier too.
+        leaving=lambda: ray.train.get_preemption_info() is not None,
+    )
+    dataset = ray.get(config["dataset"][0])
+    config["train"](
+        job.run, job.experiment, dataset, job.split, parents=job.parents, place=place, report=ray.train.report
+    )
+
+
+@contextmanager
+def _explained(run: Run) -> Iterator[None]:
+    """A failed worker group as one sentence; what was trained so far is kept."""
+    from ray.train import TrainingFailedError
+
+    try:
+        yield
+    except TrainingFailedError as error:
+        raise ExperimentError(f"{run.folder}: {error}; the same command goes on from its last epoch") from error

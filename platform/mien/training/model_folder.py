@@ -1,0 +1,61 @@
+"""model/ of a finished run: all that is needed to use it, and nothing that is executed when it is read.
+
+model/
+  recipe.json        how the model was built, what it reads, what it predicts (`mien.families.recipe`)
+  normaliser.npz     mean and spread of each column of each input
+  weights.*          what the learner exported
+  parents/<input>/   model/ of each run whose predictions it reads
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from mien.data.dataset import Dataset
+from mien.data.feed import Feed
+from mien.experiment import Experiment
+from mien.families.contract import Learner, Task
+from mien.families.files import written
+from mien.families.recipe import NORMALISER, PARENTS, RECIPE, Recipe
+from mien.folder import Folder
+from mien.results.run import MODEL, Run
+
+
+def write_model(
+    run: Run,
+    experiment: Experiment,
+    dataset: Dataset,
+    task: Task,
+    feed: Feed,
+    learner: Learner,
+    parents: tuple[Run, ...],
+) -> None:
+    """Writes model/ of a run whose learner stands where it was tested; recipe.json last."""
+    folder = run.folder / MODEL
+    recipe = Recipe(
+        model=task.model,
+        training=task.training,
+        loss=task.loss,
+        seed=task.seed,
+        target=task.target,
+        inputs=task.inputs,
+        extractors={name: dataset.recipes.get(name) for name in task.inputs},
+        normalise=experiment.data.normalise,
+        is_synthetic=any(dataset.synthetic.values()),
+    )
+    for name, content in written(learner.export).items():
+        folder.write_bytes(name, content)
+    arrays = io.BytesIO()
+    np.savez(arrays, **feed.normaliser.to_arrays())
+    folder.write_bytes(NORMALISER, arrays.getvalue())
+    for name, parent in zip(recipe.parents, parents):
+        _copy(parent.folder / MODEL, folder / PARENTS / name)
+    folder.write_json(RECIPE, recipe.to_json())
+
+
+def _copy(source: Folder, target: Folder) -> None:
+    """All files of one model's folder, those of its own parents included."""
+    for name in source.files():
+        target.write_bytes(name, source.read_bytes(name))
