@@ -1,10 +1,10 @@
-# The two commands of a newcomer are `make quickstart` and `make test`.
+# The two commands of a newcomer are `make quickstart` and `make test`; a developer's inner loop is `make check`.
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart test guards bench lock clean
+.PHONY: setup quickstart check test guards bench lock clean
 
 setup: $(READY)
 
@@ -21,34 +21,40 @@ $(READY): requirements.lock pyproject.toml
 # facenet-pytorch pins years-old versions of torch, numpy and pillow but runs with today's: overrides.txt lifts the pins.
 lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --override overrides.txt --universal --python-version 3.11 \
-	  --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 # Sample corpora -> feature store -> sync-aug training -> report, on an embedded Ray. Asked again, it does what is missing.
 QUICKSTART := quickstart
 quickstart: $(READY)
 	@$(BIN)/python experiments/quickstart.py $(QUICKSTART)
 
-# torch and TensorFlow must not meet in one process: a pytest run for each, and one for the rest. Two files at a time,
-# because a test with a real Ray mostly waits for its processes to start.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
-test: $(READY)
-	$(PYTEST) -m "not torch and not tensorflow and not bench"
-	$(PYTEST) -m torch
-	$(PYTEST) -m tensorflow
-
-# What takes minutes to measure and can fail: it prints its figures for docs/benchmarks.md. Ratios: mien bench --help.
-bench: $(READY)
-	$(BIN)/python -m pytest -m bench
-
 guards: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=platform $(BIN)/lint-imports
-	$(BIN)/python -m pytest -q --doctest-modules platform/mien $(DOCTEST_LEFT_OUT)
 
-# Modules that import a framework or a heavy codec as they are imported; their docstrings hold no examples.
-DOCTEST_LEFT_OUT := --ignore=platform/mien/families/lstm_attention.py --ignore=platform/mien/families/frameworks/tensorflow.py
+# The inner loop, under a minute on two cores: guards, doctests, and every test that needs no Ray, no framework and less
+# than a second.
+PLAIN := not torch and not tensorflow and not bench
+check: guards
+	$(BIN)/python -m pytest -q -n 2 -m "$(PLAIN) and not ray and not slow" tests/unit tests/contract $(DOCTESTS)
+
+# All tests. torch and TensorFlow must not meet in one process: a pytest run for each, and one for the rest. Two files at
+# a time, because a test with a real Ray mostly waits for its processes to start.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(READY)
+	$(PYTEST) -m "$(PLAIN)" --cov --cov-report=term tests $(DOCTESTS)
+	$(PYTEST) -m torch tests
+	$(PYTEST) -m tensorflow tests
+
+# Docstrings with examples; the modules left out import a framework as they are imported.
+DOCTESTS := --doctest-modules platform/mien $(addprefix --ignore=platform/mien/families/,lstm_attention.py \
+  lstm_attention_layers.py mlp.py frameworks)
+
+# What takes minutes to measure and can fail: it prints its figures for docs/benchmarks.md. Ratios: mien bench --help.
+bench: $(READY)
+	$(BIN)/python -m pytest -m bench tests
 
 clean:
 	rm -rf $(VENV) $(QUICKSTART)

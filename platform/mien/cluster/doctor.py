@@ -263,7 +263,7 @@ def read_lock() -> dict[str, str]:
     file = Path("requirements.lock")
     if not file.exists():
         return {}
-    lines = (line.split("#")[0].strip() for line in file.read_text().splitlines())
+    lines = (line.split("#")[0].rstrip("\\ ").strip() for line in file.read_text().splitlines())
     asked = [Requirement(line) for line in lines if line and not line.startswith("-")]
     return {
         one.name.lower().replace("_", "-"): next(iter(one.specifier)).version

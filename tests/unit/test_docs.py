@@ -1,0 +1,73 @@
+"""The documentation leads where it says: links, the modules that it names, and one version everywhere."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import mien
+from conftest import ROOT
+
+PAGES = sorted(
+    path
+    for path in ROOT.rglob("*.md")
+    if not {".venv", ".git", "quickstart", "runs"} & set(path.relative_to(ROOT).parts)
+)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```", re.S | re.M)
+MODULE = re.compile(r"`(mien(?:\.[a-z_0-9]+)+)(?:\.[A-Z]\w*)?`")
+
+
+def anchors(page: Path) -> set[str]:
+    """Of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_there_are_pages_with_links():
+    assert len(PAGES) > 20
+    assert sum(len(LINK.findall(page.read_text())) for page in PAGES) > 50
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    broken = []
+    for link in LINK.findall(FENCED.sub("", page.read_text())):
+        if re.match(r"\w+:", link):  # other sites are not asked for
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_are_named_are_there(page: Path):
+    def is_there(name: str) -> bool:
+        parent, _, last = name.rpartition(".")
+        try:
+            if find_spec(name):
+                return True
+        except ModuleNotFoundError:
+            return False
+        found = find_spec(parent)  # a function or constant of a module
+        return bool(
+            found
+            and found.origin
+            and re.search(rf"^(def|class) {last}\b|^{last}\b.*=", Path(found.origin).read_text(), re.M)
+        )
+
+    if page.name == "CHANGELOG.md" or "decisions" in page.parts:  # they say what was
+        return
+    assert [name for name in MODULE.findall(page.read_text()) if not is_there(name)] == []
+
+
+def test_the_version_is_the_same_wherever_it_stands():
+    version = mien.__version__
+    assert f"version: {version}" in (ROOT / "CITATION.cff").read_text()
+    assert f"## {version}" in (ROOT / "docs" / "CHANGELOG.md").read_text()
+    assert 'attr = "mien.__version__"' in (ROOT / "pyproject.toml").read_text()
