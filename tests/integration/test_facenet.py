@@ -16,7 +16,6 @@ from PIL import Image
 from skimage.data import astronaut
 
 from mien.errors import ExperimentError, MienError
-from mien.features import media
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch", reason="needs torch")

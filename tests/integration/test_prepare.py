@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mien.features.parts import FeatureTable
+from mien.features.worker import PartExtractor, Task
 
 from conftest import ROOT
 from mien import connection as cluster
 from mien.corpora.clip import Span
 from mien.errors import CorpusError, ExperimentError, StoreError
-from mien.features.parts import FeatureTable
 from mien.features.prepare import Prepared, Progress, prepare
 from mien.features.store import FeatureStore
-from mien.features.worker import PartExtractor, Task
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 

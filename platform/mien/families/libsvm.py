@@ -112,7 +112,7 @@ def coupled(r: Floats) -> Floats:
     for t in range(n):
         q[t, t] = sum(np.square(r[j, t]) for j in range(n) if j != t)
     p = np.full((n, n_rows), 1.0 / n)
-    is_open: NDArray[np.intp] = np.arange(n_rows)
+    is_open = np.arange(n_rows)
     for _ in range(max(100, n)):
         own_q, own_p = q[:, :, is_open], p[:, is_open]
         qp = np.einsum("tjn,jn->tn", own_q, own_p)
@@ -120,8 +120,8 @@ def coupled(r: Floats) -> Floats:
         goes_on = np.abs(qp - pqp).max(axis=0) >= 0.005 / n
         if not goes_on.any():
             break
-        is_open = is_open[goes_on]
-        own_q, own_p, qp, pqp = (x[..., goes_on] for x in (own_q, own_p, qp, pqp))
+        is_open, own_q, own_p = is_open[goes_on], own_q[..., goes_on], own_p[..., goes_on]
+        qp, pqp = qp[..., goes_on], pqp[goes_on]
         for t in range(n):
             step = (pqp - qp[t]) / own_q[t, t]
             own_p[t] += step

@@ -56,8 +56,11 @@ def read_predictions(run: Run, target: TargetSpec, side: str) -> Predicted:
     rows = np.flatnonzero(_texts(table, "side") == side)
     rows = rows[np.argsort(_texts(table, "clip_id")[rows], kind="stable")]
     truth = _numbers(table, truths)[rows]
+    clip_ids, subjects, corpora = (_texts(table, name)[rows] for name in ("clip_id", "subject", "corpus"))
     return Predicted(
-        *(_texts(table, name)[rows] for name in ("clip_id", "subject", "corpus")),
+        clip_ids,
+        subjects,
+        corpora,
         truth[:, 0].astype(np.int64) if target.kind == "classes" else truth,
         _numbers(table, values)[rows],
     )

@@ -15,13 +15,12 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import CorpusError, MediaError
+from mien.errors import MediaError
 from mien.features.spec import FeatureSpec, Frames, Kind
 from mien.folder import Folder
 
@@ -130,34 +129,6 @@ def read_row(path: str, clip: str) -> Frames:
     except ValueError as error:
         raise MediaError("bad-table", f"{path}, clip {clip}: {error}") from error
     return _masked(values, np.isfinite(values).all(axis=1))
-
-
-def find_openface(location: str, corpus: str) -> dict[str, str]:
-    """Media for the clips of a corpus: clip id to the path of its CSV, or to its row of a table.
-
-    location: a folder (searched in depth) of CSV files named as the corpus names its files, or one CSV table
-    with such names in a column `clip`; local or s3://. Names that the corpus does not know are left out;
-    where two files belong to one clip (an audio-video and a video-only take), the first by path stands for
-    it. Raises CorpusError where nothing is found.
-    """
-    from mien import corpora
-
-    clip_id = corpora.load(corpus).clip_id
-    if location.endswith(".csv"):
-        stems = {stem: f"{location}#{stem}" for stem in _clip_table(location)}
-    else:
-        root = location.rstrip("/")
-        paths = sorted(f"{root}/{name}" for name in Folder(location).files() if name.endswith(".csv"))
-        stems = {PurePosixPath(path).stem: path for path in reversed(paths)}
-    found: dict[str, str] = {}
-    for stem in sorted(stems):
-        try:
-            found.setdefault(clip_id(stem), stems[stem])
-        except ValueError:
-            continue
-    if not found:
-        raise CorpusError(f"{location}: no OpenFace CSV with a name of {corpus}; give its folder or its table")
-    return found
 
 
 def _masked(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Frames:

@@ -101,10 +101,10 @@ def prepare(
     root: a folder, or s3://bucket/prefix that every node can read. features: names of `mien.features.extractors`, or
     "module:Settings" of an extractor of your own; each alone, or with its settings as a mapping or as its Settings.
     attach: name of a medium, or "ratings", to the table or folder of files that adds it to the clips, see
-    `mien.corpora.attach`. settings: of the corpus, None for the usual ones. workers: processes, by default one per core.
-    limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew, for
-    media whose bytes have changed under the same name, which is not looked for otherwise. on_progress: called for each
-    feature as its parts are done; without it nothing is shown.
+    `mien.corpora.attach`. settings: of the corpus, None for the usual ones. workers: processes, by default one per
+    core. limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew,
+    for media whose bytes have changed under the same name, which is not looked for otherwise. on_progress: called for
+    each feature as its parts are done; without it nothing is shown.
 
     Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where

@@ -176,5 +176,6 @@ def _alts(summary: Json, label: str) -> dict[str, str]:
     span = f", from {digits(min(scores))} to {digits(max(scores))}" if scores else ""
     return {
         "fold_strip": f"Test {label} of {len(scores)} runs{span}.",
-        "learning_curves": f"Training and validation loss, and validation {label}, by epoch, for each run and their mean.",
+        "learning_curves": f"Training and validation loss, and validation {label}, by epoch, for each run and their "
+        "mean.",
     }
