@@ -58,7 +58,7 @@ class Recogniser:
         """folder: the model/ of a run."""
         self.recipe = Recipe.from_json(folder.read_json(RECIPE), folder.path(RECIPE))
         family = FAMILIES[self.recipe.model.family]
-        self._learner: Learner = family.build(self.recipe.task(frameworks.load(family.framework).group(0, 1)))
+        self._learner: Learner = family.build(self.recipe.task(frameworks.group(family.framework, 0, 1)))
         files = {name: folder.read_bytes(name) for name in folder.names() if name not in (RECIPE, NORMALISER, PARENTS)}
         hand_over(files, self._learner.restore)
         with np.load(io.BytesIO(folder.read_bytes(NORMALISER)), allow_pickle=False) as arrays:
