@@ -17,7 +17,7 @@ import pytest
 from mien.connection import search_path
 from mien.corpora.clip import Reject
 from mien.corpora.sample.write import write_sample
-from mien.features.prepare.recipe import Recipe
+from mien.features.recipe import Recipe
 from mien.features.store import FeatureFolder, FeatureTable
 from mien.features.store.manifest import read_rejects
 from mien.folder import Folder
@@ -114,7 +114,7 @@ WORKER = """
 import json, sys
 from pathlib import Path
 from mien.corpora.clip import Medium
-from mien.features.prepare.recipe import Recipe
+from mien.features.recipe import Recipe
 from mien.features.prepare.tasks import Task
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.store import FeatureFolder

@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from mien.features.worker import PartExtractor, Task
 
 from conftest import ROOT
 from mien.connection import search_path
 from mien.corpora.clip import Medium
-from mien.features.prepare.recipe import Recipe
 from mien.features.prepare.tasks import Task
 from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import Recipe
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import SoundExtractor

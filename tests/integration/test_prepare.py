@@ -17,9 +17,9 @@ from mien import connection as cluster
 from mien.corpora.clip import Medium
 from mien.errors import CorpusError, ExperimentError, StoreError
 from mien.features.prepare import Prepared, PrepareProgress, prepare
-from mien.features.prepare.recipe import Recipe
 from mien.features.prepare.tasks import Task
 from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import Recipe
 from mien.features.store import FeatureStore, FeatureTable
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import SoundExtractor
@@ -217,10 +217,13 @@ def test_an_empty_root_is_refused_before_anything_is_started(tmp_path):
     ("feature", "message"),
     [
         ("nonsense", "unknown features 'nonsense': "),
-        (("egemaps", {"windw_s": 1.0}), "features 'egemaps': unknown setting 'windw_s'; its settings are window_s, hop_s"),
+        (
+            ("egemaps", {"windw_s": 1.0}),
+            "features 'egemaps': unknown setting 'windw_s'; its settings are window_s, hop_s",
+        ),
         (
             "tiny_extractors:Stillborn",
-            "features 'tiny_extractors:Stillborn' cannot be built: it ended with 1",
+            "the process that extracts features ended with 1: it printed nothing",
         ),
     ],
 )
@@ -259,8 +262,8 @@ def test_progress_is_lines_in_a_log_and_nothing_of_rays(root, tmp_path, capfd):
 def test_the_process_that_asks_loads_no_framework(root, tmp_path):
     """So that it may train with TensorFlow after features that need torch."""
     code = (
-        "import sys; from mien.features.prepare.recipe import Recipe, described\n"
-        "described(Recipe('tiny_extractors:Loudness')); described(Recipe('egemaps'))\n"
+        "import sys; from mien.features.host import ExtractorHost; from mien.features.recipe import Recipe\n"
+        "ExtractorHost({'a': Recipe('tiny_extractors:Loudness'), 'b': Recipe('egemaps')}).close()\n"
         "assert not {'torch', 'tensorflow', 'opensmile'} & set(sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": cluster.search_path()}

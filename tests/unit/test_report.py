@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from mien.results.report.outcomes import NEEDED, read_outcomes
 
 from factories import search_directory, series_directory
 from mien.cli.main import main
@@ -26,7 +27,6 @@ from mien.folder import Folder
 from mien.results.intervals import Scored, holm
 from mien.results.report import compare, figures, report, summary_rows
 from mien.results.report.caveats import caveats
-from mien.results.report.outcomes import NEEDED, read_outcomes
 from mien.results.report.settings import differing, settings
 from mien.results.report.summary import classification_report, read_baseline, summarise, with_interval
 from mien.results.report.wording import baseline_sentence, commands_again, gap_sentence

@@ -34,6 +34,7 @@ from mien.folder import Folder, undamaged
 
 DONE = "DONE"
 MANIFEST = "MANIFEST.json"
+MODEL = "model"  # folder of what a finished run can be used by
 KEPT_CHECKPOINTS = 2  # the newest, and the one before it in case the newest turns out to be torn
 
 

@@ -6,8 +6,8 @@ without blanks after the comma, with `face_id` (FeatureExtraction of several fac
 of `,`, with `timestamp`, `confidence` and `success` or with nothing but the units. All of these are read, by
 column name.
 
-A medium of this kind is the path of such a file, or `<table>.csv#<clip>` for one row of a table that has a
-column `clip` and one row for each clip.
+A medium of this kind is the path of such a file, or `<table>.csv#<clip>` for one row of a table with one row per clip
+and a column that names it (clip_id, file or clip).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import CorpusError, MediaError
+from mien.corpora.clip_names import COLUMNS
+from mien.errors import MediaError
 from mien.features.spec import FeatureSpec, Frames, Kind
 from mien.folder import Folder
 
@@ -121,7 +121,7 @@ def read_openface(path: str) -> Track:
 
 
 def read_row(path: str, clip: str) -> Frames:
-    """One clip's row of a table with a column `clip`; the table is read once in a process."""
+    """One clip's row of a table; the table is read once in a process."""
     rows = _clip_table(path)
     if clip not in rows:
         raise MediaError("missing", f"{path}: has no row for clip {clip}")
@@ -130,34 +130,6 @@ def read_row(path: str, clip: str) -> Frames:
     except ValueError as error:
         raise MediaError("bad-table", f"{path}, clip {clip}: {error}") from error
     return _masked(values, np.isfinite(values).all(axis=1))
-
-
-def find_openface(location: str, corpus: str) -> dict[str, str]:
-    """Media for the clips of a corpus: clip id to the path of its CSV, or to its row of a table.
-
-    location: a folder (searched in depth) of CSV files named as the corpus names its files, or one CSV table
-    with such names in a column `clip`; local or s3://. Names that the corpus does not know are left out;
-    where two files belong to one clip (an audio-video and a video-only take), the first by path stands for
-    it. Raises CorpusError where nothing is found.
-    """
-    from mien import corpora
-
-    clip_id = corpora.load(corpus).clip_id
-    if location.endswith(".csv"):
-        stems = {stem: f"{location}#{stem}" for stem in _clip_table(location)}
-    else:
-        root = location.rstrip("/")
-        paths = sorted(f"{root}/{name}" for name in Folder(location).files() if name.endswith(".csv"))
-        stems = {PurePosixPath(path).stem: path for path in reversed(paths)}
-    found: dict[str, str] = {}
-    for stem in sorted(stems):
-        try:
-            found.setdefault(clip_id(stem), stems[stem])
-        except ValueError:
-            continue
-    if not found:
-        raise CorpusError(f"{location}: no OpenFace CSV with a name of {corpus}; give its folder or its table")
-    return found
 
 
 def _masked(values: NDArray[np.floating], valid: NDArray[np.bool_]) -> Frames:
@@ -180,11 +152,14 @@ def _at_constant_rate(track: Track, hop_s: float) -> Frames:
 
 @lru_cache(maxsize=4)
 def _clip_table(path: str) -> dict[str, dict[str, str]]:
-    names, rows = _read_csv(path, "clip")
-    return {row[names.index("clip")]: dict(zip(names, row)) for row in rows}
+    names, rows = _read_csv(path)
+    found = [column for column in COLUMNS if column in names]
+    if len(found) != 1:
+        raise MediaError("missing-columns", f"{path}: exactly one column must name the clips: {' or '.join(COLUMNS)}")
+    return {row[names.index(found[0])]: dict(zip(names, row)) for row in rows}
 
 
-def _read_csv(path: str, *more_columns: str) -> tuple[list[str], list[list[str]]]:
+def _read_csv(path: str) -> tuple[list[str], list[list[str]]]:
     """Column names and rows of text, blanks stripped, each row as long as the header."""
     folder, _, name = path.rpartition("/")
     try:
@@ -199,7 +174,7 @@ def _read_csv(path: str, *more_columns: str) -> tuple[list[str], list[list[str]]
     delimiter = ";" if ";" in lines[0] else ","
     rows = [[field.strip() for field in row] for row in csv.reader(lines, delimiter=delimiter)]
     names = rows.pop(0)
-    lacking = [column for column in (*more_columns, *ACTION_UNITS) if column not in names]
+    lacking = [column for column in ACTION_UNITS if column not in names]
     if lacking:
         raise MediaError("missing-columns", f"{path}: lacks {', '.join(lacking)}; run OpenFace with -aus")
     for number, row in enumerate(rows, start=2):

@@ -1,4 +1,4 @@
-"""Figures of every target, one function each: arrays in, a matplotlib Figure out; then PNG for a folder or SVG for a page.
+"""Figures of every target: arrays in, a matplotlib Figure out; then PNG for a folder or SVG for a page.
 
 Drawn five inches wide, so that on a phone a point is a pixel and the text stays readable. Colours are
 those of Okabe & Ito (2008), told apart by colour-blind readers; a page swaps them for its own by CSS.

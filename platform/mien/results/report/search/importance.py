@@ -83,8 +83,8 @@ def _flat(distribution: Distribution) -> Distribution:
     """The distribution as fANOVA reads it: it knows no logarithm, and cuts a range anywhere."""
     if isinstance(distribution, Choice):
         return distribution
-    ends = (encoded(distribution, end) for end in (distribution.low, distribution.high))
-    return Range(*ends, is_log=False, is_integer=False)
+    low, high = (encoded(distribution, end) for end in (distribution.low, distribution.high))
+    return Range(low, high, is_log=False, is_integer=False)
 
 
 def _on_flat(distribution: Distribution, value: Any) -> Any:
