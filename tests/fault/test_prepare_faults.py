@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from mien.features.worker import PartExtractor, Task
 
 from conftest import ROOT
 from mien.connection import search_path
