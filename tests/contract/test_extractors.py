@@ -245,7 +245,7 @@ def test_an_unknown_name_is_answered_with_the_known() -> None:
 
 
 def test_extractors_of_your_own_are_named_by_their_module() -> None:
-    assert extractors.build("tiny_extractors:Plain").spec.name == "loudness"
+    assert extractors.build("tiny_extractors:Loudness").spec.name == "loudness"
     for name in ("tiny_extractors:Nothing", "no_such_module:Settings", "tiny_extractors:RATE_HZ"):
         with pytest.raises(ExperimentError, match=name):
             extractors.build(name)

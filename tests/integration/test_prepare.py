@@ -254,8 +254,8 @@ def test_progress_is_lines_in_a_log(root, tmp_path, capfd):
 def test_the_process_that_asks_loads_no_framework(root, tmp_path):
     """So that it may train with TensorFlow after features that need torch."""
     code = (
-        "import sys; from mien.features.prepare import _describe\n"
-        "_describe(('tiny_extractors:loudness', {})); _describe(('egemaps', {}))\n"
+        "import sys; from mien.features.host import ExtractorHost; from mien.features.recipe import Recipe\n"
+        "ExtractorHost({'a': Recipe('tiny_extractors:Loudness'), 'b': Recipe('egemaps')}).close()\n"
         "assert not {'torch', 'tensorflow', 'opensmile'} & set(sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": cluster.search_path()}
