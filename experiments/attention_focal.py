@@ -10,7 +10,7 @@ from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig
 EXPERIMENT = Experiment(
     name="attention-focal",
     question="What do temporal attention, focal loss and audio augmentation add, each by itself?",
-    data=DataConfig(corpora=("ravdess", "cremad"), audio=("egemaps",), video=("facenet",)),
+    data=DataConfig(corpora=("ravdess", "cremad"), features=("egemaps", "facenet")),
     augment=AugmentConfig(kind="audio"),
     loss=LossConfig(kind="focal", gamma=2.0),
 )

@@ -33,7 +33,7 @@ def quickstart(directory: Path) -> int:
     steps = [["sample", str(corpora), "--subjects", str(SUBJECTS)]]
     for corpus in ("ravdess", "cremad"):
         steps.append(["prepare", corpus, str(corpora / corpus), "--store", str(store)])
-        steps[-1] += ["--features", "egemaps", "facenet", "--facenet-weights", "random"]
+        steps[-1] += ["--features", "egemaps", "facenet", "--facenet.weights", "random"]
     for step in steps:
         print(f"\n$ mien {' '.join(step)}", flush=True)
         if code := main(step):

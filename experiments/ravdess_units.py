@@ -1,8 +1,8 @@
 """Voice and action units on RAVDESS speech, six classes: do they beat every support vector machine by subject?
 
-mien prepare ravdess ROOT --features egemaps egemaps-clip compare-clip openface-clip --openface clip_means.csv
+mien prepare ravdess ROOT --features egemaps egemaps-clip compare-clip openface-clip --attach openface=clip_means.csv
 python experiments/ravdess_units.py --store store --seeds 0 1 2
-python experiments/ravdess_units.py --data.video --model.experts --seeds 0 1 2    # voice alone
+python experiments/ravdess_units.py --data.features egemaps compare-clip egemaps-clip --model.experts    # voice alone
 python experiments/ravdess_units.py --data.normalise speaker --seeds 0 1 2
 """
 
@@ -21,8 +21,7 @@ EXPERIMENT = Experiment(
     question="How far do voice and action units carry on people who were never seen?",
     data=DataConfig(
         corpora=("ravdess",),
-        audio=("egemaps", "compare-clip", "egemaps-clip"),
-        video=("openface-clip",),
+        features=("egemaps", "compare-clip", "egemaps-clip", "openface-clip"),
     ),
     protocol=ProtocolConfig(folds=6),
     augment=AugmentConfig(kind="none"),

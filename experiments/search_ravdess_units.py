@@ -1,6 +1,6 @@
 """RAVDESS voice and action units: do augmentation and focal loss help on people who were never seen, and by how much?
 
-mien prepare ravdess ROOT --features egemaps openface-clip --openface clip_means.csv
+mien prepare ravdess ROOT --features egemaps openface-clip --attach openface=clip_means.csv
 python experiments/search_ravdess_units.py --store store --parallel 2
 """
 
@@ -16,7 +16,7 @@ SEARCH = Search(
         RAVDESS_UNITS,
         name="search-ravdess-units",
         question="Do augmentation and focal loss help to read unseen people's voice and action units, and by how much?",
-        data=DataConfig(corpora=("ravdess",), audio=("egemaps",), video=("openface-clip",)),
+        data=DataConfig(corpora=("ravdess",), features=("egemaps", "openface-clip")),
         protocol=ProtocolConfig(folds=3),
         model=LstmAttentionConfig(),
         execution=ExecutionConfig(seeds=(0, 1, 2)),

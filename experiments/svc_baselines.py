@@ -2,19 +2,19 @@
 
 python experiments/svc_baselines.py --store store
 python experiments/svc_baselines.py --data.normalise speaker --model.c 3
-python experiments/svc_baselines.py --data.audio egemaps-clip --data.video --model.members --model.c 1    # one SVC
+python experiments/svc_baselines.py --data.features egemaps-clip --model.members --model.c 1    # one SVC
 """
 
-from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig, SvcConfig
+from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
 
 EXPERIMENT = Experiment(
     name="svc-baselines",
     question="What do support vector machines on whole-clip features reach, fused late?",
-    data=DataConfig(corpora=("ravdess",), audio=("egemaps-clip", "compare-clip"), video=("openface-clip",)),
+    data=DataConfig(corpora=("ravdess",), features=("egemaps-clip", "compare-clip", "openface-clip")),
     protocol=ProtocolConfig(folds=6),
     augment=AugmentConfig(kind="none"),
     loss=LossConfig(kind="cross-entropy", label_smoothing=0.0),
-    model=SvcConfig(c=10.0, members=("egemaps-clip+openface-clip", "compare-clip", "openface-clip")),
+    model=SvmConfig(c=10.0, members=("egemaps-clip+openface-clip", "compare-clip", "openface-clip")),
 )
 
 if __name__ == "__main__":

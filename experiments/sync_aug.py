@@ -10,7 +10,7 @@ from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig
 EXPERIMENT = Experiment(
     name="sync-aug",
     question="Does augmenting voice and face together, so that they stay in step, help to read unseen people?",
-    data=DataConfig(corpora=("ravdess", "cremad"), audio=("egemaps",), video=("facenet",)),
+    data=DataConfig(corpora=("ravdess", "cremad"), features=("egemaps", "facenet")),
     augment=AugmentConfig(kind="sync"),
     loss=LossConfig(kind="focal"),
 )

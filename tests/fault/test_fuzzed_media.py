@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mien.features.parts import REJECTS, FeatureTable, Parts, read_rejects
+from mien.features.worker import build
 
 from mien.connection import search_path
 from mien.corpora.clip import Reject
 from mien.corpora.sample.write import write_sample
-from mien.features.parts import REJECTS, FeatureTable, Parts, read_rejects
-from mien.features.worker import build
 from mien.folder import Folder
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]

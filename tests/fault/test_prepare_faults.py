@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from mien.features.worker import PartExtractor, Task
 
 from conftest import ROOT
 from mien.connection import search_path
 from mien.corpora.clip import Span
 from mien.features.store import FeatureStore
-from mien.features.worker import PartExtractor, Task
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 

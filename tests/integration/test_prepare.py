@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mien.features.parts import FeatureTable
+from mien.features.worker import PartExtractor, Task
 
 from conftest import ROOT
 from mien import connection as cluster
 from mien.corpora.clip import Span
 from mien.errors import CorpusError, ExperimentError, StoreError
-from mien.features.parts import FeatureTable
 from mien.features.prepare import Prepared, Progress, prepare
 from mien.features.store import FeatureStore
-from mien.features.worker import PartExtractor, Task
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Loudness
 
@@ -254,8 +254,8 @@ def test_progress_is_lines_in_a_log(root, tmp_path, capfd):
 def test_the_process_that_asks_loads_no_framework(root, tmp_path):
     """So that it may train with TensorFlow after features that need torch."""
     code = (
-        "import sys; from mien.features.prepare import _describe\n"
-        "_describe(('tiny_extractors:loudness', {})); _describe(('egemaps', {}))\n"
+        "import sys; from mien.features.host import ExtractorHost; from mien.features.recipe import Recipe\n"
+        "ExtractorHost({'a': Recipe('tiny_extractors:Loudness'), 'b': Recipe('egemaps')}).close()\n"
         "assert not {'torch', 'tensorflow', 'opensmile'} & set(sys.modules)"
     )
     environment = os.environ | {"PYTHONPATH": cluster.search_path()}

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from mien.features.worker import PartExtractor, Task, describe
 from sklearn.model_selection import GroupKFold
 
 from mien import corpora
@@ -22,7 +23,6 @@ from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, S
 from mien.features.extractors.openface import find_openface
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureStore
-from mien.features.worker import PartExtractor, Task, describe
 from mien.folder import Folder
 from mien.results.run import Run
 from mien.training.loop import train_run

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data.augment import augment, copies, rng_for
 from mien.experiment.augment import AugmentConfig, AugmentKind
 from mien.features.spec import Frames
 
+MODALITIES = {"heard": "audio", "seen": "video"}
 SYNC = AugmentConfig(kind="sync")
 QUIET = AugmentConfig(kind="sync", noise=(0, 0))
 STRETCHED_ONLY = dataclasses.replace(QUIET, stretch=(0.5, 2.0))
@@ -39,7 +40,7 @@ def clip(audio: int = 37, video: int = 101) -> dict[str, Frames]:
 
 def augmented(clip: dict[str, Frames], config: AugmentConfig, *, epoch: int = 0, copy: int = 1) -> dict[str, Frames]:
     rng = rng_for(0, epoch, "ravdess/03-01-01-01-01-01-01", copy)
-    return augment(clip, audio=("heard",), video=("seen",), config=config, rng=rng)
+    return augment(clip, modalities=MODALITIES, config=config, rng=rng)
 
 
 def length(frames: Frames) -> int:
@@ -306,7 +307,7 @@ def test_a_copy_is_its_seed_epoch_clip_and_number(kind: AugmentKind) -> None:
     config = AugmentConfig(kind=kind)
 
     def drawn(*key: Any) -> bytes:
-        result = augment(clip(), audio=("heard",), video=("seen",), config=config, rng=rng_for(*key))
+        result = augment(clip(), modalities=MODALITIES, config=config, rng=rng_for(*key))
         return b"".join(f.values.tobytes() for f in result.values())
 
     key = (0, 1, "a/1", 2)
@@ -341,3 +342,92 @@ def test_copies_are_drawn_afresh_each_epoch_and_none_has_none() -> None:
     of_epoch = [[len(copies(f"clip {k}", 0, epoch, config)) for k in range(50)] for epoch in (1, 1, 2)]
     assert of_epoch[0] == of_epoch[1] != of_epoch[2]
     assert not copies("clip", 0, 0, AugmentConfig(kind="none"))
+
+
+# ------------------------------------------------------------------ any number of features and modalities
+
+
+MANY = {"windows": "audio", "pitch": "audio", "face": "video", "brain": "eeg", "row": "audio"}
+
+
+def many() -> dict[str, Frames]:
+    """Four sequences of one length, so that those in step can be told from those that are not, and a row."""
+    sequences = {
+        name: frames(101, dim, seed=dim) for name, dim in (("windows", 13), ("pitch", 3), ("face", 7), ("brain", 5))
+    }
+    return {**sequences, "row": frames(1, 11)}
+
+
+def lengths(config: AugmentConfig, key: tuple[int, int, str, int]) -> dict[str, int]:
+    found = augment(many(), modalities=MANY, config=config, rng=rng_for(*key))
+    return {name: length(one) for name, one in found.items()}
+
+
+@settings(deadline=None, max_examples=50)
+@given(epoch=st.integers(1, 1000), copy=st.integers(1, 5))
+def test_features_of_one_modality_are_stretched_alike_by_every_kind(epoch, copy):
+    wide = (0.5, 2.0)
+    for kind in KINDS:
+        config = AugmentConfig(kind=kind, stretch=wide, audio_tempo=wide)
+        found = lengths(config, (0, epoch, "c/1", copy))
+        assert found["windows"] == found["pitch"]
+        assert found["row"] == 1
+        assert kind != "audio" or found["face"] == found["brain"] == 101
+        assert kind != "sync" or len({found[name] for name in ("windows", "face", "brain")}) == 1
+
+
+def test_modalities_are_stretched_apart_by_independent_alone():
+    wide = AugmentConfig(kind="independent", stretch=(0.5, 2.0))
+    found = [lengths(wide, (0, epoch, "c/1", 1)) for epoch in range(20)]
+    for one, other in (("windows", "face"), ("windows", "brain"), ("face", "brain")):
+        assert sum(each[one] != each[other] for each in found) > 15
+
+
+def test_the_noise_level_is_that_of_the_reference_modality():
+    """Spreads of 1, 3 and 5: the noise of each modality is the reference's, times its spread over the reference's."""
+    spread = {"windows": 1.0, "face": 3.0, "brain": 5.0}
+    clip_of = {name: frames(4001, 7, seed=3, scale=spread[name]) for name in spread}
+    for reference, name in (("audio", "windows"), ("eeg", "brain")):
+        config = dataclasses.replace(NOISY_ONLY, reference=reference, noise=(0.1, 0.1))
+        modalities = {one: MANY[one] for one in spread}
+        found = augment(clip_of, modalities=modalities, config=config, rng=rng_for(0, 0, "c", 1))
+        for one in spread:
+            level = (found[one].values - clip_of[one].values).std()
+            assert level == pytest.approx(0.1 * spread[one] / spread[name], rel=0.05)
+
+
+def test_without_the_reference_modality_the_level_counts_as_it_is():
+    config = dataclasses.replace(NOISY_ONLY, noise=(0.1, 0.1))
+    seen = {"face": frames(4001, 7, scale=3.0)}
+    found = augment(seen, modalities={"face": "video"}, config=config, rng=rng_for(0, 0, "c", 1))
+    assert (found["face"].values - seen["face"].values).std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_pictures_are_stretched_by_the_nearest_and_never_made_noisier():
+    pictures = Frames(
+        np.arange(20, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8), np.ones(20, bool)
+    )
+    clip_of = {"heard": frames(20, 3), "faces": pictures}
+    config = AugmentConfig(kind="sync", stretch=(0.5, 0.5), noise=(1.0, 1.0))
+    found = augment(clip_of, modalities={"heard": "audio", "faces": "video"}, config=config, rng=rng_for(0, 0, "c", 1))
+    assert found["faces"].values.dtype == np.uint8
+    assert length(found["faces"]) == length(found["heard"]) == 10
+    shown = found["faces"].values[:, 0, 0, 0]
+    np.testing.assert_allclose(shown, np.linspace(0, 19, 10), atol=0.5)
+
+
+def test_the_audio_kind_changes_all_audio_features_by_one_draw():
+    """Noise, pitch and tempo: what one audio feature has been through, all have been through."""
+    config = AugmentConfig(kind="audio", audio_noise=(0.5, 0.5), audio_pitch=(4.0, 4.0), audio_tempo=(0.5, 0.5))
+    kinds = set()
+    for epoch in range(40):
+        original = many()
+        found = augment(original, modalities=MANY, config=config, rng=rng_for(0, epoch, "c", 1))
+        signs = []
+        for name in ("windows", "pitch"):
+            is_faster = length(found[name]) != 101
+            is_raised = found[name].values.std() > 2 * original[name].values.std()
+            signs.append((is_faster, is_raised))
+        assert signs[0] == signs[1]
+        kinds.add(signs[0])
+    assert len(kinds) == 4

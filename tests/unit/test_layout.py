@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
-from mien.cli.main import COMMANDS
+from mien.cli.main import commands_for
 
 HEAVY = ("ray", "torch", "tensorflow", "keras", "sklearn", "matplotlib", "pandas", "opensmile", "av")
 SCRIPTS = sorted(path.name for path in (ROOT / "experiments").glob("*.py"))
@@ -42,7 +42,7 @@ def test_importing_an_experiment_loads_nothing_heavy(script):
 
 WORDS = [
     [],
-    *([*command.split(), "--help"] for command in COMMANDS),
+    *([*command.split(), "--help"] for command in commands_for([])),
     *([command, str(ROOT / "experiments" / "sync_aug.py"), "--help"] for command in ("train", "search")),
 ]
 

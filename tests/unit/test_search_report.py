@@ -13,6 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mien.results.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
+from mien.results.report.importance import FEWEST_TRIALS, importances
+from mien.results.report.search_drawings import height_label
+from mien.results.report.search_figures import Dot
 
 from conftest import ROOT
 from factories import QUESTIONS, search_directory, series_directory
@@ -21,10 +25,6 @@ from mien.errors import MienError
 from mien.experiment.space import Choice, Range
 from mien.results.report import report_search, search_figures
 from mien.results.report import search as search_report
-from mien.results.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
-from mien.results.report.importance import FEWEST_TRIALS, importances
-from mien.results.report.search_drawings import height_label
-from mien.results.report.search_figures import Dot
 from mien.results.report.summary import with_interval
 from mien.results.search_folder import SearchFolder, Trial, ranked
 from reading import Page, mean_recall

@@ -25,7 +25,8 @@ import pyarrow as pa
 
 from mien.connection import search_path
 from mien.corpora.clip import MEDIUM_TYPE, Clip, Label, Medium, Reject, clips_to_table
-from mien.data.splits import check_leak, make_splits
+from mien.data.leaks import check_leak
+from mien.data.splits import make_splits
 from mien.errors import MienError
 from mien.experiment import ProtocolConfig
 from mien.features.prepare.tasks import largest_part, tasks_left
@@ -186,11 +187,10 @@ def _split(n_clips: int) -> None:
     """Five folds by subject with inner validation, and the check for leaks of each; hashes as long as in a store."""
     ids = _names(n_clips)
     subjects = [name[:-4] for name in ids]
-    contents = [f"{number:064x}" for number in range(n_clips)]
-    columns: dict[str, Any] = {"clip_ids": ids, "subjects": subjects, "contents": contents}
+    columns: dict[str, Any] = {"clip_ids": ids, "subjects": subjects, "copies": np.arange(n_clips)}
     protocol = ProtocolConfig(folds=5)
-    classes = np.arange(n_clips) % len(_EMOTIONS)
-    for split in make_splits(**columns, corpora=[CORPUS] * n_clips, classes=classes, protocol=protocol):
+    strata = np.arange(n_clips) % len(_EMOTIONS)
+    for split in make_splits(**columns, corpora=[CORPUS] * n_clips, strata=strata, protocol=protocol):
         check_leak(split, **columns, protocol=protocol)
 
 

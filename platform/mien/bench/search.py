@@ -67,13 +67,13 @@ def overhead(asked: Search) -> SearchTiming:
     asked = dataclasses.replace(asked, method="random", pruner="none")
     first: list[float] = []
 
-    def told(trial: Trial) -> None:
+    def on_trial(trial: Trial) -> None:
         if trial.n_epochs and not first:
             first.append(time.perf_counter() - trial.seconds)
 
     start_s = time.perf_counter()
     with tempfile.TemporaryDirectory() as storage:
-        trials = _trials(asked, storage, parallel=1, told=told)
+        trials = _trials(asked, storage, parallel=1, on_trial=on_trial)
         end_s = time.perf_counter()
     dataset, split = _fold(asked)
     plain_s = _plain(asked, [trial.point for trial in trials], dataset, split)
@@ -95,12 +95,12 @@ def saving(asked: Search) -> Saving:
 def _fold(asked: Search) -> tuple[Dataset, Split]:
     """The clips, and the first fold that is asked for."""
     execution = asked.experiment.execution
-    dataset = read_dataset(FeatureStore(execution.store), asked.experiment.data)
+    dataset = read_dataset(FeatureStore(execution.store), asked.experiment.data, asked.experiment.target, mapped=True)
     return dataset, dataset.splits(asked.experiment.protocol)[(execution.only_folds or (0,))[0]]
 
 
 def _trials(
-    asked: Search, storage: str, *, parallel: int, told: Callable[[Trial], None] = lambda trial: None
+    asked: Search, storage: str, *, parallel: int, on_trial: Callable[[Trial], None] = lambda trial: None
 ) -> list[Trial]:
     """The trials of that fold, on an embedded Ray."""
     execution = dataclasses.replace(asked.experiment.execution, storage=storage, parallel=parallel, workers=0)
@@ -111,7 +111,7 @@ def _trials(
         import ray
 
         space = read_space(asked.experiment, asked.space)
-        ledger = Ledger(folder, split.fold, space, dataset.fingerprints, told)
+        ledger = Ledger(folder, split.fold, space, dataset.fingerprints, on_trial)
         run_trials(folder, split, ray.put(dataset), ledger, n_trials=asked.trials, parallel=parallel)
     return folder.trials(split.fold)
 
@@ -127,7 +127,7 @@ def _plain(asked: Search, points: list[dict[str, Any]], dataset: Dataset, split:
         experiment = trial_experiment(asked, points[trial.number])
         with tempfile.TemporaryDirectory() as folder:
             training = Training(Run(Folder(folder), asked.seed, split.fold), experiment, dataset, held)
-            scores = [record["validation_uar"] for record in training.epochs(save_every_s=float("inf"))]
+            scores = [record["score"] for record in training.epochs(save_every_s=float("inf"))]
         return max((score for score in scores if score is not None), default=0.0)
 
     import mien.families.lstm_attention  # noqa: F401 - the import is start-up, not a trial
@@ -140,8 +140,8 @@ def _plain(asked: Search, points: list[dict[str, Any]], dataset: Dataset, split:
 
 def trial_memory(asked: Search) -> TrialMemory:
     """What it costs a second process to read the clips that the first one reads."""
-    dataset = read_dataset(FeatureStore(asked.experiment.execution.store), asked.experiment.data)
-    n_bytes = sum(frames.values.nbytes for clips in dataset.frames.values() for frames in clips)
+    dataset = _fold(asked)[0]
+    n_bytes = sum(int(column.lengths.sum()) * column.spec.dim * 4 for column in dataset.columns.values())
     with cluster.connected(workers=2):
         import ray
 

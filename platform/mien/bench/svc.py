@@ -36,13 +36,14 @@ from mien.data.splits import make_splits
 from mien.errors import MienError
 from mien.experiment import (
     AugmentConfig,
+    ClassesConfig,
     DataConfig,
     Experiment,
     LossConfig,
     ProtocolConfig,
-    SvcConfig,
+    SvmConfig,
 )
-from mien.features import media
+from mien.features.media import content_hash, decode
 
 NKULULEKO = "1.14.1"
 CUT_S = 2.4  # of the middle of each clip: RAVDESS' clips begin and end in silence
@@ -52,13 +53,15 @@ FEATURE = "egemaps-clip"
 _BEGINS = {"features": "Extracting OpenSMILE", "folds, plot and table": "doing LOGO with"}
 _SCORE = re.compile(r"LOGO: \d+ folds: mean ([\d.]+)")
 
+TARGET = ClassesConfig(vocabulary="ravdess8")
 EXPERIMENT = Experiment(
     name="bench-svc",
-    data=DataConfig(corpora=("ravdess",), audio=(FEATURE,), video=(), vocabulary="ravdess8"),
+    data=DataConfig(corpora=("ravdess",), features=(FEATURE,)),
+    target=TARGET,
     protocol=ProtocolConfig(folds=6),
     augment=AugmentConfig(kind="none"),
     loss=LossConfig(kind="cross-entropy", label_smoothing=0.0),
-    model=SvcConfig(c=1.0),
+    model=SvmConfig(c=1.0),
 )
 
 
@@ -139,7 +142,7 @@ def cut_clips(root: Path, to: Path) -> list[Clip]:
     for clip in ravdess.import_clips(root):
         if not isinstance(clip, Clip) or clip.attributes["channel"] != "speech" or "audio" not in clip.media:
             continue
-        sound = media.decode_audio(clip.media["audio"], RATE_HZ)
+        sound = decode("sound", clip.media["audio"], RATE_HZ)
         start = max(0, len(sound) - round(CUT_S * RATE_HZ)) // 2
         file = to / f"Actor_{clip.id[-2:]}" / f"03-{clip.id.removeprefix('ravdess/')}.wav"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -150,13 +153,13 @@ def cut_clips(root: Path, to: Path) -> list[Clip]:
 def write_table(clips: Sequence[Clip], path: Path) -> None:
     """The clips as nkululeko reads them: file, emotion, speaker, and the fold of mien's that tests that speaker."""
     emotions = [label.emotion for clip in clips if (label := clip.label("intended")) and label.emotion]
-    classes = [class_index(emotion, EXPERIMENT.data.vocabulary, EXPERIMENT.data.calm) for emotion in emotions]
+    classes = [class_index(emotion, TARGET.vocabulary, TARGET.merge) for emotion in emotions]
     splits = make_splits(
         clip_ids=[clip.id for clip in clips],
         subjects=[clip.subject for clip in clips],
         corpora=[clip.corpus for clip in clips],
-        contents=[media.content_hash(clip.media["audio"]) for clip in clips],
-        classes=np.array(classes),
+        copies=np.unique([content_hash(clip.media["audio"].path) for clip in clips], return_inverse=True)[1],
+        strata=np.array(classes),
         protocol=EXPERIMENT.protocol,
     )
     fold = {int(row): split.fold for split in splits for row in split.test}
@@ -164,7 +167,7 @@ def write_table(clips: Sequence[Clip], path: Path) -> None:
         rows = csv.writer(file)
         rows.writerow(["file", "emotion", "speaker", "fold"])
         for row, (clip, emotion) in enumerate(zip(clips, emotions, strict=True)):
-            rows.writerow([clip.media["audio"], emotion, clip.subject, fold[row]])
+            rows.writerow([clip.media["audio"].path, emotion, clip.subject, fold[row]])
 
 
 def run_mien(root: Path, place: Path) -> Attempt:
@@ -200,7 +203,7 @@ def run_mien(root: Path, place: Path) -> Attempt:
 def run_nkululeko(python: Path, table: Path, place: Path) -> Attempt:
     """The same from a table of `write_table`, by an environment's Python, in an empty folder."""
     settings = place / "exp.ini"
-    classes = list(VOCABULARIES[EXPERIMENT.data.vocabulary])
+    classes = list(VOCABULARIES[TARGET.vocabulary])
     settings.write_text(
         _SETTINGS.format(
             place=place, table=table, classes=classes, folds=EXPERIMENT.protocol.folds, cores=machine_cpus()

@@ -16,13 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mien.data.dataset import Dataset, read_dataset
+from mien.data.feed import Feed
 from mien.data.splits import Split
 from mien.experiment import AugmentConfig, Experiment, LossConfig, TrainingConfig
-from mien.families import Task
+from mien.families.contract import Task
 from mien.features.store import FeatureStore
 from mien.folder import Folder
 from mien.results.run import Run
-from mien.training.loop import Feed, Place, train_run
+from mien.training.loop import train_run
 
 EPOCHS = 12  # the first is left out on both sides: TensorFlow traces in it
 
@@ -51,7 +52,7 @@ def training(experiment: Experiment) -> TrainTiming:
         loss=LossConfig(kind="cross-entropy", alpha="none"),
         training=dataclasses.replace(experiment.training, epochs=EPOCHS, patience=EPOCHS),
     )
-    dataset = read_dataset(FeatureStore(experiment.execution.store), experiment.data)
+    dataset = read_dataset(FeatureStore(experiment.execution.store), experiment.data, experiment.target)
     subjects = sorted(set(dataset.subjects))
     held_out = set(subjects[: max(2, len(subjects) // 5)])
     side = np.array([subject in held_out for subject in dataset.subjects])
@@ -95,7 +96,9 @@ def _plain(experiment: Experiment, dataset: Dataset, split: Split) -> tuple[floa
     from mien.families import lstm_attention
 
     training: TrainingConfig = experiment.training
-    task = Task(experiment, dataset.specs, dataset.classes, np.ones(len(dataset.classes), np.float32), 0)
+    target = dataset.target.spec
+    weights = np.ones(len(target.names), np.float32)
+    task = Task(experiment.model, experiment.training, experiment.loss, dataset.specs, target, weights, 0)
     built = lstm_attention.build_model(task)
     model = keras.Model(built.input, list(built.output.values()))  # compile takes no names with a plus sign
     model.compile(
@@ -104,7 +107,7 @@ def _plain(experiment: Experiment, dataset: Dataset, split: Split) -> tuple[floa
         ),
         loss=[keras.losses.CategoricalCrossentropy(from_logits=True) for _ in model.outputs],
     )
-    feed = Feed(experiment, dataset, split.train, 0, Place())
+    feed = Feed(experiment, dataset, split.train, 0)
     n_heads = len(model.outputs)
     batches = [
         (lstm_attention.model_inputs(b), (b.targets,) * n_heads, (b.weights,) * n_heads) for b in feed.training(1)

@@ -19,15 +19,14 @@ def corpora(json: bool = False) -> None:
     """
     from dataclasses import asdict
 
-    from mien.corpora import CORPORA, load
+    from mien.corpora import cards
 
-    cards = [load(name).CARD for name in CORPORA]
     if json:
-        print_json([asdict(card) for card in cards])
+        print_json([asdict(card) for card in cards()])
         return
     table(
         ["corpus", "clips", "subjects", "labels", "licence", "access"],
-        [[c.name, c.n_clips, c.n_subjects, ", ".join(c.label_sources), c.licence, c.access] for c in cards],
+        [[c.name, c.n_clips, c.n_subjects, ", ".join(c.label_sources), c.licence, c.access] for c in cards()],
     )
 
 

@@ -140,11 +140,12 @@ def _refuse_given(names: Iterable[str], why: str, values: dict[str, Any], defaul
 
 def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: float | None) -> Corpus:
     from mien.cluster.cost.estimate import Corpus
-    from mien.corpora import load
+    from mien.corpora import cards, load
 
     n_files = None
     if name is not None:
-        card = load(name).CARD
+        load(name)  # an unknown name is refused with the known ones
+        card = next(card for card in cards() if card.name == name)
         known_s, n_files, known_gb = _CORPORA[card.name]
         clips = card.n_clips if clips is None else clips
         mean_s = known_s if mean_s is None else mean_s

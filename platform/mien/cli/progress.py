@@ -91,10 +91,14 @@ def epoch_line(record: Mapping[str, Any]) -> str:
 
 def test_line(metrics: Mapping[str, Any]) -> str:
     """The test score of a run in words."""
-    from mien.results.metrics import headline
+    from mien.results.metrics import METRICS
 
-    score = headline(metrics.get("test", {}))
-    return f"test {score}" if score else "no test clips"
+    scores = metrics.get("test", {})
+    for of_kind in METRICS.values():  # the first of a kind is what it is known by
+        name, metric = next(iter(of_kind.items()))
+        if scores.get(name) is not None:
+            return f"test {metric.label} {scores[name]:.4f}"
+    return "no test clips"
 
 
 @contextmanager

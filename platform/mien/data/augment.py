@@ -2,8 +2,7 @@
 
 Everything is drawn from (seed, epoch, clip id, number of the copy) alone: the same on every machine, in any
 order, on any number of workers. Features are standardised columns when they come here, so a noise level of
-0.01 is a hundredth of a column's standard deviation. What is neither audio nor video passes through, and so
-does a feature without a valid frame: it is missing.
+0.01 is a hundredth of a column's standard deviation. A feature without a valid frame passes through: it is missing.
 
 docs/explanation/augmentation.md says where each rule comes from and why some differ from their source.
 """
@@ -12,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,33 +48,36 @@ def copies(clip_id: str, seed: int, epoch: int, config: AugmentConfig) -> range:
 def augment(
     frames: Mapping[str, Frames],
     *,
-    audio: Sequence[str],
-    video: Sequence[str],
+    modalities: Mapping[str, str],
     config: AugmentConfig,
     rng: np.random.Generator,
 ) -> dict[str, Frames]:
     """One augmented copy of a clip's features. The originals are not touched; what is not changed is shared.
 
-    audio, video: names of the features heard and seen. sync stretches all by one factor and adds noise of one
-    level; independent draws both for each modality; audio changes what is heard and nothing else.
+    modalities: feature to its modality. sync stretches all features by one factor and adds noise of one level;
+    independent draws both for each modality; audio changes the audio features, all by the same draw, and nothing else.
+    Features of one modality stay in step whatever the kind. Pictures are stretched and never made noisier.
     """
     if config.kind == "none":
         return dict(frames)
-    heard = [name for name in audio if frames[name].valid.any()]
-    seen = [name for name in video if frames[name].valid.any()]
+    names: dict[str, list[str]] = {modality: [] for modality in dict.fromkeys(modalities.values())}
+    for name, modality in modalities.items():
+        if frames[name].valid.any():
+            names[modality].append(name)
     if config.kind == "audio":
-        kind = AUDIO_KINDS[rng.integers(len(AUDIO_KINDS))]
-        return {**frames, **{name: _audio(frames[name], kind, config, rng) for name in heard}}
+        return {**frames, **_audio({name: frames[name] for name in names.get("audio", ())}, config, rng)}
 
-    # S0: the video level is the audio level times the ratio of their spreads. Where nothing varies in what is
-    # heard, or nothing is heard, there is no ratio and the level counts as it is.
-    heard_spread = _spread(frames[name] for name in heard)
-    ratio = _spread(frames[name] for name in seen) / heard_spread if heard_spread else 1.0
+    # The reference is drawn first, as in S0, where the video level is the audio level times the ratio of their spreads.
+    order = sorted(names, key=lambda modality: modality != config.reference)
+    reference = _spread(frames[name] for name in names.get(config.reference, ()))
     result = dict(frames)
-    for names, scale in ((heard, 1.0), (seen, ratio)):
-        if names is heard or config.kind == "independent":
+    for number, modality in enumerate(order):
+        if not number or config.kind == "independent":
             factor, level = rng.uniform(*config.stretch), rng.uniform(*config.noise)
-        for name in names:
+        # Where nothing varies in the reference, or there is none, there is no ratio and the level counts as it is.
+        is_scaled = modality != config.reference and reference
+        scale = _spread(frames[name] for name in names[modality]) / reference if is_scaled else 1.0
+        for name in names[modality]:
             result[name] = _noisy(_stretched(frames[name], factor), level * scale, rng)
     return result
 
@@ -104,12 +106,16 @@ def _stretched(frames: Frames, factor: float) -> Frames:
         nearer = weight > 0.5
         valid = frames.valid[low + nearer]
         weight = np.where(frames.valid[low] & frames.valid[low + 1], weight, nearer).astype(np.float32)
+    if not _is_numeric(frames):
+        return Frames(frames.values[low + (weight > 0.5)], valid)
     start = frames.values[low]
     return Frames(start + weight[:, None] * (frames.values[low + 1] - start), valid)
 
 
 def _noisy(frames: Frames, level: float, rng: np.random.Generator) -> Frames:
-    """With Gaussian noise of that standard deviation on the valid frames."""
+    """With Gaussian noise of that standard deviation on the valid frames; pictures as they are."""
+    if not _is_numeric(frames):
+        return frames
     noise = rng.standard_normal(frames.values.shape, dtype=np.float32)
     noise *= np.where(frames.valid, np.float32(level), 0)[:, None]
     noise += frames.values
@@ -117,9 +123,9 @@ def _noisy(frames: Frames, level: float, rng: np.random.Generator) -> Frames:
 
 
 def _spread(features: Iterable[Frames]) -> float:
-    """Standard deviation of all valid values of some features together; 0 for none."""
+    """Standard deviation of all valid numbers of some features together; 0 for none."""
     n, total, squares = 0, 0.0, 0.0
-    for frames in features:
+    for frames in filter(_is_numeric, features):
         values = frames.values[frames.valid].ravel()
         n += values.size
         total += float(values.sum())
@@ -130,14 +136,21 @@ def _spread(features: Iterable[Frames]) -> float:
 # ------------------------------------------------------------------ audio
 
 
-def _audio(frames: Frames, kind: str, config: AugmentConfig, rng: np.random.Generator) -> Frames:
-    if kind in ("noise", "all"):
-        frames = _noisy(frames, rng.uniform(*config.audio_noise), rng)
-    if kind in ("pitch", "all"):
-        frames = Frames(frames.values * np.float32(rng.uniform(*config.audio_pitch)), frames.valid)
-    if kind in ("tempo", "all"):
-        frames = _resampled(frames, rng.uniform(*config.audio_tempo))
-    return frames
+def _audio(heard: Mapping[str, Frames], config: AugmentConfig, rng: np.random.Generator) -> dict[str, Frames]:
+    """Each of the features by one draw of kind, level, pitch and tempo, so that they stay in step."""
+    kind = AUDIO_KINDS[rng.integers(len(AUDIO_KINDS))]
+    is_noisy, is_pitched, is_faster = (kind in (one, "all") for one in ("noise", "pitch", "tempo"))
+    level = rng.uniform(*config.audio_noise) if is_noisy else 0.0
+    pitch = np.float32(rng.uniform(*config.audio_pitch)) if is_pitched else np.float32(1)
+    tempo = rng.uniform(*config.audio_tempo) if is_faster else 1.0
+    changed = {}
+    for name, frames in heard.items():
+        if is_noisy:
+            frames = _noisy(frames, level, rng)
+        if is_pitched:
+            frames = Frames(frames.values * pitch, frames.valid)
+        changed[name] = _resampled(frames, tempo) if is_faster else frames
+    return changed
 
 
 def _resampled(frames: Frames, factor: float) -> Frames:
@@ -171,3 +184,8 @@ def _generator(*parts: Any) -> np.random.Generator:
     """From a hash that is the same in every process; Python's own is not."""
     digest = hashlib.sha256("\0".join(map(str, parts)).encode()).digest()
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _is_numeric(frames: Frames) -> bool:
+    """Whether frames are numbers; pictures are bytes."""
+    return frames.values.dtype != np.uint8

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mien.corpora.clip import Clip
 from mien.data.columns import Column, InMemory, Mapped
 from mien.data.contents import Contents
+from mien.data.leaks import check_leak
 from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
 from mien.data.targets import Target, read_target, reason_without_target, target_spec
@@ -64,6 +65,15 @@ class Dataset:
     def inner_splits(self, split: Split, protocol: ProtocolConfig) -> list[Split]:
         """Cross-validation within one of those folds, its own validation first."""
         return inner_splits(split, **self._for_splits(), protocol=protocol)
+
+    def check(self, split: Split, protocol: ProtocolConfig) -> None:
+        """Raises LeakError should a subject, a group or a recording stand on two sides of a split."""
+        columns = self._for_splits()
+        check_leak(
+            split,
+            **{name: columns[name] for name in ("clip_ids", "subjects", "groups", "copies", "overlaps")},
+            protocol=protocol,
+        )
 
     def _for_splits(self) -> dict[str, Any]:
         return {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from mien.experiment.pairs import Pairs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,8 +19,9 @@ class DataConfig:
     features: tuple[str, ...] = ("egemaps", "facenet")
     """The model's inputs: features in the store (mien prepare --features), of any modality, each a sequence of frames
     or one row per clip."""
-    only: Mapping[str, str] = field(default_factory=lambda: {"channel": "speech"})
-    """Attributes that a clip must have where its corpus states them, such as RAVDESS' channel: speech or song."""
+    only: Pairs = field(default_factory=lambda: {"channel": "speech"})
+    """Attributes that a clip must have where its corpus states them, such as RAVDESS' channel: speech or
+    song. Empty: all clips."""
     missing: Literal["mask", "drop"] = "mask"
     """A clip without one of the features: kept with that input masked, or left out."""
     normalise: Literal["train", "speaker"] = "train"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+
+from mien.experiment.pairs import Pairs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,7 +20,7 @@ class ClassesConfig:
     annotated, proxy."""
     vocabulary: str = "common6"
     """The classes: common6, ravdess8."""
-    merge: Mapping[str, str] = field(default_factory=lambda: {"calm": "neutral"})
+    merge: Pairs = field(default_factory=lambda: {"calm": "neutral"})
     """Emotions that the vocabulary lacks, and the class that each is counted as; an emotion that is neither is left
     out."""
     soft: bool = False

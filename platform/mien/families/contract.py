@@ -6,7 +6,7 @@ worker of Ray Train, in a demo and on a bare GPU machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.batches import Batch
-from mien.errors import ExperimentError
 from mien.experiment import LossConfig, ModelConfig, TrainingConfig
 from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec
@@ -109,44 +108,6 @@ class Family:
     needs: tuple[str, ...] = ()
     can_miss: bool = True
 
-    @property
-    def name(self) -> str:
-        return self.config().family
-
     def build(self, task: Task) -> Learner:
         module, _, name = self.learner.partition(":")
         return getattr(import_module(module), name)(task)
-
-    def check(self, inputs: Mapping[str, FeatureSpec], target: TargetSpec, missing: Collection[str] = ()) -> None:
-        """Raises ExperimentError where an experiment asks for more than this family can do.
-
-        missing: those of the inputs that some clips lack.
-        """
-        if target.kind not in self.targets:
-            raise ExperimentError(
-                f"model.family {self.name} learns {' and '.join(self.targets)}, and the target is of {target.kind}: "
-                "choose another family"
-            )
-        for feature, spec in inputs.items():
-            if kind_of_input(spec) not in self.reads:
-                raise ExperimentError(
-                    f"model.family {self.name} reads inputs of kind {' or '.join(self.reads)}, and {feature} is of "
-                    f"kind {kind_of_input(spec)}: leave it out of data.features, or choose another family"
-                )
-        for modality in self.needs:
-            if modality not in {spec.modality for spec in inputs.values()}:
-                raise ExperimentError(
-                    f"model.family {self.name} needs {modality}: name a feature of it in data.features"
-                )
-        if missing and not self.can_miss:
-            raise ExperimentError(
-                f"model.family {self.name} needs each input of each clip, and some clips lack {', '.join(missing)}: "
-                "data.missing=drop leaves these clips out"
-            )
-
-
-def kind_of_input(spec: FeatureSpec) -> Reads:
-    """How a model reads a feature: pictures, one row per clip, or a sequence of rows."""
-    if not spec.is_numeric:
-        return "pictures"
-    return "row" if spec.hop_s is None else "sequence"

@@ -120,7 +120,8 @@ def coupled(r: Floats) -> Floats:
         goes_on = np.abs(qp - pqp).max(axis=0) >= 0.005 / n
         if not goes_on.any():
             break
-        is_open, own_q, own_p, qp, pqp = (x[..., goes_on] for x in (is_open, own_q, own_p, qp, pqp))
+        is_open, own_q, own_p = is_open[goes_on], own_q[..., goes_on], own_p[..., goes_on]
+        qp, pqp = qp[..., goes_on], pqp[goes_on]
         for t in range(n):
             step = (pqp - qp[t]) / own_q[t, t]
             own_p[t] += step

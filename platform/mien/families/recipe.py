@@ -53,7 +53,7 @@ class Recipe:
         return {
             "format": FORMAT,
             "mien": __version__,
-            "model": adapter(ModelConfig).dump_python(self.model, mode="json"),  # type: ignore[type-var]
+            "model": adapter(ModelConfig).dump_python(self.model, mode="json"),
             "training": adapter(TrainingConfig).dump_python(self.training, mode="json"),
             "loss": adapter(LossConfig).dump_python(self.loss, mode="json"),
             "seed": self.seed,
@@ -75,7 +75,7 @@ class Recipe:
         try:
             target = value["target"]
             return cls(
-                model=adapter(ModelConfig).validate_python(value["model"]),  # type: ignore[type-var]
+                model=adapter(ModelConfig).validate_python(value["model"]),
                 training=adapter(TrainingConfig).validate_python(value["training"]),
                 loss=adapter(LossConfig).validate_python(value["loss"]),
                 seed=int(value["seed"]),

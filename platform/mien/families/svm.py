@@ -153,4 +153,4 @@ class Svm:
             rated.append(batch.target_mask[is_real])
             rows.append(batch.rows[is_real])
         columns = {name: np.concatenate(parts) for name, parts in inputs.items()}
-        return Collected(columns, *map(np.concatenate, (targets, rated, rows)))
+        return Collected(columns, np.concatenate(targets), np.concatenate(rated), np.concatenate(rows))

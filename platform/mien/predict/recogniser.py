@@ -26,6 +26,7 @@ from mien.families.contract import Learner
 from mien.families.files import hand_over
 from mien.families.recipe import NORMALISER, PARENTS, RECIPE, Recipe
 from mien.features.host import ExtractorHost
+from mien.features.recipe import Recipe as ExtractorRecipe
 from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder
 from mien.results.run import MODEL
@@ -139,12 +140,15 @@ class Recogniser:
 
     @cached_property
     def _host(self) -> ExtractorHost:
-        host = ExtractorHost({name: one for name, one in self.extractors.items() if one})
+        host = ExtractorHost(
+            {name: ExtractorRecipe(one["name"], one["settings"]) for name, one in self.extractors.items() if one}
+        )
         for name, spec in self.specs.items():
-            if host.specs[name] != spec:
+            found = host.descriptions[name].spec
+            if found != spec:
                 host.close()
                 raise ExperimentError(
-                    f"{name}: extracted here as {host.specs[name].folder}, and this run was trained on {spec.folder}: "
+                    f"{name}: extracted here as {found.folder}, and this run was trained on {spec.folder}: "
                     "use the mien and the weights that it was trained with"
                 )
         return host

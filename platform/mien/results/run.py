@@ -34,6 +34,7 @@ from mien.folder import Folder, undamaged
 
 DONE = "DONE"
 MANIFEST = "MANIFEST.json"
+MODEL = "model"  # folder of what a finished run can be used by
 KEPT_CHECKPOINTS = 2  # the newest, and the one before it in case the newest turns out to be torn
 
 
@@ -128,11 +129,6 @@ class Run:
     def predictions(self) -> pa.Table:
         """The whole table; `mien.results.predictions` knows its columns."""
         return self.folder.read_table("predictions.parquet")
-
-    @property
-    def model(self) -> Folder:
-        """All that is needed to use it, and nothing else: `mien.predict.bundle.load_run` reads it."""
-        return self.folder / "model"
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         self.folder.write_json("metrics.json", metrics)

@@ -152,8 +152,9 @@ def _train_in_parallel(
     with connection.connected(workers=n_workers):
         check_can_come(execution, 1)
         shared = ray.put(dataset)
-        reserved = {"num_cpus": execution.cpus_per_worker, "num_gpus": float(execution.gpu)}
-        remote = ray.remote(**reserved, max_retries=2)(_train_alone)
+        remote = ray.remote(num_cpus=execution.cpus_per_worker, num_gpus=float(execution.gpu), max_retries=2)(
+            _train_alone
+        )
         waiting = list(jobs)
         running: dict[Any, Follower] = {}
         while waiting or running:

@@ -234,10 +234,10 @@ def _class_weights(experiment: Experiment, dataset: Dataset, train: Rows) -> NDA
 
 
 def _predicted(dataset: Dataset, rows: Rows, values: NDArray[np.float32]) -> Predicted:
-    columns = (dataset.clip_ids, dataset.subjects, dataset.corpora)
-    return Predicted(
-        *(np.array([column[row] for row in rows]) for column in columns), dataset.target.truth[rows], values
+    ids, subjects, corpora = (
+        np.array([column[row] for row in rows]) for column in (dataset.clip_ids, dataset.subjects, dataset.corpora)
     )
+    return Predicted(ids, subjects, corpora, dataset.target.truth[rows], values.astype(np.float64))
 
 
 def _resume(run: Run, learner: Learner) -> list[dict[str, Any]]:

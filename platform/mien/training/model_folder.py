@@ -48,7 +48,7 @@ def write_model(
     for name, content in written(learner.export).items():
         folder.write_bytes(name, content)
     arrays = io.BytesIO()
-    np.savez(arrays, **feed.normaliser.to_arrays())
+    np.savez(arrays, **feed.normaliser.to_arrays())  # type: ignore[arg-type]  # numpy's stub
     folder.write_bytes(NORMALISER, arrays.getvalue())
     for name, parent in zip(recipe.parents, parents):
         _copy(parent.folder / MODEL, folder / PARENTS / name)

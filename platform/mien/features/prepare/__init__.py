@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -27,12 +26,13 @@ from mien.corpora.clip import Clip, Reject, clips_to_table
 from mien.corpora.remote import import_clips
 from mien.errors import CorpusError, ExperimentError, MienError
 from mien.features.extractors import EXTRACTORS
+from mien.features.host import ExtractorHost
 from mien.features.prepare.progress import OnProgress, PrepareProgress
-from mien.features.prepare.recipe import Description, Recipe, described
 from mien.features.prepare.stream import stream
 from mien.features.prepare.tally import Tally
 from mien.features.prepare.tasks import batches, have_medium, largest_part, n_left, tasks_left
 from mien.features.prepare.worker import Feature
+from mien.features.recipe import Description, Recipe
 from mien.features.store import FeatureFolder, FeatureStore
 
 __all__ = ["PrepareProgress", "Prepared", "PreparedFeature", "prepare"]
@@ -101,10 +101,10 @@ def prepare(
     root: a folder, or s3://bucket/prefix that every node can read. features: names of `mien.features.extractors`, or
     "module:Settings" of an extractor of your own; each alone, or with its settings as a mapping or as its Settings.
     attach: name of a medium, or "ratings", to the table or folder of files that adds it to the clips, see
-    `mien.corpora.attach`. settings: of the corpus, None for the usual ones. workers: processes, by default one per core.
-    limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew, for
-    media whose bytes have changed under the same name, which is not looked for otherwise. on_progress: called for each
-    feature as its parts are done; without it nothing is shown.
+    `mien.corpora.attach`. settings: of the corpus, None for the usual ones. workers: processes, by default one per
+    core. limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew,
+    for media whose bytes have changed under the same name, which is not looked for otherwise. on_progress: called for
+    each feature as its parts are done; without it nothing is shown.
 
     Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
@@ -116,8 +116,8 @@ def prepare(
         raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
     clips, rejects = _import(corpus, root, attach or {}, settings)
     recipes = [Recipe.of(feature) for feature in features]
-    with ThreadPoolExecutor(len(recipes)) as pool:
-        descriptions = list(pool.map(described, recipes))
+    with ExtractorHost({str(number): recipe for number, recipe in enumerate(recipes)}) as host:
+        descriptions = list(host.descriptions.values())
     for recipe, extractor in zip(recipes, descriptions):
         if not len(have_medium(clips, extractor.medium)):
             raise ExperimentError(

@@ -31,8 +31,8 @@ LACKING = ("No clip of {}", "UAR and macro-F1 are means over the other classes; 
 GUESS = "chance"
 MEASURES = {"uar": "Unweighted average recall", "wa": "Accuracy", "macro_f1": "Macro-F1, the mean of the classes' F1"}
 EXPLAINED = (
-    "UAR, unweighted average recall: the mean over classes of the share of their clips that was recognised. WA, weighted "
-    "accuracy: that share over all clips."
+    "UAR, unweighted average recall: the mean over classes of the share of their clips that was recognised. WA, "
+    "weighted accuracy: that share over all clips."
 )
 
 

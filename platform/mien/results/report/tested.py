@@ -33,9 +33,9 @@ class Missing(NamedTuple):
 class Tested:
     """Test clips of S seeds that finished the same folds: N clips sorted by id, each tested once per seed.
 
-    truth: (N,) class indices or (N, K) ratings. values: (S, N, K), what was predicted. missing: runs that were asked for
-    and do not count. unused: finished runs of seeds that lack a fold, left out because their clips would weigh more than
-    those of the others.
+    truth: (N,) class indices or (N, K) ratings. values: (S, N, K), what was predicted. missing: runs that were asked
+    for and do not count. unused: finished runs of seeds that lack a fold, left out because their clips would weigh more
+    than those of the others.
     """
 
     target: TargetSpec

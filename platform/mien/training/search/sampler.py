@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, as_optuna, drawn_value, optuna_value
@@ -79,7 +79,7 @@ class Sampler:
         return {path: optuna_value(self._space[path], value) for path, value in point.items()}
 
 
-def _direction(search: Search) -> str:
+def _direction(search: Search) -> Literal["maximize", "minimize"]:
     target = search.experiment.target
     return "maximize" if METRICS[target.kind][target.primary].higher_is_better else "minimize"
 
