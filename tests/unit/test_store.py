@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import ROOT
+from mien import __version__
 from mien.corpora import clip as records
 from mien.corpora.clip import Clip, Label, Medium, Rating, Reject, clips_to_table
 from mien.errors import StoreError
@@ -426,7 +427,7 @@ def test_a_store_of_another_format_is_refused_with_the_remedy(tmp_path, folder):
     with pytest.raises(StoreError) as error:
         store.load("ravdess", SPEC)
     assert str(error.value) == (
-        f"{tmp_path / folder} is in format 99 of the store, written by mien 7.0; this mien 0.1.0 reads format 2: "
+        f"{tmp_path / folder} is in format 99 of the store, written by mien 7.0; this mien {__version__} reads format 2: "
         "prepare into a new store"
     )
 
