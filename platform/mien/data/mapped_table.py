@@ -175,8 +175,8 @@ def _build(source: Source) -> None:
     store = FeatureStore(source.store)
     if not store.folder.names():
         raise StoreError(
-            f"{store.folder}: not there on {socket.gethostname()}, where its features are needed; give a store that every "
-            "node reaches, s3://bucket/prefix or a folder on a shared disk"
+            f"{store.folder}: not there on {socket.gethostname()}, where its features are needed; give a store that "
+            "every node reaches, s3://bucket/prefix or a folder on a shared disk"
         )
     if source_of(store, source.corpus, source.spec) != source:
         raise StoreError(
