@@ -144,6 +144,13 @@ def with_late_parts(place: Path) -> None:
         extract(folder, numbers)
 
 
+def with_chained_parts(place: Path) -> None:
+    """Parts of which each repeats some clips of others, and alone has some."""
+    FeatureStore(place).write_clips("many", [clip(number) for number in range(N_CLIPS)], [])
+    for numbers in ([0, 1, 3], [3, 4, 5, 6], [6, 7, 8, 0], [0, 9, 8], [10, 9, 3, 2]):
+        extract(feature_of(place), numbers)
+
+
 SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object], bool]] = {
     # what there was, what is done to it, and whether it may cost a clip that was done
     "a batch is written": (half_done, lambda place: extract(feature_of(place), [4, 5, 6, 7]), False),
@@ -153,6 +160,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object], boo
     "rejects of some clips again": (finished, lambda place: ask(place, retry={clip_id(2), clip_id(5)}), True),
     "all rejects again": (finished, lambda place: ask(place, retry_rejects=True), True),
     "fresh": (finished, lambda place: ask(place, fresh=True), True),
+    "chained parts are merged": (with_chained_parts, lambda place: feature_of(place).finish(ALL, RECIPE), False),
     "late parts are merged": (with_late_parts, lambda place: feature_of(place).finish(ALL, RECIPE), False),
 }
 
