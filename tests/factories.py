@@ -335,7 +335,7 @@ def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> 
         side: {
             "n_clips": len(held),
             "subjects": sorted({clip["subject"] for clip in held}),
-            "sha256": hashlib.sha256("\n".join(sorted(clip["clip_id"] for clip in held)).encode()).hexdigest(),
+            "clip_ids_sha256": hashlib.sha256("\n".join(sorted(clip["clip_id"] for clip in held)).encode()).hexdigest(),
         }
         for side, held in sides.items()
     }

@@ -21,9 +21,9 @@ from mien.corpora.clip import Clip, Medium, Reject, clips_to_table
 from mien.errors import ExperimentError, MienError
 from mien.features import media
 from mien.features.prepare.content import content_of
-from mien.features.prepare.recipe import Recipe, describe
 from mien.features.prepare.tasks import Task, tasks_from_table, tasks_left
 from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import Recipe
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureFolder, FeatureTable
 from mien.features.store.manifest import read_rejects
@@ -161,7 +161,7 @@ def test_the_extractor_is_built_once_and_held_to_one_thread(tmp_path):
 ATTEMPT = """
 import json, sys
 from mien.corpora.clip import Medium
-from mien.features.prepare.recipe import Recipe
+from mien.features.recipe import Recipe
 from mien.features.prepare.tasks import Task
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.store import FeatureFolder
@@ -386,20 +386,6 @@ def test_rows_of_a_table_and_tracks_of_a_recording_are_contents_of_their_own(tmp
     recording.write_bytes(table.read_bytes())
     assert content_of(Medium(path=str(recording))) == digest
     assert content_of(Medium(path=str(recording), track=2)) == f"{digest}#2"
-
-
-def test_an_extractor_is_described_and_a_mistake_becomes_a_sentence():
-    assert describe("tiny_extractors:Loudness", {}) == {
-        "spec": LOUDNESS.to_json(),
-        "medium": "audio",
-        "is_heavy": False,
-        "settings": {},
-    }
-    assert describe("tiny_extractors:Brightness", {"rate_hz": 7.0})["settings"] == {
-        "rate_hz": 7.0,
-        "called": "brightness",
-    }
-    assert "unknown features 'nonsense'" in describe("nonsense", {})["error"]
 
 
 def test_what_is_left_to_do_is_what_workers_must_know():

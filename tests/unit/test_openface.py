@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mien.errors import CorpusError, MediaError
+from mien.errors import MediaError
 from mien.features import extractors
-from mien.features.extractors.openface import ACTION_UNITS, HOP_S, find_openface, read_openface
+from mien.features.extractors.openface import ACTION_UNITS, HOP_S, read_openface
 
 ONES = dict.fromkeys(ACTION_UNITS, 1.0)
 
@@ -65,7 +65,7 @@ def test_frames_are_laid_on_a_constant_clock(tmp_path: Path) -> None:
     """25 Hz with a hole of half a second: every frame has the nearest row, the hole is masked."""
     times_s = [k * 0.04 for k in range(10)] + [0.9 + k * 0.04 for k in range(10)]
     rows = [{"timestamp": t, **dict.fromkeys(ACTION_UNITS, t)} for t in times_s]
-    frames = extractors.build("openface")(write_csv(tmp_path / "a.csv", rows), 30.0)
+    frames = extractors.build("openface")(write_csv(tmp_path / "a.csv", rows), 0.0)
     clock_s = np.arange(len(frames.values)) * HOP_S
     assert clock_s[-1] == pytest.approx(times_s[-1], abs=HOP_S)
     nearest = np.array([min(times_s, key=lambda t: abs(t - now)) for now in clock_s])
@@ -78,9 +78,9 @@ def test_frames_are_laid_on_a_constant_clock(tmp_path: Path) -> None:
 def test_a_clip_is_the_mean_of_what_was_seen(tmp_path: Path) -> None:
     rows = [{"success": s, **dict.fromkeys(ACTION_UNITS, v)} for s, v in [(1, 1.0), (1, 2.0), (0, 50.0)]]
     clip = extractors.build("openface-clip")
-    frames = clip(write_csv(tmp_path / "a.csv", rows), 30.0)
+    frames = clip(write_csv(tmp_path / "a.csv", rows), 0.0)
     np.testing.assert_array_equal(frames.values, np.full((1, 35), 1.5))
-    blind = clip(write_csv(tmp_path / "b.csv", rows[2:]), 30.0)
+    blind = clip(write_csv(tmp_path / "b.csv", rows[2:]), 0.0)
     assert blind.values.shape == (1, 35)
     assert not blind.valid.any()
 
@@ -90,12 +90,26 @@ def test_a_row_of_a_table(tmp_path: Path) -> None:
         tmp_path / "means.csv", [{"clip": "a", **ONES}, {"clip": "b", **dict.fromkeys(ACTION_UNITS, 2.0)}]
     )
     clip = extractors.build("openface-clip")
-    assert clip(f"{table}#b", 30.0).values.tolist() == [[2.0] * 35]
+    assert clip(f"{table}#b", 0.0).values.tolist() == [[2.0] * 35]
     with pytest.raises(MediaError, match="no row for clip c"):
-        clip(f"{table}#c", 30.0)
+        clip(f"{table}#c", 0.0)
     with pytest.raises(MediaError) as error:
-        extractors.build("openface")(f"{table}#a", 30.0)
+        extractors.build("openface")(f"{table}#a", 0.0)
     assert error.value.reason == "bad-table"
+
+
+@pytest.mark.parametrize("column", ["clip", "clip_id", "file"])
+def test_the_column_that_names_the_clips(tmp_path: Path, column: str) -> None:
+    table = write_csv(tmp_path / "means.csv", [{column: "a", **ONES}])
+    assert extractors.build("openface-clip")(f"{table}#a", 0.0).valid.all()
+
+
+def test_a_table_must_name_its_clips_once(tmp_path: Path) -> None:
+    for k, names in enumerate([{}, {"clip": "a", "file": "a"}]):
+        table = write_csv(tmp_path / f"{k}.csv", [{**names, **ONES}])
+        with pytest.raises(MediaError, match="clip_id or file or clip") as error:
+            extractors.build("openface-clip")(f"{table}#a", 0.0)
+        assert error.value.reason == "missing-columns"
 
 
 @pytest.mark.parametrize(
@@ -122,26 +136,6 @@ def test_a_missing_file(tmp_path: Path) -> None:
     assert error.value.reason == "missing"
 
 
-def test_files_and_rows_are_found_by_the_names_of_a_corpus(tmp_path: Path) -> None:
-    folder = tmp_path / "tree"
-    write_csv(folder / "x" / "02-01-03-01-01-01-02.csv", [ONES])
-    both = write_csv(folder / "y" / "01-01-03-01-01-01-02.csv", [ONES])
-    other = write_csv(folder / "02-01-04-01-01-01-02.csv", [ONES])
-    write_csv(folder / "z" / "02-01-04-01-01-01-02.csv", [ONES])
-    write_csv(folder / "summary.csv", [ONES])
-    assert find_openface(str(folder), "ravdess") == {
-        "ravdess/01-03-01-01-01-02": both,
-        "ravdess/01-04-01-01-01-02": other,
-    }
-    table = write_csv(tmp_path / "means.csv", [{"clip": "01-01-03-01-01-01-02", **ONES}, {"clip": "mean", **ONES}])
-    assert find_openface(table, "ravdess") == {"ravdess/01-03-01-01-01-02": f"{table}#01-01-03-01-01-01-02"}
-
-
-def test_a_folder_without_any_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no OpenFace CSV"):
-        find_openface(str(tmp_path), "ravdess")
-
-
 @pytest.mark.parametrize(("name", "n_rows"), [("OpenFace_Test.csv", 100), ("openface2_au_only_header.csv", 3)])
 def test_both_real_layouts(real_data: Path, name: str, n_rows: int) -> None:
     track = read_openface(str(real_data / "openface" / name))
@@ -154,13 +148,11 @@ def test_both_real_layouts(real_data: Path, name: str, n_rows: int) -> None:
 def test_real_sequences_of_ravdess_go_with_its_table(real_data: Path) -> None:
     """Table and sequences are two runs of OpenFace on one trial: near, not equal."""
     units = real_data / "ravdess/action_units"
-    by_frame = find_openface(str(units / "per_frame"), "ravdess")
-    means = find_openface(str(units / "clip_means.csv"), "ravdess")
-    assert (len(by_frame), len(means)) == (300, 1440)
-    assert set(by_frame) < set(means)
+    by_frame = sorted((units / "per_frame").rglob("*.csv"))
+    assert len(by_frame) == 300
     clip = extractors.build("openface-clip")
-    for clip_id in sorted(by_frame)[::50]:
-        n_lines = len(Path(by_frame[clip_id]).read_text().splitlines())
-        assert extractors.build("openface")(by_frame[clip_id], 30.0).values.shape == (n_lines - 1, 35)
-        difference = np.abs(clip(by_frame[clip_id], 30.0).values - clip(means[clip_id], 30.0).values)
-        assert np.median(difference) < 0.01
+    for path in by_frame[::50]:
+        n_lines = len(path.read_text().splitlines())
+        assert extractors.build("openface")(str(path), 0.0).values.shape == (n_lines - 1, 35)
+        mean = clip(f"{units / 'clip_means.csv'}#{path.stem}", 0.0).values
+        assert np.median(np.abs(clip(str(path), 0.0).values - mean)) < 0.01

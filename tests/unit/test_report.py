@@ -16,19 +16,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from mien.results.report.outcomes import NEEDED, read_outcomes
 
 from factories import search_directory, series_directory
 from mien.cli.main import main
-from mien.cli.terminal import training_progress
+from mien.cli.progress import training_events
 from mien.errors import MienError
-from mien.experiment import Experiment, SvcConfig, TrainingConfig
+from mien.experiment import ClassesConfig, Experiment, LossConfig, SvmConfig, TrainingConfig
 from mien.folder import Folder
 from mien.results.intervals import Scored, holm
-from mien.results.report import compare, figures, report, summary_rows
+from mien.results.report import compare, figures, figures_of_classes, report, summary_rows
 from mien.results.report.caveats import caveats
+from mien.results.report.classes import classification_report
+from mien.results.report.estimates import Bootstrap, with_interval
 from mien.results.report.settings import differing, settings
-from mien.results.report.summary import classification_report, read_baseline, summarise, with_interval
+from mien.results.report.summary import read_baseline, summarise
+from mien.results.report.tested import NEEDED, read_tested
 from mien.results.report.wording import baseline_sentence, commands_again, gap_sentence
 from mien.results.run import Run, Series
 from mien.training.launch import open_series
@@ -47,8 +49,19 @@ def reported(tmp_path_factory) -> Series:
     return series
 
 
+def without_run_pages(series: Series) -> Series:
+    """Its finished runs count as reported, so that only the page of the series is written."""
+    for run in series.runs():
+        if run.is_done:
+            run.folder.write_text("report.html", "")
+    return series
+
+
+FEW_DRAWS = Bootstrap(n_resamples=200, n_paired=999)  # for what does not hang on the third digit of an interval
+
+
 def summary_of(series: Series) -> dict:
-    return summarise(series, read_outcomes(series), read_baseline(series))
+    return summarise(series, read_tested(series), read_baseline(series), FEW_DRAWS)
 
 
 def kinds(series: Series) -> dict[str, str]:
@@ -62,7 +75,7 @@ def kinds(series: Series) -> dict[str, str]:
 def test_the_headline_is_the_mean_over_seeds_of_the_pooled_folds(reported):
     table = reported.folder.read_table("predictions.parquet")
     table = table.filter(pc.equal(table["side"], "test"))
-    columns = [f"p_{name}" for name in reported.data["classes"]]
+    columns = [f"p_{name}" for name in reported.target.names]
     by_seed = []
     for seed in (0, 1):
         rows = table.filter(pc.equal(table["seed"], seed))
@@ -76,32 +89,32 @@ def test_the_headline_is_the_mean_over_seeds_of_the_pooled_folds(reported):
 
 def test_the_interval_is_that_of_other_subjects(reported):
     """Against a bootstrap written out: subjects drawn with all their clips, seeds kept together."""
-    outcomes = read_outcomes(reported)
+    tested = read_tested(reported)
     rng = np.random.default_rng(1)
-    rows_of = [np.flatnonzero(outcomes.subjects == subject) for subject in np.unique(outcomes.subjects)]
+    rows_of = [np.flatnonzero(tested.subjects == subject) for subject in np.unique(tested.subjects)]
     scores = []
     for _ in range(1000):
         rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
-        called = outcomes.probabilities[:, rows].argmax(axis=2)
-        scores.append(np.mean([mean_recall(outcomes.truth[rows], seed) for seed in called]))
+        called = tested.values[:, rows].argmax(axis=2)
+        scores.append(np.mean([mean_recall(tested.truth[rows], seed) for seed in called]))
     found = reported.folder.read_json("metrics.json")["test"]["uar"]
     # Two bootstraps of different draws agree to about 0.005; 0.01 leaves room.
     assert [found["low"], found["high"]] == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.01)
 
 
 def test_every_clip_is_tested_once_a_seed(reported):
-    outcomes = read_outcomes(reported)
-    assert len(set(outcomes.clip_ids)) == len(outcomes.clip_ids) == reported.data["n_clips"]
-    assert outcomes.probabilities.shape == (2, reported.data["n_clips"], 6)
+    tested = read_tested(reported)
+    assert len(set(tested.clip_ids)) == len(tested.clip_ids) == reported.data["n_clips"]
+    assert tested.values.shape == (2, reported.data["n_clips"], 6)
     by_class = reported.folder.read_json("metrics.json")["per_class"]
     assert {name: row["n_clips"] for name, row in by_class.items()} == reported.data["class_counts"]
 
 
 def test_the_ensemble_is_stated_apart(reported):
-    outcomes = read_outcomes(reported)
-    called = outcomes.probabilities.mean(axis=0).argmax(axis=1)
+    tested = read_tested(reported)
+    called = tested.values.mean(axis=0).argmax(axis=1)
     summary = reported.folder.read_json("metrics.json")
-    assert summary["ensemble"]["uar"]["value"] == pytest.approx(mean_recall(outcomes.truth, called))
+    assert summary["ensemble"]["uar"]["value"] == pytest.approx(mean_recall(tested.truth, called))
     assert summary["ensemble"]["uar"]["value"] != summary["test"]["uar"]["value"]
 
 
@@ -194,13 +207,14 @@ def test_a_clean_series_has_no_caveat(reported):
     assert kinds(reported) == {}
 
 
-def test_an_svc_is_not_told_to_beat_itself(reported):
+def test_a_baseline_is_not_told_to_beat_itself(reported):
     assert kinds(reported.baseline) == {}
 
 
 def test_a_series_copied_without_its_baseline_is_reported_and_names_it(tmp_path, capsys):
     series = series_directory(tmp_path / "runs", n_subjects=12, folds=2, skill=2.0, baseline_skill=1.0)
     other = series_directory(tmp_path / "runs", name="other", n_subjects=12, folds=2)
+    without_run_pages(series)
     alone = tmp_path / "solo" / "trial" / series.signature
     shutil.copytree(series.folder.uri, alone)
     assert main(["report", str(alone)]) == 0
@@ -209,7 +223,7 @@ def test_a_series_copied_without_its_baseline_is_reported_and_names_it(tmp_path,
     assert series.baseline is not None and copied.baseline is None
     assert copied.folder.read_json("metrics.json")["baseline"] is None
     found = kinds(copied)
-    assert f"trial-svc/{series.baseline.signature}" in found["baseline-not-here"]
+    assert f"trial-svm/{series.baseline.signature}" in found["baseline-not-here"]
     assert "no-baseline" not in found
     assert "Its baseline is not here" in copied.folder.read_text("report.html")
 
@@ -269,7 +283,8 @@ def test_a_seed_that_lacks_a_fold_is_named_and_left_out(tmp_path, spoil, reason)
 def test_a_half_finished_series_is_reported_as_that(tmp_path):
     series = series_directory(tmp_path, n_subjects=12, folds=3, absent_class="fear")
     unfinished(series.run(0, 2))
-    report(series)
+    without_run_pages(series)
+    report(series, FEW_DRAWS)
     summary = series.folder.read_json("metrics.json")
     assert summary["n_folds"] == 2
     assert summary["n_clips"] + summary["n_clips_not_tested"] == series.data["n_clips"]
@@ -279,11 +294,12 @@ def test_a_half_finished_series_is_reported_as_that(tmp_path):
     assert not series.run(0, 2).folder.exists("report.html")
 
 
-def test_one_subject_has_scores_but_no_interval(tmp_path):
+def test_one_subject_has_scores_but_no_interval(tmp_path, capsys):
     series = series_directory(
         tmp_path, n_subjects=1, clips_per_class=4, folds=2, protocol="random-leaky", baseline_skill=1.0
     )
-    report(series)
+    assert main(["report", without_run_pages(series).folder.uri]) == 0
+    assert "[no interval]" in capsys.readouterr().out
     summary = series.folder.read_json("metrics.json")
     assert summary["test"]["uar"]["low"] is None
     assert summary["baseline"]["difference"]["uar"]["p_value"] is None
@@ -336,14 +352,14 @@ def test_predictions_of_other_classes_are_refused(tmp_path):
     run = series.run(0, 0)
     run.write_predictions(run.predictions().drop_columns(["p_fear"]))
     with pytest.raises(MienError, match=r"lacks p_fear"):
-        read_outcomes(series)
+        read_tested(series)
 
 
 def test_a_clip_tested_in_two_folds_is_refused(tmp_path):
     series = series_directory(tmp_path, folds=2)
     series.run(0, 1).write_predictions(series.run(0, 0).predictions())
     with pytest.raises(MienError, match="tested in two folds"):
-        read_outcomes(series)
+        read_tested(series)
 
 
 def test_seeds_tested_on_different_clips_are_refused(tmp_path):
@@ -351,7 +367,7 @@ def test_seeds_tested_on_different_clips_are_refused(tmp_path):
     run = series.run(1, 0)
     run.write_predictions(run.predictions()[:-1])
     with pytest.raises(MienError, match="seeds 0 and 1 were tested on different clips"):
-        read_outcomes(series)
+        read_tested(series)
 
 
 # ------------------------------------------------------------------ files and pages
@@ -382,20 +398,17 @@ def test_all_artefacts_are_written(reported):
             assert reported.folder.read_bytes(name).startswith(b"\x89PNG")
 
 
-def test_report_names_the_files_that_it_wrote(tmp_path):
-    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2)
-    paths = report(series)
-    assert paths[0].endswith("report.html")
-    assert all(Path(path).is_file() for path in paths)
-
-
-def test_asked_again_it_writes_the_same_and_leaves_finished_runs_alone(reported):
+def test_asked_again_it_writes_the_same_names_it_and_leaves_finished_runs_alone(reported):
     page, run_page = (
         reported.folder.read_bytes("report.html"),
         Path(reported.run(0, 0).folder.path("report.html")),
     )
     written_ns = run_page.stat().st_mtime_ns
-    report(reported)
+    paths = report(reported)
+    assert paths[0].endswith("report.html")
+    assert {Path(path).name for path in paths} == set(reported.folder.names()) - {
+        *("experiment.json", "data.json", "baseline.json", "seed-0", "seed-1")
+    }
     assert reported.folder.read_bytes("report.html") == page
     assert run_page.stat().st_mtime_ns == written_ns
 
@@ -479,8 +492,9 @@ def test_a_training_notes_where_its_store_is(tmp_path, monkeypatch):
 
 
 def test_synthetic_data_and_random_weights_are_shown_in_every_report(tmp_path):
-    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2, synthetic=True, random_weights=True)
-    report(series)
+    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=1, synthetic=True, random_weights=True)
+    series.run(0, 0).folder.write_text("report.html", "")  # one run's page will do
+    report(series, FEW_DRAWS)
     for folder in (series.folder, series.run(0, 1).folder):
         page = folder.read_text("report.html")
         assert 'data-kind="synthetic"' in page
@@ -488,7 +502,7 @@ def test_synthetic_data_and_random_weights_are_shown_in_every_report(tmp_path):
 
 
 def test_figures_take_the_colours_of_the_page():
-    figure = figures.confusion_matrix(np.array([[3, 1], [0, 0]]), ("anger", "fear"))
+    figure = figures_of_classes.confusion_matrix(np.array([[3, 1], [0, 0]]), ("anger", "fear"))
     assert figures.png(figure).startswith(b"\x89PNG")
     drawing = figures.svg(figure)
     assert drawing.startswith("<svg viewBox=")
@@ -515,8 +529,8 @@ def test_a_terminal_gets_the_headline_first(reported):
 def test_a_log_says_where_a_training_goes_on(tmp_path, capsys):
     """Once for each run that was begun before; a run begun now has nothing to say."""
     series = series_directory(tmp_path, n_subjects=4, folds=2)
-    record = {"train_loss": 1.0, "validation_uar": 0.5, "samples_per_s": 9.0}
-    with training_progress() as told:
+    record = {"train_loss": 1.0, "score": 0.5, "score_name": "uar", "samples_per_s": 9.0}
+    with training_events() as told:
         told.on_start(series, 2, 2)
         for fold, epochs in ((0, (8, 9, 1)), (1, (1, 2))):
             for epoch in epochs:
@@ -549,8 +563,9 @@ def test_only_what_is_learnt_counts_as_a_difference():
     one = Experiment(name="one")
     other = replace(one, name="two", execution=replace(one.execution, seeds=(1, 2)))
     assert differing([one, other]) == {}
-    assert differing([one, replace(other, model=SvcConfig(c=3.0))]) == {"model.family": ["lstm_attention", "svc"]}
-    assert differing([one, replace(other, data=replace(other.data, video=()))]) == {"data.video": ["facenet", "none"]}
+    assert differing([one, replace(other, model=SvmConfig(c=3.0))]) == {"model.family": ["lstm_attention", "svm"]}
+    fewer = replace(other, data=replace(other.data, features=("egemaps",)))
+    assert differing([one, fewer]) == {"data.features": ["egemaps, facenet", "egemaps"]}
 
 
 # ------------------------------------------------------------------ comparison
@@ -559,20 +574,46 @@ def test_only_what_is_learnt_counts_as_a_difference():
 def test_the_leakage_gap_is_stated_where_only_the_protocol_differs(tmp_path):
     clean = series_directory(tmp_path, name="clean", n_subjects=12, folds=3, skill=1.0)
     leaky = series_directory(tmp_path, name="leaky", n_subjects=12, folds=3, skill=2.0, protocol="random-leaky")
-    voice = series_directory(tmp_path, name="voice", n_subjects=12, folds=3, protocol="random-leaky", video=())
-    compare([leaky, clean, voice], tmp_path / "out")
+    voice = series_directory(
+        tmp_path, name="voice", n_subjects=12, folds=3, protocol="random-leaky", features=("egemaps",)
+    )
+    compare([leaky, clean, voice], tmp_path / "out", FEW_DRAWS)
     result = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert [(gap["grouped"], gap["random"]) for gap in result["leakage"]] == [("clean", "leaky")]
-    gap = result["leakage"][0]["uar"]
+    assert result["leakage"][0]["score_name"] == "uar"
+    gap = result["leakage"][0]["difference"]
     scores = {one["label"]: one["test"]["uar"]["value"] for one in result["series"]}
     assert gap["value"] == pytest.approx(scores["leaky"] - scores["clean"])
     assert 0 < gap["low"] < gap["value"] < gap["high"]
     assert html.escape(result["leakage"][0]["sentence"]) in (tmp_path / "out" / "compare.html").read_text()
     assert result["settings"] == {
-        "data.video": ["facenet", "facenet", "none"],
+        "data.features": ["egemaps, facenet", "egemaps, facenet", "egemaps"],
         "protocol.kind": ["random-leaky", "by-subject", "random-leaky"],
     }
     assert (tmp_path / "out" / "compare.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("differs", ["model", "loss", "training", "features", "rows of the store"])
+def test_no_leakage_gap_is_claimed_between_different_models(tmp_path, differs):
+    """The two differ in more than the protocol: what separates them is no gap."""
+    plain = Experiment(name="other")
+    changes = {
+        "model": {"model": replace(plain.model, dropout=0.1)},
+        "loss": {"loss": LossConfig(gamma=0.0)},
+        "training": {"training": TrainingConfig(learning_rate=0.1)},
+    }
+    other = replace(plain, **changes.get(differs, {}))
+    features = {"features": ("egemaps",)} if differs == "features" else {}
+    clean = series_directory(tmp_path, name="clean", n_subjects=6, folds=2, skill=1.0)
+    leaky = series_directory(
+        tmp_path, name="leaky", n_subjects=6, folds=2, skill=2.0, protocol="random-leaky", experiment=other, **features
+    )
+    if differs == "rows of the store":
+        leaky.folder.write_json("data.json", {**leaky.data, "fingerprints": {"ravdess/egemaps": "f" * 16}})
+    compare([clean, leaky], tmp_path / "out", FEW_DRAWS)
+    result = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert result["series"][1]["difference"]["uar"]["value"] > 0
+    assert result["leakage"] == []
 
 
 @pytest.mark.parametrize(
@@ -581,20 +622,52 @@ def test_the_leakage_gap_is_stated_where_only_the_protocol_differs(tmp_path):
         (0.15, 0.1, 0.2, "This leakage gap is what knowing the test speakers is worth"),
         (-0.005, -0.112, 0.095, "these data show no leakage gap; one of more than 0.095 is unlikely"),
         (0.0, 0.0, 0.0, "these data show no leakage gap; one of more than 0.000"),
-        (-0.15, -0.2, -0.1, "no leakage gap: the split at random scored lower"),
+        (-0.15, -0.2, -0.1, "no leakage gap: the split at random scored worse"),
         (0.15, None, None, "one subject cannot tell"),
     ],
 )
 def test_a_gap_is_claimed_only_where_it_was_found(value, low, high, words):
-    said = gap_sentence("clean", "leaky", {"value": value, "low": low, "high": high, "p_value": None}, 144)
+    difference = {"value": value, "low": low, "high": high, "p_value": None}
+    said = gap_sentence("clean", "leaky", "subject", "uar", difference, 144)
     assert words in said
     assert ("on new people it is lost" in said) == (low is not None and low > 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "words"),
+    [
+        (-0.05, -0.08, -0.02, "is what knowing the test stimulus groups is worth: on new ones it is lost"),
+        (0.05, 0.02, 0.08, "the split at random scored worse"),
+        (-0.01, -0.03, 0.02, "one of more than 0.030 is unlikely"),
+    ],
+)
+def test_a_gap_of_an_error_is_one_where_it_falls(value, low, high, words):
+    difference = {"value": value, "low": low, "high": high, "p_value": 0.5}
+    said = gap_sentence("clean", "leaky", "stimulus", "rmse", difference, 144)
+    assert words in said
+    assert f"instead of by stimulus (clean) changes RMSE by {'−' if value < 0 else '+'}" in said
+
+
+def test_p_values_of_a_comparison_are_adjusted_for_all_of_its_pairs(tmp_path):
+    """Holm written out for three: the smallest times 3, the next times 2, and none smaller than the one before."""
+    first, *others = (
+        series_directory(tmp_path, name=f"skill-{number}", n_subjects=12, folds=2, skill=skill)
+        for number, skill in enumerate((1.5, 1.6, 1.75, 1.45))
+    )
+    compare([first, *others], tmp_path / "out", FEW_DRAWS)
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())["series"][1:]
+    pairs = sorted((one["difference"]["uar"]["p_value"], one["difference"]["uar"]["p_adjusted"]) for one in found)
+    raw = [p for p, _ in pairs]
+    assert raw[0] < 0.3, "no test where all are capped at 1"
+    expected = np.maximum.accumulate(np.minimum(1, np.array(raw) * [3, 2, 1]))
+    assert [adjusted for _, adjusted in pairs] == pytest.approx(expected)
+    assert pairs[0][1] > pairs[0][0]
 
 
 def test_series_that_share_only_some_clips_are_compared_on_those(tmp_path):
     large = series_directory(tmp_path / "a", n_subjects=12, folds=3)
     small = series_directory(tmp_path / "b", n_subjects=6, folds=3, skill=3.0)
-    compare([large, small], tmp_path / "out")
+    compare([large, small], tmp_path / "out", FEW_DRAWS)
     first, second = json.loads((tmp_path / "out" / "compare.json").read_text())["series"]
     assert first["difference"] is None
     assert second["difference"]["n_shared_clips"] == 72
@@ -605,14 +678,14 @@ def test_series_that_share_only_some_clips_are_compared_on_those(tmp_path):
 
 def test_what_cannot_be_compared_says_why(tmp_path):
     six = series_directory(tmp_path, name="six", folds=2)
-    eight = series_directory(tmp_path, name="eight", folds=2, vocabulary="ravdess8")
+    eight = series_directory(tmp_path, name="eight", folds=2, target=ClassesConfig(vocabulary="ravdess8"))
     elsewhere = series_directory(tmp_path, name="elsewhere", folds=2, corpora=("cremad",))
-    perceived = series_directory(tmp_path, name="perceived", folds=2, label_source="perceived-voice")
+    perceived = series_directory(tmp_path, name="perceived", folds=2, target=ClassesConfig(source="perceived-voice"))
     for run in perceived.runs():
         table = run.predictions()
         column = table.column_names.index("truth")
         run.write_predictions(table.set_column(column, "truth", pc.subtract(5, table["truth"])))
-    compare([six, eight, elsewhere, perceived], tmp_path / "out")
+    compare([six, eight, elsewhere, perceived], tmp_path / "out", FEW_DRAWS)
     found = json.loads((tmp_path / "out" / "compare.json").read_text())["series"][1:]
     reasons = [one["difference"]["reason"] for one in found]
     assert "other classes" in reasons[0]
@@ -633,17 +706,11 @@ def test_a_terminal_gets_differences_gaps_and_reasons(tmp_path, capsys):
     said = capsys.readouterr().out
     result = json.loads((out / "compare.json").read_text())
     found = result["series"][2]["difference"]["uar"]
-    told = f"{with_interval(found, signed=True)}, p = {found['p_value']:.3f} (Holm p = {found['p_adjusted']:.3f}); "
-    assert f"same less clean, 144 shared clips: UAR {told}Accuracy (WA) " in said
+    words = f"{with_interval(found, signed=True)}, p = {found['p_value']:.3f} (Holm p = {found['p_adjusted']:.3f}); "
+    assert f"same less clean, 144 shared clips: UAR {words}Accuracy (WA) " in said
     assert "leaky less clean, 144 shared clips: UAR +0." in said
     assert "elsewhere is not compared with clean: it was tested on none of the first one's clips" in said
     assert result["leakage"][0]["sentence"] in said
-
-
-def test_a_terminal_says_that_one_subject_has_no_interval(tmp_path, capsys):
-    series = series_directory(tmp_path, n_subjects=1, clips_per_class=4, folds=2, protocol="random-leaky")
-    assert main(["report", series.folder.uri]) == 0
-    assert "[no interval]" in capsys.readouterr().out
 
 
 def test_a_comparison_takes_two_different_series(reported, tmp_path):
@@ -656,3 +723,10 @@ def test_a_comparison_takes_two_different_series(reported, tmp_path):
 def test_p_values_are_adjusted_after_holm():
     found = holm([0.01, 0.04, 0.03, float("nan")])
     assert found == pytest.approx([0.03, 0.06, 0.06, float("nan")], nan_ok=True)
+
+
+def test_data_of_an_older_mien_are_named(tmp_path):
+    series = series_directory(tmp_path, n_subjects=4, folds=2)
+    series.folder.write_json("data.json", {key: value for key, value in series.data.items() if key != "target"})
+    with pytest.raises(MienError, match=r"data\.json: names no target, so an older mien wrote it"):
+        report(series)

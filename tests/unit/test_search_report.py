@@ -13,31 +13,37 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mien.results.report.ablation import ALPHA, cohens_dz, question_sentence, verdict
-from mien.results.report.importance import FEWEST_TRIALS, importances
-from mien.results.report.search_drawings import height_label
-from mien.results.report.search_figures import Dot
 
 from conftest import ROOT
 from factories import QUESTIONS, search_directory, series_directory
 from mien.cli.main import main
 from mien.errors import MienError
+from mien.experiment import DimensionsConfig
 from mien.experiment.space import Choice, Range
-from mien.results.report import report_search, search_figures
-from mien.results.report import search as search_report
-from mien.results.report.summary import with_interval
+from mien.results.metrics import METRICS
+from mien.results.report import report_search
+from mien.results.report.estimates import Bootstrap, with_interval
+from mien.results.report.search import pictures
+from mien.results.report.search import report as search_report
+from mien.results.report.search.ablation import ALPHA, cohens_dz, question_sentence, verdict
+from mien.results.report.search.drawings import _budget, dots_of, height_label
+from mien.results.report.search.importance import FEWEST_TRIALS, importances
+from mien.results.report.search.pictures import Dot
 from mien.results.search_folder import SearchFolder, Trial, ranked
 from reading import Page, mean_recall
 
 SMALL = {"n_subjects": 12, "folds": 2, "n_trials": 6, "epochs": 4}
 ARMS = "none | audio | sync"
+UAR, RMSE = METRICS["classes"]["uar"], METRICS["dimensions"]["rmse"]
+FEW_DRAWS = Bootstrap(n_resamples=200, n_paired=999)
+N_REFITS = 2  # where what is asked is not how sure the importance is
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> tuple[SearchFolder, list[str]]:
     """Three folds, two seeds, 15 trials a fold; synchronised augmentation is truly better, focal loss truly is not."""
     folder = search_directory(tmp_path_factory.mktemp("runs"), questions=QUESTIONS | {"augment.kind": ARMS})
-    return folder, report_search(folder)
+    return folder, report_search(folder, n_refits=N_REFITS)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +52,8 @@ def reported(written) -> SearchFolder:
 
 
 def analysis(folder: SearchFolder) -> dict:
-    """analysis.json of a report written now."""
-    report_search(folder)
+    """analysis.json of a report written now, with few draws."""
+    report_search(folder, FEW_DRAWS, N_REFITS)
     return folder.folder.read_json("analysis.json")
 
 
@@ -79,8 +85,8 @@ def trial(number: int, **changes) -> Trial:
 )
 def test_what_did_not_train_to_its_end_never_wins(better):
     trials = [trial(0, score=0.4), trial(1, score=0.6), trial(2, **better), trial(3, score=0.6)]
-    assert [t.number for t in ranked(trials)] == [1, 3, 0]
-    assert ranked(trials)[0] == trials[1]
+    assert [t.number for t in ranked(trials, UAR)] == [1, 3, 0]
+    assert [t.number for t in ranked(trials, RMSE)] == [0, 1, 3]
 
 
 def test_the_page_ranks_nothing_but_finished_trials(tmp_path):
@@ -133,9 +139,9 @@ def test_the_test_score_of_the_chosen_is_recomputed_by_hand(reported):
     result = reported.folder.read_json("analysis.json")
     selection = result["selection"]
     assert selection["test"]["value"] == pytest.approx(np.mean(scores), rel=1e-12)
-    assert result["variants"]["chosen"]["uar"] == selection["test"]
+    assert result["variants"]["chosen"]["score"] == selection["test"]
     winners = [reported.winner(fold).score for fold in range(3)]
-    assert selection["validation_uar"] == pytest.approx(np.mean(winners), rel=1e-12)
+    assert selection["validation_score"] == pytest.approx(np.mean(winners), rel=1e-12)
     assert selection["optimism"] == pytest.approx(np.mean(winners) - np.mean(scores), rel=1e-9)
 
 
@@ -144,7 +150,8 @@ def test_a_terminal_gets_the_test_score_and_what_selection_took(reported, capsys
     said = capsys.readouterr().out
     selection = reported.folder.read_json("analysis.json")["selection"]
     assert f"test UAR: {with_interval(selection['test'])}" in said
-    assert f"optimism: {selection['optimism']:+.3f}, their validation UAR of {selection['validation_uar']:.3f}" in said
+    looked = f"by so much their validation UAR, {selection['validation_score']:.3f}, looked better"
+    assert f"optimism: {selection['optimism']:+.3f}: {looked}".replace("-", "−") in said
     assert "caution" not in said
 
 
@@ -170,10 +177,10 @@ def test_the_best_of_n_is_never_the_headline(reported):
     page = reported.folder.read_text("report.html")
     selection = reported.folder.read_json("analysis.json")["selection"]
     assert f'<span class="number">{selection["test"]["value"]:.3f}</span>' in page
-    assert f'<span class="number">{selection["validation_uar"]:.3f}</span>' not in page
+    assert f'<span class="number">{selection["validation_score"]:.3f}</span>' not in page
     assert "selected by this number, so it is too high" in page
     assert f"the best of {', '.join(map(str, selection['n_compared']))} finished trials" in page
-    assert f"{selection['validation_uar']:.3f}" in page
+    assert f"{selection['validation_score']:.3f}" in page
 
 
 def test_what_was_tested_is_told_from_what_leads_now(tmp_path):
@@ -186,15 +193,15 @@ def test_what_was_tested_is_told_from_what_leads_now(tmp_path):
     result = analysis(folder)
     assert result["folds"][0]["winner"]["signature"] == other.signature
     assert result["selection"]["overtaken"] == [0]
-    assert result["selection"]["validation_uar"] == before["validation_uar"]
+    assert result["selection"]["validation_score"] == before["validation_score"]
     assert "overtaken" in kinds(result)
 
 
 def test_chosen_against_declared_is_paired(reported):
     """The declared experiment has no augmentation, so the search has found a real gain."""
     result = reported.folder.read_json("analysis.json")
-    uar = result["declared"]["uar"]
-    scores = {name: variant["uar"]["value"] for name, variant in result["variants"].items()}
+    uar = result["declared"]["difference"]
+    scores = {name: variant["score"]["value"] for name, variant in result["variants"].items()}
     assert uar["value"] == pytest.approx(scores["chosen"] - scores["as declared"])
     assert 0 < uar["low"] < uar["value"] < uar["high"]
 
@@ -214,7 +221,7 @@ def test_the_better_is_called_better_and_the_equal_is_not(reported):
     assert "no difference for audio (" in augment["sentence"]
     assert "sync is better than audio" in augment["sentence"]
     (focal,) = loss["comparisons"]
-    assert focal["uar"]["low"] < 0 < focal["uar"]["high"]
+    assert focal["difference"]["low"] < 0 < focal["difference"]["high"]
     assert re.fullmatch(
         r"loss\.kind: focal against cross-entropy, .0\.\d{3} UAR, 95 % interval −0\.\d{3} to \+0\.\d{3}, corrected "
         r"p = \d\.\d{3}: these data show no difference; more than 0\.\d{3} in favour of focal, or 0\.\d{3} in favour of "
@@ -229,7 +236,9 @@ def test_the_better_is_called_better_and_the_equal_is_not(reported):
 def test_p_values_are_corrected_for_all_comparisons_of_the_page(reported):
     """Holm written out: the k-th smallest of m times m - k + 1, and no smaller than the one before."""
     result = reported.folder.read_json("analysis.json")
-    pairs = [pair["uar"] for one in result["questions"] for pair in one["comparisons"]] + [result["declared"]["uar"]]
+    pairs = [pair["difference"] for one in result["questions"] for pair in one["comparisons"]] + [
+        result["declared"]["difference"]
+    ]
     assert result["n_comparisons"] == len(pairs) == 5
     ordered = sorted(pairs, key=lambda pair: pair["p_value"])
     expected = [min(1.0, pair["p_value"] * (5 - k)) for k, pair in enumerate(ordered)]
@@ -261,21 +270,38 @@ def test_the_effect_size_is_that_of_subjects(reported):
     assert cohens_dz(np.array([0.1, 0.1])) is None
 
 
-def pair(value: float, low: float | None, high: float | None, p: float | None, **changes) -> dict:
-    uar = {"value": value, "low": low, "high": high, "p_value": p, "p_adjusted": p}
-    return {"variant": "b", "reference": "a", "values": ["focal", "plain"], "n_subjects": 24, "uar": uar} | changes
+def pair(
+    value: float, low: float | None, high: float | None, p: float | None, adjusted: float | None, **changes
+) -> dict:
+    """p: of this comparison alone; adjusted: among all."""
+    difference = {"value": value, "low": low, "high": high, "p_value": p, "p_adjusted": adjusted}
+    named = {"variant": "b", "reference": "a", "values": ["focal", "plain"], "score_name": "uar"}
+    return {**named, "n_subjects": 24, "difference": difference} | changes
 
 
 @pytest.mark.parametrize(
     ("found", "words", "never"),
     [
-        (pair(0.02, 0.01, 0.03, 0.001), "support that focal is better than plain", "no difference"),
-        (pair(-0.02, -0.03, -0.01, 0.001), "support that plain is better than focal", "no difference"),
-        (pair(0.02, 0.01, 0.03, 0.2), "a hint that focal is better than plain", "support"),
-        (pair(0.02, 0.01, 0.03, 0.001, n_subjects=5), "only 5 subjects, for whom intervals are too narrow", "hint"),
-        (pair(0.006, -0.004, 0.018, 0.56), "more than 0.018 in favour of focal, or 0.004", "no effect"),
-        (pair(0.0, -0.02, 0.02, 1.0, n_subjects=4), "is unlikely, as far as 4 subjects can tell", "support"),
-        (pair(0.006, None, None, None), "one subject cannot tell", "no difference"),
+        (pair(0.02, 0.01, 0.03, 0.001, 0.004), "support that focal is better than plain", "no difference"),
+        (pair(-0.02, -0.03, -0.01, 0.001, 0.004), "support that plain is better than focal", "no difference"),
+        (pair(0.02, 0.01, 0.03, 0.001, 0.2), "a hint that focal is better than plain", "support"),  # p alone is small
+        (pair(0.02, 0.01, 0.03, 0.049, 0.0499), "support that focal is better than plain", "hint"),
+        (
+            pair(0.02, 0.01, 0.03, 0.001, 0.004, n_subjects=5),
+            "only 5 subjects, for whom intervals are too narrow",
+            "hint",
+        ),
+        (pair(0.006, -0.004, 0.018, 0.56, 1.0), "more than 0.018 in favour of focal, or 0.004", "no effect"),
+        (pair(0.0, -0.02, 0.02, 1.0, 1.0, n_subjects=4), "is unlikely, as far as 4 subjects can tell", "support"),
+        (pair(0.006, None, None, None, None), "one subject cannot tell", "no difference"),
+        # Of an error less is better.
+        (pair(-0.02, -0.03, -0.01, 0.001, 0.004, score_name="rmse"), "support that focal is better than plain", "hint"),
+        (pair(0.02, 0.01, 0.03, 0.001, 0.2, score_name="mae"), "a hint that plain is better than focal", "support"),
+        (
+            pair(0.006, -0.004, 0.018, 0.56, 1.0, score_name="rmse"),
+            "more than 0.004 in favour of focal, or 0.018",
+            "is better",
+        ),
     ],
 )
 def test_a_verdict_says_what_the_numbers_allow(found, words, never):
@@ -285,6 +311,17 @@ def test_a_verdict_says_what_the_numbers_allow(found, words, never):
     asked = {"path": "loss.kind", "comparisons": [found], "missing": [], "reference": "a"}
     assert found["verdict"] in question_sentence(asked)
     assert ALPHA == 0.05
+
+
+@pytest.mark.parametrize(("score_name", "better"), [("uar", "focal"), ("rmse", "plain")])
+def test_among_several_values_the_better_one_is_named(score_name, better):
+    """b and c are compared with a, and score more than it by as much."""
+    more = pair(0.02, 0.01, 0.03, 0.001, 0.004, score_name=score_name)
+    pairs = [more, more | {"variant": "c", "values": ["other", "plain"]}]
+    pairs = [one | {"verdict": verdict(one)} for one in pairs]
+    sentence = question_sentence({"path": "loss.kind", "comparisons": pairs, "missing": [], "reference": "a"})
+    said = "better" if better == "focal" else "worse"
+    assert re.search(rf"these data support that focal \(.*\) and other \(.*\) are {said}", sentence), sentence
 
 
 # ------------------------------------------------------------------ importance
@@ -309,6 +346,20 @@ def test_the_field_that_decides_is_the_most_important():
     assert kind.value < kind.chance
 
 
+def test_a_range_on_a_logarithmic_scale_is_read_on_it():
+    """A rate below 1e-3 costs more than the wrong kind does. On the scale that it was drawn from that is half of the
+    rates; on a plain one it would be a tenth, and the kind the more important field."""
+    rng = np.random.default_rng(1)
+    points = [{"rate": 10 ** rng.uniform(-4, -2), "kind": ["a", "b"][rng.integers(2)]} for _ in range(60)]
+    scores = [1.0 * (point["rate"] > 1e-3) + 0.75 * (point["kind"] == "a") for point in points]
+    first, second = importances(points, scores, DRAWN_FROM, n_refits=5, with_chance=False)
+    assert (first.path, second.path) == ("rate", "kind")
+    # Shares of the variance: 1/4 and 0.75²/4 of both together.
+    assert first.value == pytest.approx(0.64, abs=0.08)
+    plain = DRAWN_FROM | {"rate": Range(1e-4, 1e-2, False, False)}
+    assert importances(points, scores, plain, n_refits=5, with_chance=False)[0].path == "kind"
+
+
 def test_shuffled_scores_make_nothing_more_important_than_chance():
     points, scores = drawn(30)
     rng = np.random.default_rng(3)
@@ -327,7 +378,7 @@ def test_pruned_trials_count_for_no_importance(tmp_path, monkeypatch):
     folder = search_directory(tmp_path, **SMALL, is_over=False)
     seen: list[int] = []
     monkeypatch.setattr(search_report, "importances", lambda points, *rest, **options: seen.append(len(points)) or [])
-    report_search(folder)
+    report_search(folder, FEW_DRAWS)
     n_done = [sum(t.state == "done" for t in folder.trials(fold)) for fold in (0, 1)]
     assert seen == [*n_done, sum(n_done)]
     assert "importance is not defined" in folder.folder.read_text("report.html")
@@ -345,7 +396,7 @@ def test_a_variant_that_lacks_a_run_is_named_and_compared_with_nothing(tmp_path)
         signature = folder.chosen["variants"][name]["signatures"]["1"]
     folder.series(signature).run(1, 1).folder.remove("DONE")
     result = analysis(folder)
-    assert result["variants"][name]["uar"] is None
+    assert result["variants"][name]["score"] is None
     assert [(m["seed"], m["fold"]) for m in result["variants"][name]["missing"]] == [(1, 1)]
     loss = question(result, "loss.kind")
     assert loss["comparisons"] == []
@@ -444,8 +495,8 @@ def test_all_files_are_written_and_named(written):
 @pytest.mark.parametrize("n_fields", [1, 2, 3])
 def test_the_labels_of_slices_stand_inside_the_picture(n_fields):
     space = {f"field.number_{i}": Range(0.0, 1.0, False, False) for i in range(n_fields)}
-    dots = [Dot(dict.fromkeys(space, x), x - 0.5, True, x == 0.9) for x in (0.1, 0.5, 0.9)]
-    figure = search_figures.slices(dots, space, height_label({0: "fold 0", 1: "fold 1"}))
+    dots = [Dot(dict.fromkeys(space, x), x - 0.5, x - 0.5, True, x == 0.9) for x in (0.1, 0.5, 0.9)]
+    figure = pictures.slices(dots, space, height_label({0: "fold 0", 1: "fold 1"}, "Accuracy (WA)"))
     figure.draw_without_rendering()
     label = figure._supylabel.get_window_extent()
     assert figure.bbox.y0 <= label.y0 and label.y1 <= figure.bbox.y1
@@ -508,19 +559,84 @@ def test_a_search_is_read_without_ray_and_the_frameworks(tmp_path):
 def test_finalists_are_ranked_by_all_inner_splits(tmp_path):
     folder = search_directory(tmp_path, **SMALL)
     for fold in (0, 1):
-        first, second, third, *_ = ranked(folder.trials(fold))
-        folder.write_trial(first, inner_uar=0.25)
-        folder.write_trial(second, inner_uar=0.75)
-        assert [trial.number for trial in ranked(folder.trials(fold))[:3]] == [
+        first, second, third, *_ = folder.ranked(folder.trials(fold))
+        folder.write_trial(first, inner_score=0.25)
+        folder.write_trial(second, inner_score=0.75)
+        assert [trial.number for trial in folder.ranked(folder.trials(fold))[:3]] == [
             second.number,
             first.number,
             third.number,
         ]
     result = analysis(folder)
-    assert [fold["winner"]["inner_uar"] for fold in result["folds"]] == [0.75, 0.75]
+    assert [fold["winner"]["inner_score"] for fold in result["folds"]] == [0.75, 0.75]
     selection = result["selection"]
-    assert selection["validation_uar"] == 0.25, "of those that were tested, by what ranks them now"
+    assert selection["validation_score"] == 0.25, "of those that were tested, by what ranks them now"
     assert selection["overtaken"] == [0, 1]
     page = folder.folder.read_bytes("report.html").decode()
     assert page.count("All inner splits") == 2
     assert page.count('<th scope="row">winner</th><td class="n">0.750</td>') == 2
+
+
+# ------------------------------------------------------------------ errors, which are better lower
+
+
+@pytest.fixture(scope="module")
+def of_errors(tmp_path_factory) -> SearchFolder:
+    """A search by RMSE; synchronised augmentation truly lowers it."""
+    target = DimensionsConfig(primary="rmse")
+    small = {"n_subjects": 12, "folds": 2, "n_trials": 10, "epochs": 4}
+    folder = search_directory(tmp_path_factory.mktemp("runs"), **small, target=target, questions={"augment.kind": ARMS})
+    report_search(folder, FEW_DRAWS, N_REFITS)
+    return folder
+
+
+def test_the_lowest_error_wins(of_errors):
+    result = of_errors.folder.read_json("analysis.json")
+    for fold in (0, 1):
+        done = [t for t in of_errors.trials(fold) if t.state == "done"]
+        least = min(t.score for t in done)
+        assert least < max(t.score for t in done)
+        assert of_errors.winner(fold).score == least == result["folds"][fold]["winner"]["score"]
+        assert of_errors.finalists(fold)[0].score == least
+        history = of_errors.history(of_errors.winner(fold))
+        assert least == min(record["score"] for record in history)
+    assert result["score_name"] == "rmse"
+
+
+def test_an_error_that_rises_from_validation_to_test_is_optimism(of_errors):
+    selection = of_errors.folder.read_json("analysis.json")["selection"]
+    validation = np.mean([of_errors.winner(fold).score for fold in (0, 1)])
+    assert selection["validation_score"] == pytest.approx(validation)
+    assert selection["optimism"] == pytest.approx(selection["test"]["value"] - validation)
+
+
+def test_what_lowers_the_error_is_called_better(of_errors):
+    (*_, found) = question(of_errors.folder.read_json("analysis.json"), "augment.kind")["comparisons"][:2]
+    assert found["values"] == ["sync", "none"]
+    assert found["difference"]["high"] < 0
+    assert found["dz"] < 0
+    assert "these data support that sync is better than none" in found["verdict"]
+    page = of_errors.folder.read_text("report.html")
+    assert "test RMSE (lower is better)" in page and "so it is too low" in page
+    assert "UAR" not in page
+
+
+def test_the_pictures_know_which_way_is_better(of_errors):
+    trials = of_errors.trials()
+    dots = dots_of(of_errors, trials)
+    done = [dot for dot in dots if dot.is_done]
+    assert [dot.merit for dot in dots] == [-dot.height for dot in dots]
+    assert {dot.is_winner for dot in sorted(done, key=lambda dot: -dot.merit)[:1]} == {True}
+    budget = _budget("fold 0", trials, 0, of_errors.metric)
+    best = [value for value in budget.best if not np.isnan(value)]
+    assert best == sorted(best, reverse=True) and best[0] > best[-1]
+    assert best[-1] == of_errors.winner(0).score
+
+
+def test_a_trial_of_an_older_mien_is_named(tmp_path):
+    folder = search_directory(tmp_path, **SMALL, is_over=False)
+    run = folder.run(0, folder.trials(0)[0].signature)
+    old = run.folder.read_json("trial.json")
+    run.folder.write_json("trial.json", {**old, "inner_uar": old.pop("inner_score")})
+    with pytest.raises(MienError, match=r"trial\.json: has other fields than a trial has now"):
+        folder.trials()

@@ -68,13 +68,14 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison
 
 
 def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) -> None:
-    """What a storage holds: series and searches, runs done, protocol, and the test UAR of what was reported.
+    """What a storage holds: series and searches, runs done, protocol, and the test score of what was reported.
 
     Args:
         storage: A folder or s3://bucket/prefix, as was given to `--storage`.
         json: Print it as JSON.
     """
     from mien.folder import Folder
+    from mien.results.metrics import metric_named
     from mien.results.pull import held
 
     records = list(held(Folder(storage)))
@@ -87,11 +88,11 @@ def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) 
         [
             *(r[name] for name in ("experiment", "signature", "kind", "done", "protocol")),
             "synthetic" if r["synthetic"] else "recorded",
-            "" if r.get("uar") is None else f"{r['uar']:.4f}",
+            "" if r.get("score") is None else f"{metric_named(r['score_name']).label} {r['score']:.4f}",
         ]
         for r in records
     ]
-    table(["experiment", "signature", "", "done", "protocol", "clips", "test UAR"], rows)
+    table(["experiment", "signature", "", "done", "protocol", "clips", "test score"], rows)
 
 
 def runs_pull(

@@ -26,6 +26,7 @@ from mien.families.contract import Learner
 from mien.families.files import hand_over
 from mien.families.recipe import NORMALISER, PARENTS, RECIPE, Recipe
 from mien.features.host import ExtractorHost
+from mien.features.recipe import Recipe as ExtractorRecipe
 from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder
 from mien.results.run import MODEL
@@ -57,7 +58,7 @@ class Recogniser:
         """folder: the model/ of a run."""
         self.recipe = Recipe.from_json(folder.read_json(RECIPE), folder.path(RECIPE))
         family = FAMILIES[self.recipe.model.family]
-        self._learner: Learner = family.build(self.recipe.task(frameworks.load(family.framework).group(0, 1)))
+        self._learner: Learner = family.build(self.recipe.task(frameworks.group(family.framework, 0, 1)))
         files = {name: folder.read_bytes(name) for name in folder.names() if name not in (RECIPE, NORMALISER, PARENTS)}
         hand_over(files, self._learner.restore)
         with np.load(io.BytesIO(folder.read_bytes(NORMALISER)), allow_pickle=False) as arrays:
@@ -139,12 +140,15 @@ class Recogniser:
 
     @cached_property
     def _host(self) -> ExtractorHost:
-        host = ExtractorHost({name: one for name, one in self.extractors.items() if one})
+        host = ExtractorHost(
+            {name: ExtractorRecipe(one["name"], one["settings"]) for name, one in self.extractors.items() if one}
+        )
         for name, spec in self.specs.items():
-            if host.specs[name] != spec:
+            found = host.descriptions[name].spec
+            if found != spec:
                 host.close()
                 raise ExperimentError(
-                    f"{name}: extracted here as {host.specs[name].folder}, and this run was trained on {spec.folder}: "
+                    f"{name}: extracted here as {found.folder}, and this run was trained on {spec.folder}: "
                     "use the mien and the weights that it was trained with"
                 )
         return host

@@ -56,13 +56,12 @@ def read_predictions(run: Run, target: TargetSpec, side: str) -> Predicted:
     rows = np.flatnonzero(_texts(table, "side") == side)
     rows = rows[np.argsort(_texts(table, "clip_id")[rows], kind="stable")]
     truth = _numbers(table, truths)[rows]
-    clip_ids, subjects, corpora = (_texts(table, name)[rows] for name in ("clip_id", "subject", "corpus"))
     return Predicted(
-        clip_ids,
-        subjects,
-        corpora,
-        truth[:, 0].astype(np.int64) if target.kind == "classes" else truth,
-        _numbers(table, values)[rows],
+        clip_ids=_texts(table, "clip_id")[rows],
+        subjects=_texts(table, "subject")[rows],
+        corpora=_texts(table, "corpus")[rows],
+        truth=truth[:, 0].astype(np.int64) if target.kind == "classes" else truth,
+        values=_numbers(table, values)[rows],
     )
 
 

@@ -130,11 +130,6 @@ class Run:
         """The whole table; `mien.results.predictions` knows its columns."""
         return self.folder.read_table("predictions.parquet")
 
-    @property
-    def model(self) -> Folder:
-        """All that is needed to use it, and nothing else: `mien.predict.bundle.load_run` reads it."""
-        return self.folder / "model"
-
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         self.folder.write_json("metrics.json", metrics)
 

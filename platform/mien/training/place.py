@@ -28,7 +28,7 @@ def place_of(
 ) -> Place:
     """The place of this process. Raises ExperimentError where a GPU is asked for and the framework sees none."""
     framework = FAMILIES[experiment.model.family].framework
-    group = frameworks.load(framework).group(rank, world)
+    group = frameworks.group(framework, rank, world)
     if experiment.execution.gpu and group.device == "cpu":
         raise ExperimentError(
             f"execution.gpu: {framework} sees no GPU in the process that was given one; `mien cluster doctor` says "

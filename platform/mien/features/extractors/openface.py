@@ -6,8 +6,8 @@ without blanks after the comma, with `face_id` (FeatureExtraction of several fac
 of `,`, with `timestamp`, `confidence` and `success` or with nothing but the units. All of these are read, by
 column name.
 
-A medium of this kind is the path of such a file, or `<table>.csv#<clip>` for one row of a table that has a
-column `clip` and one row for each clip.
+A medium of this kind is the path of such a file, or `<table>.csv#<clip>` for one row of a table with one row per clip
+and a column that names it (clip_id, file or clip).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.corpora.clip_names import COLUMNS
 from mien.errors import MediaError
 from mien.features.spec import FeatureSpec, Frames, Kind
 from mien.folder import Folder
@@ -120,7 +121,7 @@ def read_openface(path: str) -> Track:
 
 
 def read_row(path: str, clip: str) -> Frames:
-    """One clip's row of a table with a column `clip`; the table is read once in a process."""
+    """One clip's row of a table; the table is read once in a process."""
     rows = _clip_table(path)
     if clip not in rows:
         raise MediaError("missing", f"{path}: has no row for clip {clip}")
@@ -151,11 +152,14 @@ def _at_constant_rate(track: Track, hop_s: float) -> Frames:
 
 @lru_cache(maxsize=4)
 def _clip_table(path: str) -> dict[str, dict[str, str]]:
-    names, rows = _read_csv(path, "clip")
-    return {row[names.index("clip")]: dict(zip(names, row)) for row in rows}
+    names, rows = _read_csv(path)
+    found = [column for column in COLUMNS if column in names]
+    if len(found) != 1:
+        raise MediaError("missing-columns", f"{path}: exactly one column must name the clips: {' or '.join(COLUMNS)}")
+    return {row[names.index(found[0])]: dict(zip(names, row)) for row in rows}
 
 
-def _read_csv(path: str, *more_columns: str) -> tuple[list[str], list[list[str]]]:
+def _read_csv(path: str) -> tuple[list[str], list[list[str]]]:
     """Column names and rows of text, blanks stripped, each row as long as the header."""
     folder, _, name = path.rpartition("/")
     try:
@@ -170,7 +174,7 @@ def _read_csv(path: str, *more_columns: str) -> tuple[list[str], list[list[str]]
     delimiter = ";" if ";" in lines[0] else ","
     rows = [[field.strip() for field in row] for row in csv.reader(lines, delimiter=delimiter)]
     names = rows.pop(0)
-    lacking = [column for column in (*more_columns, *ACTION_UNITS) if column not in names]
+    lacking = [column for column in ACTION_UNITS if column not in names]
     if lacking:
         raise MediaError("missing-columns", f"{path}: lacks {', '.join(lacking)}; run OpenFace with -aus")
     for number, row in enumerate(rows, start=2):

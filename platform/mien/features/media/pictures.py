@@ -101,10 +101,11 @@ def stills(medium: Medium) -> Generator[Still, None, None]:
         for frame in stream.frames():
             at_s = stream.time_s(frame) - medium.start_s
             stream.check_still(until_s, at_s + stream.duration_s(frame))
-            if shown is not None:
-                yield Still(path, shown, min(at_s - half_tick_s, length_s - 1e-6))
-                if at_s >= length_s:
-                    return
+            ends_s = min(at_s - half_tick_s, length_s - 1e-6)
+            if shown is not None and ends_s > 0:  # not of those between the key frame and the start
+                yield Still(path, shown, ends_s)
+            if shown is not None and at_s >= length_s:
+                return
             shown = frame
             until_s = at_s + stream.duration_s(frame)
         if shown is None:

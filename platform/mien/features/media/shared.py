@@ -81,13 +81,9 @@ def _track(extractor: Extractor) -> TrackSettings:
 
 def _together(medium: Medium, extractors: Sequence[Extractor]) -> list[Outcome]:
     """The outcomes of several extractors of pictures or faces, from one pass."""
-    tracks: dict[TrackSettings, SharedTrack] = {}
-    readers = []
-    for extractor in extractors:
-        track = None
-        if extractor.kind == "faces":
-            track = tracks.setdefault(_track(extractor), SharedTrack(_track(extractor)))
-        readers.append(_Reader(extractor, track))
+    wanted = {_track(extractor) for extractor in extractors if extractor.kind == "faces"}
+    tracks = {settings: SharedTrack(settings) for settings in wanted}
+    readers = [_Reader(e, tracks[_track(e)] if e.kind == "faces" else None) for e in extractors]
     film = stills(medium)
     try:
         for reader in readers:
@@ -184,5 +180,7 @@ class _Reader:
     def _extract(self) -> None:
         try:
             self.outcome = _run(self._extractor, self._items())
+        except BaseException as error:  # sys.exit in an extractor: the decoder must not wait for it for ever
+            self.outcome = RuntimeError(f"{self._extractor.spec.name} was ended by {error!r}")
         finally:
             self._asks.put(False)

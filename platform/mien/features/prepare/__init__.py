@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -27,12 +26,13 @@ from mien.corpora.clip import Clip, Reject, clips_to_table
 from mien.corpora.remote import import_clips
 from mien.errors import CorpusError, ExperimentError, MienError
 from mien.features.extractors import EXTRACTORS
+from mien.features.host import ExtractorHost
 from mien.features.prepare.progress import OnProgress, PrepareProgress
-from mien.features.prepare.recipe import Description, Recipe, described
 from mien.features.prepare.stream import stream
 from mien.features.prepare.tally import Tally
 from mien.features.prepare.tasks import batches, have_medium, largest_part, n_left, tasks_left
 from mien.features.prepare.worker import Feature
+from mien.features.recipe import Description, Recipe
 from mien.features.store import FeatureFolder, FeatureStore
 
 __all__ = ["PrepareProgress", "Prepared", "PreparedFeature", "prepare"]
@@ -116,13 +116,13 @@ def prepare(
         raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
     clips, rejects = _import(corpus, root, attach or {}, settings)
     recipes = [Recipe.of(feature) for feature in features]
-    with ThreadPoolExecutor(len(recipes)) as pool:
-        descriptions = list(pool.map(described, recipes))
+    with ExtractorHost({str(number): recipe for number, recipe in enumerate(recipes)}) as host:
+        descriptions = list(host.descriptions.values())
     for recipe, extractor in zip(recipes, descriptions):
         if not len(have_medium(clips, extractor.medium)):
             raise ExperimentError(
                 f"features {recipe.name!r}: reads the medium {extractor.medium!r}, which no clip of {corpus} has: "
-                f"attach it, attach={{{extractor.medium!r}: TABLE_OR_FOLDER}}"
+                "attach a table or a folder of it by that name"
             )
     clips = clips[:limit]
     target = FeatureStore(store)

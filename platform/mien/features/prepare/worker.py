@@ -23,8 +23,8 @@ from mien.errors import ExperimentError, MediaError
 from mien.features.media.shared import extract
 from mien.features.prepare.content import content_of
 from mien.features.prepare.journal import DEADLY, Journal
-from mien.features.prepare.recipe import Recipe
 from mien.features.prepare.tasks import Task
+from mien.features.recipe import Recipe
 from mien.features.spec import Extractor, FeatureSpec, Frames
 from mien.features.store import FeatureFolder, Row
 from mien.features.store.rows import encoded

@@ -67,6 +67,7 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str], bootstrap: Bo
     values = {
         **result,
         "labels": labels,
+        "n_compared": len(compared),
         "metric_labels": {name: metric_named(name).label for name in result["metrics"]},
         "lower": [metric_named(m).label for m in result["metrics"] if not metric_named(m).higher_is_better],
         "mien_version": mien.__version__,

@@ -34,7 +34,7 @@ MEASURES = {
 }
 EXPLAINED = (
     "CCC, concordance correlation: 1 where every prediction equals its rating; a wrong mean or spread lowers it, which "
-    "Pearson's r forgives. RMSE and MAE: errors on the ratings' scale from -1 to 1; lower is better."
+    "Pearson's r forgives. RMSE and MAE: errors on the ratings' scale, which runs from −1 to 1."
 )
 METRICS_HERE = METRICS["dimensions"]
 
@@ -114,7 +114,7 @@ def page_values(series: Series, tested: Tested, summary: Json) -> Json:
         "part_metrics": [(key, METRICS_HERE[key].label) for key in MAIN],
         "scatter_caption": "Test clips; dashed: prediction equals rating."
         + (f" The prediction of a clip is the mean of {n_seeds} seeds." if n_seeds > 1 else ""),
-        "target_caption": "Ratings by dimension, on a scale from -1 to 1.",
+        "target_caption": "Ratings by dimension, on a scale from −1 to 1.",
         "target_head": ["Dimension", "Clips rated", "Mean", "Standard deviation"],
         "target_rows": [
             (name, f"{row['n_clips']:,}", digits(row["mean"]), digits(row["sd"]))

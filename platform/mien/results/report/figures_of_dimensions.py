@@ -27,7 +27,7 @@ def predicted_against_rated(truth: Floats, prediction: Floats, names: Sequence[s
     """
     n_columns = min(2, len(names))
     n_rows = math.ceil(len(names) / n_columns)
-    with grid(0.4 + (2.5 if n_columns == 2 else 4.0) * n_rows, n_rows, n_columns, sharex=True, sharey=True) as (
+    with grid(0.4 + (2.25 if n_columns == 2 else 4.0) * n_rows, n_rows, n_columns, sharex=True, sharey=True) as (
         figure,
         rows,
     ):
@@ -44,8 +44,11 @@ def predicted_against_rated(truth: Floats, prediction: Floats, names: Sequence[s
             axes.grid()
         for axes in panels[len(names) :]:
             axes.set_axis_off()
-        figure.supxlabel("Rated", fontsize=10)
-        figure.supylabel("Predicted", fontsize=10)
+        for axes in panels[max(0, len(names) - n_columns) : len(names)]:  # the lowest of each column
+            axes.set(xlabel="Rated")
+            axes.tick_params(labelbottom=True)
+        for row in rows:
+            row[0].set(ylabel="Predicted")
         return figure
 
 

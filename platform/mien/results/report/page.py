@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -29,7 +30,7 @@ def digits(value: float | None, signed: bool = False) -> str:
     >>> digits(0.61234), digits(-0.0213, signed=True), digits(None)
     ('0.612', '−0.021', 'n/a')
     """
-    if value is None:
+    if value is None or math.isnan(value):
         return NOT_DEFINED
     return f"{value:{'+' if signed else ''}.3f}".replace("-", "−")
 

@@ -130,7 +130,7 @@ def _page_values(series: Series, tested: Tested, summary: Json) -> Json:
 def _direction(names: tuple[str, ...]) -> str:
     """ "higher is better", or which metrics are better lower."""
     lower = [metric_named(name).label for name in names if not metric_named(name).higher_is_better]
-    return f"higher is better, but of {' and '.join(lower)} lower" if lower else "higher is better"
+    return f"higher is better, of {' and '.join(lower)} lower" if lower else "higher is better"
 
 
 def _run_row(run: Json, names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -176,6 +176,5 @@ def _alts(summary: Json, label: str) -> dict[str, str]:
     span = f", from {digits(min(scores))} to {digits(max(scores))}" if scores else ""
     return {
         "fold_strip": f"Test {label} of {len(scores)} runs{span}.",
-        "learning_curves": f"Training and validation loss, and validation {label}, by epoch, for each run and their "
-        "mean.",
+        "learning_curves": f"Losses and validation {label}, by epoch, with the mean of all runs.",
     }

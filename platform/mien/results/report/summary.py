@@ -70,8 +70,7 @@ def summarise(
 
 
 def read_baseline(series: Series) -> tuple[Series, Tested] | None:
-    """The support vector machine beside a series and what it was tested on; None where none of this target was
-    trained."""
+    """The support vector machine beside a series, and its test clips; None where there is none of this target."""
     baseline = series.baseline
     if baseline is None or not any(run.is_done for run in baseline.runs()):
         return None

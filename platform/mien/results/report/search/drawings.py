@@ -1,5 +1,4 @@
-"""What the pictures of a search are drawn from: its trials as dots, curves and budgets, and which pictures there
-are."""
+"""What the pictures of a search are drawn from: its trials as dots, curves and budgets; and which there are."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ def importances(
     scores: Sequence[float],
     space: Mapping[str, Distribution],
     *,
+    n_refits: int = N_REFITS,
     with_chance: bool = True,
 ) -> list[Importance]:
     """The most important first; empty where the trials are fewer than FEWEST_TRIALS or all score the same.
@@ -55,7 +56,7 @@ def importances(
     rows = [{path: optuna_value(flat[path], _on_flat(space[path], point[path])) for path in space} for point in points]
     distributions = {path: as_optuna(distribution) for path, distribution in flat.items()}
     found, by_chance = [], []
-    for seed in range(N_REFITS):
+    for seed in range(n_refits):
         drawn = rng.integers(len(values), size=len(values))
         found.append(_fanova([rows[i] for i in drawn], values[drawn], distributions, seed))
         if with_chance:

@@ -22,7 +22,7 @@ from mien.results.report.estimates import BOOTSTRAP, Bootstrap
 from mien.results.report.page import render
 from mien.results.report.search.ablation import ablation, read_variants, runs_of, variants_of
 from mien.results.report.search.drawings import dots_of, draw
-from mien.results.report.search.importance import importances
+from mien.results.report.search.importance import N_REFITS, importances
 from mien.results.report.search.page_values import page_values
 from mien.results.report.summary import n_on_both_sides
 from mien.results.report.tested import Tested
@@ -32,8 +32,10 @@ from mien.results.search_folder import CHOSEN, SearchFolder, State, Trial, rank_
 STATES: tuple[State, ...] = ("done", "pruned", "failed", "running")
 
 
-def report_search(folder: SearchFolder, bootstrap: Bootstrap = BOOTSTRAP) -> list[str]:
+def report_search(folder: SearchFolder, bootstrap: Bootstrap = BOOTSTRAP, n_refits: int = N_REFITS) -> list[str]:
     """Write the report of a search, finished or not; returns the paths, the page first.
+
+    n_refits: of the importance, whose range is over them.
 
     Raises MienError where no trial was begun.
     """
@@ -42,7 +44,7 @@ def report_search(folder: SearchFolder, bootstrap: Bootstrap = BOOTSTRAP) -> lis
         raise MienError(f"{folder.folder}: no trial was begun; `mien search {folder.folder}/search.json` goes on")
     tested, incomplete = read_variants(folder)
     space = dict(read_space(folder.search.experiment, folder.search.space))
-    result = analyse(folder, trials, space, tested, incomplete, bootstrap)
+    result = analyse(folder, trials, space, tested, incomplete, bootstrap, n_refits)
     drawn = draw(folder, trials, space, result)
     for name, figure in drawn.items():
         folder.folder.write_bytes(f"{name}.png", figures.png(figure))
@@ -62,11 +64,12 @@ def analyse(
     tested: Mapping[str, Tested],
     incomplete: Mapping[str, Any],
     bootstrap: Bootstrap = BOOTSTRAP,
+    n_refits: int = N_REFITS,
 ) -> Json:
     """What analysis.json holds; docs/reference/search-directory.md explains each key. NaN is None."""
     search, target, chosen = folder.search, folder.target, folder.chosen
     names = _fold_names(folder, trials)
-    folds = [_fold(folder, number, name, trials, space) for number, name in names.items()]
+    folds = [_fold(folder, number, name, trials, space, n_refits) for number, name in names.items()]
     variants = {
         name: {
             "question": variant["question"],
@@ -98,8 +101,11 @@ def analyse(
             "folds": folds,
             "importance": [
                 field._asdict()
-                for field in importances([dot.point for dot in done], [dot.height for dot in done], space)
+                for field in importances(
+                    [dot.point for dot in done], [dot.height for dot in done], space, n_refits=n_refits
+                )
             ],
+            "n_refits": n_refits,
             "seeds": list(chosen.get("seeds", ())),
             "variants": variants,
             "selection": _selection(folder, trials, tested.get(CHOSEN), bootstrap),
@@ -118,7 +124,12 @@ def _fold_names(folder: SearchFolder, trials: Sequence[Trial]) -> dict[int, str]
 
 
 def _fold(
-    folder: SearchFolder, number: int, name: str, trials: Sequence[Trial], space: Mapping[str, Distribution]
+    folder: SearchFolder,
+    number: int,
+    name: str,
+    trials: Sequence[Trial],
+    space: Mapping[str, Distribution],
+    n_refits: int,
 ) -> Json:
     own = [trial for trial in trials if trial.fold == number]
     done = folder.ranked(own)
@@ -131,7 +142,11 @@ def _fold(
         "importance": [
             {"path": field.path, "value": field.value, "low": field.low, "high": field.high}
             for field in importances(
-                [trial.point for trial in done], [trial.score or 0.0 for trial in done], space, with_chance=False
+                [trial.point for trial in done],
+                [trial.score or 0.0 for trial in done],
+                space,
+                n_refits=n_refits,
+                with_chance=False,
             )
         ],
     }
