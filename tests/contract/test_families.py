@@ -528,7 +528,7 @@ def work(name: str, rank: int, ports: list[int], folder: str) -> None:
         os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
     else:
         connect(rank, ports[0])
-    group = frameworks.load(framework).group(rank, 2)
+    group = frameworks.group(framework, rank, 2)
     assert (group.rank, group.world) == (rank, 2)
     (Path(folder) / f"{rank}.json").write_text(json.dumps(learnt(name, group)))
 

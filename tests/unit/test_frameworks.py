@@ -48,9 +48,9 @@ def test_the_second_framework_is_refused_before_it_is_imported(first, second):
         from mien.errors import MienError
         from mien.families import frameworks
 
-        print(frameworks.load("{first}").group(0, 1))
+        print(frameworks.group("{first}", 0, 1))
         try:
-            frameworks.load("{second}").group(0, 1)
+            frameworks.group("{second}", 0, 1)
         except MienError as error:
             print(error)
         print("{second}" in sys.modules, "keras" in sys.modules)
@@ -61,27 +61,27 @@ def test_the_second_framework_is_refused_before_it_is_imported(first, second):
 
 
 def test_scikit_learn_fits_in_one_process():
-    assert frameworks.load("sklearn").group(0, 1).world == 1
+    assert frameworks.group("sklearn", 0, 1).world == 1
     with pytest.raises(MienError, match="scikit-learn fits in one process and not in 2: set execution.workers to 0"):
-        frameworks.load("sklearn").group(0, 2)
+        frameworks.group("sklearn", 0, 2)
 
 
 @pytest.mark.torch
 def test_torch_refuses_a_group_that_is_not_connected():
     with pytest.raises(MienError, match="rank 1 of 2 workers: torch.distributed describes 0 of 1"):
-        frameworks.load("torch").group(1, 2)
+        frameworks.group("torch", 1, 2)
 
 
 @pytest.mark.tensorflow
 def test_tensorflow_refuses_a_group_that_is_not_connected(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1", "c:1"]}, "task": {"index": 1}}')
     with pytest.raises(MienError, match="rank 1 of 2 workers: TF_CONFIG describes 1 of 3"):
-        frameworks.load("tensorflow").group(1, 2)
+        frameworks.group("tensorflow", 1, 2)
 
 
 @pytest.mark.torch
 def test_torch_computes_with_one_thread_and_deterministic_algorithms():
-    group = frameworks.load("torch").group(0, 1)
+    group = frameworks.group("torch", 0, 1)
     import torch
 
     assert torch.get_num_threads() == 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Protocol
 
 from mien.errors import MienError
 from mien.families.contract import Framework, Group
@@ -21,20 +20,14 @@ MODULES: dict[Framework, str] = {
 OTHER = {"tensorflow": "torch", "torch": "tensorflow"}
 
 
-class FrameworkModule(Protocol):
-    """What each module of `MODULES` offers."""
+def group(framework: Framework, rank: int = 0, world: int = 1) -> Group:
+    """This worker's place in its group, before the first learner of a process is built; sets threads and determinism.
 
-    def group(self, rank: int, world: int) -> Group:
-        """This worker's place in its group; called once per process, before the first learner is built.
-
-        The worker group of Ray Train must stand where world is above 1. Sets threads and determinism too. device is
-        "cuda" where this process sees a GPU, else "cpu".
-        """
-
-
-def load(framework: Framework) -> FrameworkModule:
-    """Imports the module of a framework, and with it the framework. MienError where the other one is imported."""
-    return import_module(MODULES[framework])  # type: ignore[return-value]
+    Imports the framework. The worker group of Ray Train must stand where world is above 1. The group's device is "cuda"
+    where this process sees a GPU, else "cpu". Raises MienError where the other framework is imported, where the
+    framework is not connected as rank of world, and for scikit-learn in more than one worker.
+    """
+    return import_module(MODULES[framework]).group(rank, world)
 
 
 def check_alone(framework: Framework) -> None:
