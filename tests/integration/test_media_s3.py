@@ -81,8 +81,7 @@ def test_what_is_not_there_is_missing(bucket: Folder) -> None:
 def test_tables_and_weights(bucket: Folder) -> None:
     table = "\n".join([",".join(ACTION_UNITS), ",".join(["1"] * 35)])
     bucket.write_text("units/01-01-03-01-01-01-02.csv", table)
-    path = bucket.path("units/01-01-03-01-01-01-02.csv")
-    assert read_openface(path).frames.values.tolist() == [[1.0] * 35]
+    assert read_openface(bucket.path("units/01-01-03-01-01-01-02.csv")).frames.values.tolist() == [[1.0] * 35]
     bucket.write_bytes("net.pt", b"weights")
     assert read_weights(bucket.path("net.pt"))[0] == b"weights"
 
