@@ -25,6 +25,14 @@ def _seeded() -> None:
     np.random.seed(0)  # noqa: NPY002 - what a library draws from numpy's global generator
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Memory-mapped features of a test go with it, and never into the home of the person who runs it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Real recordings; they stay out of the project, so a fresh machine skips what needs them."""

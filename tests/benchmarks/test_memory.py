@@ -30,7 +30,7 @@ CLIP_BYTES = 35 * 88 * 4
 JOB = """
 import json, sys
 from mien import corpora
-from mien.features.worker import peak_bytes
+from mien.features.prepare.worker import peak_bytes
 from mien.features.prepare import prepare
 root, store, feature = sys.argv[1:]
 corpora.CORPORA["many"] = "many_clips"
@@ -52,7 +52,7 @@ def peaks(folder: Path, n_clips: int, feature: str) -> tuple[int, int]:
     return worker_bytes, driver_bytes
 
 
-@pytest.mark.parametrize("feature", ["tiny_extractors:loudness", "egemaps"])
+@pytest.mark.parametrize("feature", ["tiny_extractors:Loudness", "egemaps"])
 def test_a_worker_needs_no_more_for_10_000_clips_than_for_100(tmp_path, capsys, feature):
     few, few_driver = peaks(tmp_path / "few", FEW, feature)
     many, many_driver = peaks(tmp_path / "many", MANY, feature)

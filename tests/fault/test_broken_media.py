@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,66 @@ def test_an_mp4_whose_header_lies_about_its_length(tmp_path: Path, ticks: int) -
     path.write_bytes(data)
     assert decode(path) == pytest.approx(32_000, rel=0.03)
     assert decode(path, "pictures") == 20
+
+
+@pytest.mark.parametrize("rate_hz", [0, 1, 999, 2_000_000, 0xFFFFFFFF])
+def test_a_rate_that_no_sound_has_is_not_resampled(tmp_path: Path, rate_hz: int) -> None:
+    """At 1 Hz, a minute would become 16,000 times as long."""
+    path = wav(tmp_path / "a")
+    data = bytearray(path.read_bytes())
+    data[24:28] = struct.pack("<I", rate_hz)
+    path.write_bytes(data)
+    assert reason_of(path) in ("bad-header", "not-media", "truncated")
+    if 0 < rate_hz < 2**31:
+        assert reason_of(path) == "bad-header"
+
+
+@pytest.mark.parametrize(("n_samples", "reason"), [(2**24, "truncated"), (2**36 - 1, "bad-header")])
+def test_a_flac_that_claims_what_its_bytes_cannot_hold(tmp_path: Path, n_samples: int, reason: str) -> None:
+    path = flac(tmp_path / "a")
+    data = bytearray(path.read_bytes())
+    stated = int.from_bytes(data[18:26], "big")  # of STREAMINFO: 20 bits of rate, 8 of format, 36 of samples
+    data[18:26] = (stated >> 36 << 36 | n_samples).to_bytes(8, "big")
+    path.write_bytes(data)
+    tracemalloc.start()
+    assert reason_of(path) == reason
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 16 * 2**20
+
+
+def test_digital_silence_of_an_hour_is_within_what_bytes_can_hold(tmp_path: Path) -> None:
+    """The densest that encoders write: a dead stretch within a recording must not be taken for a damaged header."""
+    quiet = np.zeros(3600 * 8_000, np.float32)
+    quiet[-8_000:] = tone(1.0, 8_000)
+    soundfile.write(tmp_path / "a.flac", quiet, 8_000)
+    assert decode(tmp_path / "a.flac") == 3600 * 16_000
+
+
+def test_pictures_larger_than_any_camera_are_not_made(tmp_path: Path) -> None:
+    path = mp4(tmp_path / "a")
+    data = bytearray(path.read_bytes())
+    for box, offset in ((b"avc1", 28), (b"tkhd", 80)):  # of the sample's description, and of the track (16.16)
+        at = data.index(box) + offset
+        size = struct.pack(">HH", 60_000, 60_000) if box == b"avc1" else struct.pack(">HHHH", 60_000, 0, 60_000, 0)
+        data[at : at + len(size)] = size
+    path.write_bytes(data)
+    try:
+        assert decode(path, "pictures") == 20  # the codec's own header has the right size
+    except MediaError as error:
+        assert error.reason in ("bad-header", "truncated", "not-media")
+
+
+@pytest.mark.parametrize("size", [(8_200, 8_200), (65_000, 1_200)])
+def test_a_header_that_states_huge_pictures_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    """An avi of a codec that states no size of its own: a picture would take 200 MB, a film of them all there is."""
+    path = Path(write_movie(tmp_path / "a.avi", 0.2, video="ffvhuff", audio=None))
+    assert decode(path, "pictures") == 2
+    data = bytearray(path.read_bytes())
+    at = data.index(b"strf") + 8 + 4  # the chunk's name and size, the size of BITMAPINFOHEADER
+    data[at : at + 8] = struct.pack("<ii", *size)
+    path.write_bytes(data)
+    assert reason_of(path, "pictures") == "bad-header"
 
 
 def test_digital_silence(tmp_path: Path) -> None:

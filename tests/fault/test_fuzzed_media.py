@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mien.features.parts import REJECTS, FeatureTable, Parts, read_rejects
-from mien.features.worker import build
 
 from mien.connection import search_path
 from mien.corpora.clip import Reject
 from mien.corpora.sample.write import write_sample
+from mien.features.recipe import Recipe
+from mien.features.store import FeatureFolder, FeatureTable
+from mien.features.store.manifest import read_rejects
 from mien.folder import Folder
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -28,7 +29,7 @@ N_BROKEN = 18
 LIVES = 20  # processes that broken files may take with them before the test gives up
 HEADER_BYTES = 64  # no format says within so few what it holds and holds it too
 FOUND = (3, 7, 9, 24)  # each found a fault: errors that no decoder should show, and a film of days
-EXTRACTORS = {"audio": "tiny_extractors:loudness", "video": "tiny_extractors:brightness"}
+EXTRACTORS = {"audio": "tiny_extractors:Loudness", "video": "tiny_extractors:Brightness"}
 
 
 # ---------------------------------------------------------------------- ways to break a file
@@ -112,14 +113,16 @@ def in_turn(*lists: list[Path]) -> list[Path]:
 WORKER = """
 import json, sys
 from pathlib import Path
-from mien.features.worker import PartExtractor, Task, build
-from mien.features.parts import Parts
-from mien.corpora.clip import Span
+from mien.corpora.clip import Medium
+from mien.features.recipe import Recipe
+from mien.features.prepare.tasks import Task
+from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.store import FeatureFolder
 from mien.folder import Folder
-folder, extractor, files = json.load(sys.stdin)
-parts = Parts(Folder(folder), build(extractor, {}).spec)
-extract = PartExtractor(parts, extractor, {})
-tasks = [Task(Path(file).name, file, Span()) for file in files]
+folder, medium, extractor, files = json.load(sys.stdin)
+recipe = Recipe(extractor)
+extract = BatchExtractor([Feature(FeatureFolder(Folder(folder), recipe.build().spec), recipe, medium)])
+tasks = [Task(Path(file).name, {medium: Medium(path=file)}, (0,)) for file in files]
 for start in range(0, len(tasks), 8):
     extract(tasks[start : start + 8])
 """
@@ -130,7 +133,7 @@ def extracted(folder: Path, medium: str, files: list[Path]) -> tuple[FeatureTabl
 
     A process of its own, begun again where a codec took it with it, as Ray does.
     """
-    work = json.dumps([str(folder), EXTRACTORS[medium], [str(path) for path in files]])
+    work = json.dumps([str(folder), medium, EXTRACTORS[medium], [str(path) for path in files]])
     environment = os.environ | {"PYTHONPATH": search_path()}
     for _ in range(LIVES):
         done = subprocess.run(
@@ -139,11 +142,11 @@ def extracted(folder: Path, medium: str, files: list[Path]) -> tuple[FeatureTabl
         if done.returncode >= 0:
             break
     assert done.returncode == 0, done.stderr[-3000:]
-    parts = Parts(Folder(folder), build(EXTRACTORS[medium], {}).spec)
+    feature = FeatureFolder(Folder(folder), Recipe(EXTRACTORS[medium]).build().spec)
     ids = {path.name for path in files}
-    manifest = parts.finish(ids)
-    rejects = {reject.id: reject for reject in read_rejects(parts.folder, REJECTS)}
-    table = parts.load([part["name"] for part in manifest["parts"]], ids)
+    manifest = feature.finish(ids)
+    rejects = {reject.id: reject for reject in read_rejects(feature.folder)}
+    table = feature.load(manifest, ids)
     assert (manifest["n_rows"], manifest["n_rejects"]) == (len(table), len(rejects))
     return table, rejects
 

@@ -15,18 +15,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from mien.features.worker import PartExtractor, Task
 
 from conftest import ROOT
 from mien.connection import search_path
-from mien.corpora.clip import Span
+from mien.corpora.clip import Medium
+from mien.features.prepare.tasks import Task
+from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import Recipe
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
-from tiny_extractors import Loudness
+from tiny_extractors import SoundExtractor
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.fault]
 
-SPEC = Loudness().spec
+SPEC = SoundExtractor().spec
 JOB = """
 import json, sys
 from mien.errors import MienError
@@ -43,8 +45,8 @@ print(json.dumps([prepared.n_clips, prepared.features[0].n_rows, prepared.featur
 class Job:
     """`prepare` in a process of its own, and whatever it starts: all carry a mark in their environment."""
 
-    def __init__(self, root: Path, store: Path, factory: str, settings: dict | None = None, shell: str = "") -> None:
-        feature = json.dumps([f"tiny_extractors:{factory}", settings or {}])
+    def __init__(self, root: Path, store: Path, extractor: str, settings: dict | None = None, shell: str = "") -> None:
+        feature = json.dumps([f"tiny_extractors:{extractor}", settings or {}])
         self._mark = f"MIEN_TEST_JOB={uuid.uuid4().hex}"
         command = [sys.executable, "-c", JOB, str(root), str(store), feature]
         if shell:
@@ -94,11 +96,11 @@ def wait_until(condition, what: str, seconds: float = 120) -> None:
 
 def assert_never_killed(root: Path, store: Path, clip_ids: list[str], tmp_path: Path) -> None:
     """Rows, bits and fingerprint are those of one plain loop in this process."""
-    plain = FeatureStore(tmp_path / "plain").parts("ravdess", SPEC)
-    tasks = [Task(clip_id, str(wav_of(root, clip_id)), Span()) for clip_id in clip_ids]
-    PartExtractor(plain, "tiny_extractors:loudness", {})(tasks)
+    plain = FeatureStore(tmp_path / "plain").feature_folder("ravdess", SPEC)
+    tasks = [Task(clip_id, {"audio": Medium(path=str(wav_of(root, clip_id)))}, (0,)) for clip_id in clip_ids]
+    BatchExtractor([Feature(plain, Recipe("tiny_extractors:Loudness"), "audio")])(tasks)
     manifest = plain.finish(set(clip_ids))
-    expected = plain.load([part["name"] for part in manifest["parts"]], set(clip_ids))
+    expected = plain.load(manifest, set(clip_ids))
     opened = FeatureStore(store)
     assert [finding for finding in opened.verify("ravdess") if finding.severity == "error"] == []
     table = opened.load("ravdess", SPEC)
@@ -115,7 +117,7 @@ def test_killed_again_and_again_is_as_if_never_killed(tmp_path):
     clip_ids = write_corpus(root, 120)
     n_parts = 0
     for _ in range(2):
-        job = Job(root, store, "slow", {"seconds": 0.1})
+        job = Job(root, store, "Slow", {"seconds": 0.1})
         wait_until(lambda n=n_parts: len(parts_of(store)) > n, "another part")  # type: ignore[misc]
         job.process.send_signal(signal.SIGKILL)
         job.wait()
@@ -123,7 +125,7 @@ def test_killed_again_and_again_is_as_if_never_killed(tmp_path):
         assert len(parts_of(store)) > n_parts
         assert not (store / "ravdess" / SPEC.folder / "MANIFEST.json").exists()
         n_parts = len(parts_of(store))
-    status, out, err = Job(root, store, "slow", {"seconds": 0.0}).wait()
+    status, out, err = Job(root, store, "Slow", {"seconds": 0.0}).wait()
     assert status == 0, err
     n_clips, n_rows, n_extracted = json.loads(out)
     assert (n_clips, n_rows) == (120, 120)
@@ -135,7 +137,7 @@ def test_a_clip_that_kills_its_worker_is_left_out_and_all_others_come(tmp_path):
     root, store = tmp_path / "corpus", tmp_path / "store"
     clip_ids = write_corpus(root, 16)
     length = soundfile.info(wav_of(root, clip_ids[5])).frames
-    status, out, err = Job(root, store, "deadly", {"length": length}).wait()
+    status, out, err = Job(root, store, "Deadly", {"length": length}).wait()
     assert status == 0, err
     assert json.loads(out)[:2] == [16, 15]
     (reject,) = FeatureStore(store).rejects("ravdess", SPEC)
@@ -170,18 +172,17 @@ def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, dis
     shell = (
         f'{disk.format(disk=disk_folder)}; "$@" && status=0 || status=$?; cp -r {disk_folder} {copied}; exit $status'
     )
-    job = Job(root, disk_folder / "store", "loudness", shell=shell)
+    job = Job(root, disk_folder / "store", "Loudness", shell=shell)
     status, _, err = job.wait()
     assert status == 1
-    *progress, last = err.strip().splitlines()
+    (last,) = err.strip().splitlines()
     assert last.startswith(f"StoreError: cannot write to {disk_folder / 'store'}") and why in last
     assert last.endswith("Make room or give permission, and run the same command again: it goes on where it stopped")
-    assert all(line.startswith("ravdess-loudness: ") for line in progress)
     wait_until(lambda: not job.survivors(), "Ray's processes to end")
 
     n_written = len(parts_of(copied / "store"))
     assert bool(n_written) == (why == "No space left on device")
-    status, out, err = Job(root, copied / "store", "loudness").wait()
+    status, out, err = Job(root, copied / "store", "Loudness").wait()
     assert status == 0, err
     n_clips, n_rows, n_extracted = json.loads(out)
     assert (n_clips, n_rows) == (400, 400)

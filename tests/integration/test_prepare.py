@@ -11,21 +11,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mien.features.parts import FeatureTable
-from mien.features.worker import PartExtractor, Task
 
 from conftest import ROOT
 from mien import connection as cluster
-from mien.corpora.clip import Span
+from mien.corpora.clip import Medium
 from mien.errors import CorpusError, ExperimentError, StoreError
-from mien.features.prepare import Prepared, Progress, prepare
-from mien.features.store import FeatureStore
+from mien.features.prepare import Prepared, PrepareProgress, prepare
+from mien.features.prepare.tasks import Task
+from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import Recipe
+from mien.features.store import FeatureStore, FeatureTable
 from tiny_corpus import wav_of, write_corpus
-from tiny_extractors import Loudness
+from tiny_extractors import SoundExtractor
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-LOUDNESS = "tiny_extractors:loudness"
+LOUDNESS = "tiny_extractors:Loudness"
+SPEC = SoundExtractor().spec
 N_CLIPS = 23
 
 
@@ -43,12 +45,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def silent(progress: Progress) -> None:
-    """For tests that look at the result only."""
-
-
 def quiet(root: Path, store: str | Path, *features: str, **options: object) -> Prepared:
-    return prepare("ravdess", root, store, features or (LOUDNESS,), workers=2, progress=silent, **options)  # type: ignore[arg-type]
+    return prepare("ravdess", root, store, features or (LOUDNESS,), workers=2, **options)  # type: ignore[arg-type]
 
 
 def table_of(store: str | Path, name: str = "loudness") -> FeatureTable:
@@ -59,10 +57,10 @@ def table_of(store: str | Path, name: str = "loudness") -> FeatureTable:
 
 def assert_complete(table: FeatureTable, root: Path, clip_ids: list[str], tmp_path: Path) -> None:
     """The table is what one plain loop in this process gives, bit by bit."""
-    tasks = [Task(clip_id, str(wav_of(root, clip_id)), Span()) for clip_id in clip_ids]
-    parts = FeatureStore(tmp_path / "plain").parts("ravdess", Loudness().spec)
-    PartExtractor(parts, LOUDNESS, {})(tasks)
-    expected = parts.load([name for name in parts.folder.names() if name.startswith("part-")], set(clip_ids))
+    tasks = [Task(clip_id, {"audio": Medium(path=str(wav_of(root, clip_id)))}, (0,)) for clip_id in clip_ids]
+    folder = FeatureStore(tmp_path / "plain").feature_folder("ravdess", SPEC)
+    BatchExtractor([Feature(folder, Recipe(LOUDNESS), "audio")])(tasks)
+    expected = folder.load(folder.finish(set(clip_ids)), set(clip_ids))
     assert table.clip_ids == expected.clip_ids == sorted(clip_ids)
     assert table.content == expected.content
     np.testing.assert_array_equal(table.offsets, expected.offsets)
@@ -70,8 +68,8 @@ def assert_complete(table: FeatureTable, root: Path, clip_ids: list[str], tmp_pa
 
 
 def test_every_clip_lands_in_the_store_and_asking_again_does_nothing(root, tmp_path):
-    seen: list[Progress] = []
-    prepared = prepare("ravdess", root, tmp_path / "store", [LOUDNESS], workers=2, progress=seen.append)
+    seen: list[PrepareProgress] = []
+    prepared = prepare("ravdess", root, tmp_path / "store", [LOUDNESS], workers=2, on_progress=seen.append)
     (feature,) = prepared.features
     assert (prepared.n_clips, prepared.n_import_rejects) == (N_CLIPS, 0)
     assert (feature.name, feature.n_rows, feature.n_rejects, feature.n_extracted) == (
@@ -94,7 +92,7 @@ def test_every_clip_lands_in_the_store_and_asking_again_does_nothing(root, tmp_p
 
 def test_one_worker_or_two_the_store_is_the_same(root, tmp_path):
     for workers in (1, 2):
-        prepare("ravdess", root, tmp_path / str(workers), [LOUDNESS], workers=workers, progress=silent)
+        prepare("ravdess", root, tmp_path / str(workers), [LOUDNESS], workers=workers)
     one, two = table_of(tmp_path / "1"), table_of(tmp_path / "2")
     np.testing.assert_array_equal(one.values, two.values)
     assert FeatureStore(tmp_path / "1").fingerprint("ravdess", one.spec) == FeatureStore(tmp_path / "2").fingerprint(
@@ -108,7 +106,7 @@ def test_a_store_in_s3_is_the_same_as_a_local_one(s3, root, tmp_path):
     assert_complete(table_of(uri), root, write_corpus(root, N_CLIPS), tmp_path)
     assert quiet(root, uri).features[0].n_extracted == 0
     quiet(root, tmp_path / "local")
-    spec = Loudness().spec
+    spec = SPEC
     assert FeatureStore(uri).fingerprint("ravdess", spec) == FeatureStore(tmp_path / "local").fingerprint(
         "ravdess", spec
     )
@@ -125,7 +123,7 @@ def test_broken_files_become_as_many_rejects_and_a_mended_one_comes_back(tmp_pat
     assert prepared.n_clips + prepared.n_import_rejects == 12
     assert (feature.n_rows, feature.n_rejects + prepared.n_import_rejects) == (8, 4)
     store = FeatureStore(tmp_path / "store")
-    rejects = store.rejects("ravdess", Loudness().spec) + store.import_rejects("ravdess")
+    rejects = store.rejects("ravdess", SPEC) + store.import_rejects("ravdess")
     assert {Path(reject.path).name for reject in rejects} == {path.name for path in broken}
     assert all(reject.reason and reject.detail for reject in rejects)
     good = [clip_id for clip_id in clip_ids if wav_of(root, clip_id) not in broken]
@@ -146,11 +144,11 @@ def test_only_new_clips_are_extracted_and_gone_ones_are_not_read(tmp_path):
     root = tmp_path / "corpus"
     clip_ids = write_corpus(root, 6)
     counted = f"{tmp_path}/log"
-    features = [("tiny_extractors:counted", {"log": counted})]
-    prepare("ravdess", root, tmp_path / "store", features, workers=2, progress=silent)
+    features = [("tiny_extractors:Counted", {"log": counted})]
+    prepare("ravdess", root, tmp_path / "store", features, workers=2)
     clip_ids += write_corpus(root, 3, first=6)
     wav_of(root, clip_ids[0]).unlink()
-    (feature,) = prepare("ravdess", root, tmp_path / "store", features, workers=2, progress=silent).features
+    (feature,) = prepare("ravdess", root, tmp_path / "store", features, workers=2).features
     assert (feature.n_extracted, feature.n_rows) == (3, 8)
     assert len(Path(counted).read_text().splitlines()) == 9
     assert_complete(table_of(tmp_path / "store"), root, clip_ids[1:], tmp_path)
@@ -173,7 +171,7 @@ def test_limit_takes_the_first_clips(root, tmp_path):
 
 
 def test_each_worker_is_one_process_with_one_thread_and_one_extractor(root, tmp_path):
-    assert quiet(root, tmp_path, "tiny_extractors:worker").features[0].n_workers == 2
+    assert quiet(root, tmp_path, "tiny_extractors:Worker").features[0].n_workers == 2
     pids, calls, threads = table_of(tmp_path, "worker").values.T
     assert 1 <= len(set(pids)) <= 2  # one of them may have come too late to find any work
     assert os.getpid() not in pids
@@ -182,22 +180,26 @@ def test_each_worker_is_one_process_with_one_thread_and_one_extractor(root, tmp_
     assert set(threads) == {1}
 
 
-def test_two_features_and_their_extractors_of_the_platform(tmp_path):
+def test_two_features_in_one_pass_are_as_if_alone(tmp_path):
     root = tmp_path / "corpus"
-    write_corpus(root, 2)
+    clip_ids = write_corpus(root, 9)
     prepared = quiet(root, tmp_path / "store", "egemaps", LOUDNESS)
-    assert [(feature.name, feature.n_rows) for feature in prepared.features] == [
-        ("egemaps", 2),
-        ("loudness", 2),
+    assert [(feature.name, feature.n_rows, feature.n_workers) for feature in prepared.features] == [
+        ("egemaps", 9, 2),
+        ("loudness", 9, 2),
     ]
-    assert table_of(tmp_path / "store", "egemaps").values.shape[1] == 89
+    assert_complete(table_of(tmp_path / "store"), root, clip_ids, tmp_path)
+    egemaps = table_of(tmp_path / "store", "egemaps")
+    assert egemaps.values.shape[1] == 89
+    quiet(root, tmp_path / "alone", "egemaps")
+    np.testing.assert_array_equal(table_of(tmp_path / "alone", "egemaps").values, egemaps.values)
 
 
 def test_action_units_are_attached_to_their_clips(tmp_path, real_data):
     root = tmp_path / "corpus"
     clip_ids = write_corpus(root, 4)
     table = str(real_data / "ravdess" / "action_units" / "clip_means.csv")
-    (feature,) = quiet(root, tmp_path / "store", "openface-clip", openface=table).features
+    (feature,) = quiet(root, tmp_path / "store", "openface-clip", attach={"openface": table}).features
     assert (feature.n_rows, feature.n_rejects) == (4, 0)
     assert table_of(tmp_path / "store", "openface-clip").clip_ids == clip_ids
 
@@ -214,11 +216,14 @@ def test_an_empty_root_is_refused_before_anything_is_started(tmp_path):
 @pytest.mark.parametrize(
     ("feature", "message"),
     [
-        ("nonsense", "unknown features 'nonsense': choose from egemaps"),
-        (("egemaps", {"windw_s": 1.0}), "features 'egemaps' cannot be built: TypeError: .*windw_s"),
+        ("nonsense", "unknown features 'nonsense': "),
         (
-            "tiny_extractors:stillborn",
-            "features 'tiny_extractors:stillborn' cannot be built: it ended with 1",
+            ("egemaps", {"windw_s": 1.0}),
+            "features 'egemaps': unknown setting 'windw_s'; its settings are window_s, hop_s",
+        ),
+        (
+            "tiny_extractors:Stillborn",
+            "the process that extracts features ended with 1: it printed nothing",
         ),
     ],
 )
@@ -230,8 +235,8 @@ def test_a_feature_that_cannot_be_built_is_refused(root, tmp_path, feature, mess
 
 def test_workers_with_another_version_stop_the_job_with_one_line(root, tmp_path):
     with pytest.raises(ExperimentError) as error:
-        quiet(root, tmp_path / "store", "tiny_extractors:other_elsewhere")
-    assert str(error.value).startswith("features 'tiny_extractors:other_elsewhere': this worker has loudness-v2")
+        quiet(root, tmp_path / "store", "tiny_extractors:OtherElsewhere")
+    assert str(error.value).startswith("features 'tiny_extractors:OtherElsewhere': this worker has loudness-v2")
     assert "\n" not in str(error.value)
     with pytest.raises(StoreError, match="no finished 'loudness'"):
         FeatureStore(tmp_path / "store").spec("ravdess", "loudness")
@@ -239,16 +244,19 @@ def test_workers_with_another_version_stop_the_job_with_one_line(root, tmp_path)
 
 def test_no_worker_is_refused(root, tmp_path):
     with pytest.raises(cluster.ClusterError, match="0 workers: give at least 1"):
-        prepare("ravdess", root, tmp_path, [LOUDNESS], workers=0, progress=silent)
+        prepare("ravdess", root, tmp_path, [LOUDNESS], workers=0)
 
 
-def test_progress_is_lines_in_a_log(root, tmp_path, capfd):
-    prepare("ravdess", root, tmp_path, [LOUDNESS], workers=2)
+def test_progress_is_lines_in_a_log_and_nothing_of_rays(root, tmp_path, capfd):
+    from mien.cli.progress import preparing
+
+    with preparing() as on_progress:
+        prepare("ravdess", root, tmp_path, [LOUDNESS], workers=2, on_progress=on_progress)
     lines = capfd.readouterr().err.splitlines()
-    assert lines[0] == f"ravdess-loudness: 0/{N_CLIPS} clips, starting workers"
-    assert lines[-1].startswith(f"ravdess-loudness: {N_CLIPS}/{N_CLIPS} clips, 0 rejects, ")
+    assert lines[0] == f"ravdess-loudness: 0/{N_CLIPS}, starting workers"
+    assert lines[-1].startswith(f"ravdess-loudness: {N_CLIPS}/{N_CLIPS}, 0 rejects, ")
     assert lines[-1].endswith("clips/s, 0:00:00 left")
-    assert all(line.startswith("ravdess-loudness: ") for line in lines)  # nothing of Ray's
+    assert all(line.startswith("ravdess-loudness: ") for line in lines)
 
 
 def test_the_process_that_asks_loads_no_framework(root, tmp_path):

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mien.features.worker import PartExtractor, Task, describe
 from sklearn.model_selection import GroupKFold
 
 from mien import corpora
+from mien.corpora.attach import attach
 from mien.corpora.clip import Clip
 from mien.data import normalise as normalise_module
 from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
 from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, SvcConfig
-from mien.features.extractors.openface import find_openface
-from mien.features.spec import FeatureSpec
+from mien.features.prepare.tasks import Task
+from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import Recipe
 from mien.features.store import FeatureStore
 from mien.folder import Folder
 from mien.results.run import Run
@@ -37,16 +38,15 @@ def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> FeatureS
     """All clips with both features, extracted in this process."""
     ravdess = real_data / "ravdess"
     found = corpora.load("ravdess").import_clips(ravdess / "speech_16k")
-    clips = sorted((clip for clip in found if isinstance(clip, Clip)), key=lambda clip: clip.id)
-    units = find_openface(str(ravdess / "action_units" / "clip_means.csv"), "ravdess")
+    attached = attach(found, "openface", str(ravdess / "action_units" / "clip_means.csv"))
+    clips = sorted((clip for clip in attached if isinstance(clip, Clip)), key=lambda clip: clip.id)
     store = FeatureStore(tmp_path_factory.mktemp("real") / "store")
     store.write_clips("ravdess", clips, [])
-    for name in FEATURES:
-        parts = store.parts("ravdess", FeatureSpec.from_json(describe(name, {})["spec"]))
-        parts.reopen()
-        paths = units if name == "openface-clip" else {clip.id: clip.media["audio"] for clip in clips}
-        PartExtractor(parts, name, {})([Task(clip.id, paths.get(clip.id), clip.span) for clip in clips])
-        parts.finish({clip.id for clip in clips})
+    built = [(Recipe(name), Recipe(name).build()) for name in FEATURES]
+    features = [Feature(store.feature_folder("ravdess", one.spec), recipe, one.medium) for recipe, one in built]
+    BatchExtractor(features)([Task(clip.id, clip.media, (0, 1)) for clip in clips])
+    for feature in features:
+        feature.folder.finish({clip.id for clip in clips})
     return store
 
 

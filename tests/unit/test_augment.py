@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import subprocess
 import sys
 from typing import Any
@@ -13,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.data.augment import augment, copies, rng_for
+from mien.data.augment import augment, n_copies, rng_for
+from mien.data.batches import clip_keys
 from mien.experiment.augment import AugmentConfig, AugmentKind
 from mien.features.spec import Frames
 
@@ -330,18 +330,26 @@ def test_draws_are_the_same_in_another_process() -> None:
 )
 def test_copies_number_what_factor_and_probability_say(factor: float, probability: float, most: int) -> None:
     config = AugmentConfig(factor=factor, probability=probability)
-    drawn = [copies(f"clip {k}", 0, epoch, config) for k, epoch in itertools.product(range(500), range(4))]
-    assert all(list(numbers) == list(range(1, len(numbers) + 1)) for numbers in drawn)
-    counts = [len(numbers) for numbers in drawn]
-    assert max(counts) == most
+    counts = np.concatenate([n_copies(clip_keys([f"clip {k}" for k in range(500)]), 0, e, config) for e in range(4)])
+    assert counts.max() == most
     assert np.mean(counts) == pytest.approx((factor - 1) * probability, abs=0.06)  # 2,000 draws, 4 s.e.
 
 
-def test_copies_are_drawn_afresh_each_epoch_and_none_has_none() -> None:
-    config = AugmentConfig()
-    of_epoch = [[len(copies(f"clip {k}", 0, epoch, config)) for k in range(50)] for epoch in (1, 1, 2)]
-    assert of_epoch[0] == of_epoch[1] != of_epoch[2]
-    assert not copies("clip", 0, 0, AugmentConfig(kind="none"))
+def test_two_slots_are_used_independently() -> None:
+    """As often as two coins: a quarter of the clips has both copies, a quarter none."""
+    config = AugmentConfig(factor=3, probability=0.5)
+    counts = np.bincount(n_copies(clip_keys([f"clip {k}" for k in range(2000)]), 0, 1, config))
+    np.testing.assert_allclose(counts / 2000, [0.25, 0.5, 0.25], atol=0.04)
+
+
+def test_copies_are_drawn_afresh_by_seed_and_epoch_and_none_has_none() -> None:
+    keys, config = clip_keys([f"clip {k}" for k in range(50)]), AugmentConfig()
+    of = [n_copies(keys, seed, epoch, config).tolist() for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))]
+    assert of[0] == of[1]
+    assert of[0] != of[2]
+    assert of[0] != of[3]
+    assert n_copies(keys[::-1], 0, 1, config).tolist() == of[0][::-1]
+    assert not n_copies(keys, 0, 0, AugmentConfig(kind="none")).any()
 
 
 # ------------------------------------------------------------------ any number of features and modalities

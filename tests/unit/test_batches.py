@@ -52,7 +52,7 @@ def test_the_order_is_the_one_that_its_words_describe():
 
     ids = [f"c/{i}" for i in range(157)]
     examples = [(clip_id, copy) for copy in (0, 1, 2) for clip_id in ids]
-    draw = {e: mixed((mixed(bits(e[0]) ^ bits("7/3")) + e[1] * 0x9E3779B97F4A7C15) % 2**64) for e in examples}
+    draw = {e: mixed((mixed(bits(e[0]) ^ bits("order/7/3")) + e[1] * 0x9E3779B97F4A7C15) % 2**64) for e in examples}
     shuffled = sorted(examples, key=draw.__getitem__)
     window = 5 * BUCKET_BATCHES
     ordered = [

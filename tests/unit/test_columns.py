@@ -245,6 +245,16 @@ def test_a_reference_to_what_the_store_no_longer_has_is_refused(store, cache):
         pickle.loads(sent)[0]
 
 
+def test_a_node_that_does_not_reach_the_store_says_so(store, cache, tmp_path):
+    prepare(store, NUMBERS)
+    sent = pickle.dumps(mapped(store, NUMBERS))
+    for file in cache.iterdir():
+        file.unlink()
+    (tmp_path / "store").rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match=r"store: not there on .*; give a store that every node reaches"):
+        pickle.loads(sent)[0]
+
+
 def test_a_cache_that_cannot_be_written_names_the_remedy(store, tmp_path, monkeypatch):
     prepare(store, NUMBERS)
     (tmp_path / "file").touch()

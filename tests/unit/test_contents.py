@@ -58,6 +58,12 @@ def test_a_stretch_to_the_end_overlaps_all_that_starts_after_it():
     assert pairs(found.overlaps()) == {(0, 1)}
 
 
+def test_a_long_stretch_overlaps_what_starts_long_after_it():
+    """Though another has begun and ended in between."""
+    found = contents(4, (0, "mix", 0, 100), (1, "mix", 1, 2), (2, "mix", 50, 51), (3, "mix", 100, 101))
+    assert pairs(found.overlaps()) == {(0, 1), (0, 2)}
+
+
 def test_the_media_of_one_clip_do_not_overlap_each_other():
     assert contents(1, (0, "film", 0, 10), (0, "film", 0.5, 9)).overlaps().shape == (0, 2)
 

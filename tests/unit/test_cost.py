@@ -333,11 +333,11 @@ def test_what_a_series_took(tmp_path):
 def test_what_a_store_took(tmp_path):
     store = FeatureStore(tmp_path)
     store.write_clips("ravdess", [], [])
-    spec = FeatureSpec(name="one", version=1, dim=1, hop_s=None, columns=("one",))
-    parts = store.parts("ravdess", spec)
+    spec = FeatureSpec(name="one", version=1, modality="audio", shape=(1,), hop_s=None)
+    folder = store.feature_folder("ravdess", spec)
     for work_s in (1800.0, 3600.0):  # a job, and another that went on
-        parts.note_work({"n_extracted": 10, "n_workers": 32, "startup_s": 1.0, "work_s": work_s})
-    parts.finish([])
+        folder.note_work({"n_extracted": 10, "n_workers": 32, "startup_s": 1.0, "work_s": work_s})
+    folder.finish([])
     assert not store.verify("ravdess")
     (row,) = used([str(tmp_path)], load_prices("us-east-1"), spot=False, instance_type="c7i.4xlarge")
     assert (row.n, row.core_hours) == (20, pytest.approx(48.0))

@@ -51,6 +51,15 @@ def test_a_track_is_a_channel_of_a_sound(tmp_path: Path) -> None:
     assert error.value.reason == "no-track"
 
 
+def test_a_track_is_a_channel_of_a_container_with_one_sound(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.ogg"
+    soundfile.write(path, np.column_stack([tone(1.0, 16_000, hz) for hz in (200, 333)]), 16_000)
+    assert [loudest_hz(heard(path, 16_000, track=k), 16_000) for k in range(2)] == pytest.approx([200, 333], abs=2)
+    with pytest.raises(MediaError, match="track 2 was asked, it has 2 channels") as error:
+        heard(path, 16_000, track=2)
+    assert error.value.reason == "no-track"
+
+
 def test_a_track_is_a_stream_of_a_container_of_several(tmp_path: Path) -> None:
     path = tmp_path / "two.mkv"
     write_streams(path, sounds=[tone(1.0, 16_000, 200), tone(1.0, 16_000, 333)], greys=[40, 120])

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from mien.cli.main import main
-from mien.cli.terminal import prepared
+from mien.cli.summaries import prepared
 from mien.connection import Cluster
 from mien.errors import CorpusError, ExperimentError, MienError
 from mien.features import prepare as prepare_room
@@ -64,8 +64,8 @@ def test_a_feature_whose_medium_no_clip_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ExperimentError) as error:
         prepare("ravdess", tmp_path / "root", tmp_path / "store", ["openface-clip"])
     assert str(error.value) == (
-        "features 'openface-clip': reads the medium 'openface', which no clip of ravdess has: attach it, "
-        "attach={'openface': TABLE_OR_FOLDER}"
+        "features 'openface-clip': reads the medium 'openface', which no clip of ravdess has: attach a table or a folder "
+        "of it by that name"
     )
     assert not (tmp_path / "store").exists()
 
@@ -137,15 +137,15 @@ def test_a_feature_of_which_every_clip_is_rejected_is_no_success(
 ) -> None:
     clip_ids = write_corpus(tmp_path / "root", 2)
     words = ["prepare", "ravdess", str(tmp_path / "root"), "--store", str(tmp_path / "store")]
-    words += ["--features", "openface-clip", "--openface"]
-    assert main([*words, write_units(tmp_path / "a.csv", clip_ids, "none")]) == 2
+    words += ["--features", "openface-clip", "--attach"]
+    assert main([*words, f"openface={write_units(tmp_path / 'a.csv', clip_ids, 'none')}"]) == 2
     said = capsys.readouterr()
     assert "2 clips rejected: bad-table" in said.out
     (folder,) = (tmp_path / "store" / "ravdess").glob("openface-clip-*")
     assert said.err.splitlines()[-1] == (
         f"mien: openface-clip: all 2 clips were rejected; {folder}/rejects.parquet says why"
     )
-    assert main([*words, write_units(tmp_path / "b.csv", clip_ids), "--retry-rejects"]) == 0
+    assert main([*words, f"openface={write_units(tmp_path / 'b.csv', clip_ids)}", "--retry-rejects"]) == 0
 
 
 # ---------------------------------------------------------------------- several features in one pass
@@ -186,7 +186,7 @@ def test_each_feature_gets_what_it_lacks_and_no_more(tmp_path: Path, in_this_pro
 def test_a_failing_extractor_rejects_its_own_feature_only(tmp_path: Path, in_this_process: None) -> None:
     root, store = tmp_path / "root", tmp_path / "store"
     clip_ids = write_corpus(root, 6)
-    wav_of(root, clip_ids[1]).write_bytes(b"")
+    wav_of(root, clip_ids[1]).write_bytes(wav_of(root, clip_ids[1]).read_bytes()[:44])
     faulty = ("tiny_extractors:Faulty", {"called": "faulty"})
     found = prepare("ravdess", root, store, [faulty, LOUDNESS])
     assert [counts(feature) for feature in found.features] == [(0, 6, 6, 6), (5, 1, 6, 1)]

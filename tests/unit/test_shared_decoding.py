@@ -136,6 +136,20 @@ def test_faces_and_pictures_are_those_of_each_alone_from_one_pass(film: Medium, 
 
 
 @pytest.mark.usefixtures("moving_face")
+@pytest.mark.parametrize("rate_hz", [25.0, 10.0, 7.0, 60.0])
+def test_each_picture_has_the_box_of_its_time(film: Medium, rate_hz: float) -> None:
+    """As from a track that is complete before it is asked: no picture is shown before the point after it is known."""
+    track = face_track.FaceTrack(TrackSettings())
+    for picture in media.decode("pictures", film, face_track.TRACK_HZ):
+        track.follow(picture)
+    boxes = [box for _, box in media.decode("faces", film, rate_hz)]
+    assert len(boxes) == len(list(media.decode("pictures", film, rate_hz)))
+    for k, box in enumerate(boxes):
+        np.testing.assert_array_equal(box, track.box(k / rate_hz))
+    assert sum(box is None for box in boxes) not in (0, len(boxes))
+
+
+@pytest.mark.usefixtures("moving_face")
 def test_alone_is_what_the_decoder_of_its_kind_gives(film: Medium) -> None:
     for kind in ("pictures", "faces"):
         given = Watcher(25.0, kind)(media.decode(kind, film, 25.0), 25.0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mien.corpora.clip import Clip, Label, Rating
+from mien.corpora.emotions import VOCABULARIES
 from mien.data.targets import N_BINS, read_target, reason_without_target, target_spec
 from mien.errors import ExperimentError
 from mien.experiment import ClassesConfig, DimensionsConfig
@@ -135,7 +136,7 @@ def test_clips_that_lack_the_first_dimension_are_a_stratum_of_their_own():
         (DimensionsConfig(source="annotatd"), "target.source 'annotatd': the nearest is annotated"),
         (
             ClassesConfig(vocabulary="big6"),
-            "target.vocabulary 'big6': choose from common6, cremad6, ravdess8, mahnob9",
+            f"target.vocabulary 'big6': choose from {', '.join(VOCABULARIES)}",
         ),
         (
             ClassesConfig(merge={"calm": "relief"}),

@@ -15,7 +15,9 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mien.data.batches import drawn
 from mien.features.spec import Frames
 
 if TYPE_CHECKING:
@@ -31,18 +33,25 @@ def rng_for(seed: int, epoch: int, clip_id: str, copy: int) -> np.random.Generat
     return _generator(seed, epoch, clip_id, copy)
 
 
-def copies(clip_id: str, seed: int, epoch: int, config: AugmentConfig) -> range:
-    """Numbers of the augmented copies of a clip in an epoch: 1, 2, ...; the original is number 0.
+def n_copies(keys: NDArray[np.uint64], seed: int, epoch: int, config: AugmentConfig) -> NDArray[np.int64]:
+    """(N,) how many augmented copies of each clip an epoch has: they are number 1, 2, ...; the original is number 0.
 
-    A factor of 2.5 has one slot for a copy and, in half of the epochs, a second one; config.probability says
-    whether a slot is used.
+    keys: `mien.data.batches.clip_keys`. A factor of 2.5 has one slot for a copy and, in half of the epochs, a second
+    one; config.probability is the chance that a slot is used.
     """
+    found = np.zeros(len(keys), np.int64)
     if config.kind == "none":
-        return range(0)
-    rng = _generator(seed, epoch, clip_id, "copies")
+        return found
     n_whole, part = divmod(config.factor - 1, 1)
-    n_slots = int(n_whole) + (rng.random() < part)
-    return range(1, 1 + int(np.sum(rng.random(n_slots) < config.probability)))
+    n_slots = int(n_whole) + (_uniform(keys, 0, seed, epoch) < part)
+    for slot in range(1, math.ceil(config.factor - 1) + 1):
+        found += (slot <= n_slots) & (_uniform(keys, slot, seed, epoch) < config.probability)
+    return found
+
+
+def _uniform(keys: NDArray[np.uint64], number: int, seed: int, epoch: int) -> NDArray[np.float64]:
+    """(N,) in [0, 1): the highest 53 bits of a draw, which are what a float64 holds."""
+    return np.ldexp((drawn(keys, number, seed, epoch, "copies") >> np.uint64(11)).astype(np.float64), -53)
 
 
 def augment(

@@ -67,8 +67,20 @@ def stable_seed(*parts: object) -> int:
 
 
 def clip_keys(clip_ids: Sequence[str]) -> NDArray[np.uint64]:
-    """(N,) 64 bits of each id, for `training_order`: hashed once per dataset, and not once per epoch."""
+    """(N,) 64 bits of each id, from which an epoch draws: hashed once per dataset, and not once per epoch."""
     return np.array([stable_seed(clip_id) for clip_id in clip_ids], np.uint64)
+
+
+def drawn(
+    keys: NDArray[np.uint64], number: NDArray[np.int64] | int, seed: int, epoch: int, what: str = "order"
+) -> NDArray[np.uint64]:
+    """64 bits at random for each of these clips: a function of (what, seed, epoch, clip id, number) alone.
+
+    keys: `clip_keys`. number: of the draw of each clip, from 0. what: draws for two purposes are independent.
+    """
+    with np.errstate(over="ignore"):  # 64 bits wrap
+        bits = _mixed(keys ^ np.uint64(stable_seed(what, seed, epoch)))
+        return _mixed(bits + np.asarray(number).astype(np.uint64) * _GOLDEN)
 
 
 def training_order(
@@ -85,9 +97,7 @@ def training_order(
     examples may come in any order; the last batch may be short. keys, lengths: (N,), `clip_keys` and frames of the
     dataset's clips.
     """
-    with np.errstate(over="ignore"):  # 64 bits wrap
-        draw = _mixed(keys[examples.rows] ^ np.uint64(stable_seed(seed, epoch)))
-        draw = _mixed(draw + examples.copies.astype(np.uint64) * _GOLDEN)
+    draw = drawn(keys[examples.rows], examples.copies, seed, epoch)
     shuffled = np.argsort(draw, kind="stable")
     bucket = np.arange(len(examples)) // (batch_size * BUCKET_BATCHES)
     longest = lengths.max(initial=0)

@@ -74,12 +74,11 @@ class Feed:
         return ahead(self._batches(plain_order(rows, PREDICTION_BATCH), PREDICTION_BATCH, 0), N_AHEAD, self._wait)
 
     def _examples(self, epoch: int) -> Examples:
-        config, clip_ids = self._experiment.augment, self._dataset.clip_ids
-        copies = [augment.copies(clip_ids[row], self._seed, epoch, config) for row in self._train.tolist()]
-        n_copies = np.array([len(numbers) for numbers in copies], np.int64)
-        numbers = np.array([number for some in copies for number in some], np.int64)
-        rows = np.concatenate([self._train, np.repeat(self._train, n_copies)])
-        return Examples(rows, np.concatenate([np.zeros_like(self._train), numbers]))
+        train, config = self._train, self._experiment.augment
+        n_copies = augment.n_copies(self._keys[train], self._seed, epoch, config)
+        rows = [train, *(train[n_copies >= number] for number in range(1, n_copies.max(initial=0) + 1))]
+        numbers = [np.full(len(some), number, np.int64) for number, some in enumerate(rows)]
+        return Examples(np.concatenate(rows), np.concatenate(numbers))
 
     def _batches(self, order: list[Examples], batch_size: int, epoch: int) -> Iterator[Batch]:
         return make_batches(

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import socket
 import uuid
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -172,6 +173,11 @@ def _building(path: Path) -> Iterator[None]:
 
 def _build(source: Source) -> None:
     store = FeatureStore(source.store)
+    if not store.folder.names():
+        raise StoreError(
+            f"{store.folder}: not there on {socket.gethostname()}, where its features are needed; give a store that "
+            "every node reaches, s3://bucket/prefix or a folder on a shared disk"
+        )
     if source_of(store, source.corpus, source.spec) != source:
         raise StoreError(
             f"{store.folder.path(source.corpus)}: {source.spec.name} was prepared again since the dataset was read; "

@@ -69,7 +69,7 @@ class Stream:
             raise MediaError("not-media", f"{path}: its {stream_type} is in no format that is known; copy it again")
         if stream_type == "video":
             codec: Any = self.stream.codec_context
-            check_pixels(path, codec.width, codec.height)
+            check_pixels(path, codec.width, codec.height)  # 0 where ffmpeg itself found it too large
             codec.options = {"max_pixels": str(MOST_PIXELS)}
         self.stream.codec_context.thread_count = 1
         self.origin_s = (container.start_time or 0) / 1e6

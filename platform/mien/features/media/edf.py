@@ -2,6 +2,9 @@
 
 European Data Format (Kemp et al. 1992) with 16-bit samples, and BioSemi's with 24: 256 bytes of text about the
 recording, 256 about each signal, then data records of equal length, each with so many samples of each signal in turn.
+BioSemi's Status channel is 24 bits, not an amount: it is given as it is, whatever range its header states (the low 16
+bits are the triggers).
+
 Read here and not by mne, which loses units (degC, Ohm), calls every sensor EEG and wants a local file.
 """
 
@@ -88,6 +91,9 @@ def read_header(path: str, file: IO[bytes]) -> EdfHeader:
         raise MediaError("bad-header", f"{path}: its header claims signals without samples or without a range")
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = (high - low) / (highest - lowest)
+    offsets = low - gains * lowest
+    is_status = np.array([name == "Status" and sample_bytes == 3 for name in names])
+    gains[is_status], offsets[is_status] = 1.0, 0.0
     header = EdfHeader(
         sample_bytes=sample_bytes,
         header_bytes=header_bytes,
@@ -97,7 +103,7 @@ def read_header(path: str, file: IO[bytes]) -> EdfHeader:
         units=tuple(units),
         n_samples=counts,
         gains=tuple(gains.tolist()),
-        offsets=tuple((low - gains * lowest).tolist()),
+        offsets=tuple(offsets.tolist()),
         is_text=is_text,
     )
     for signal, text in enumerate(is_text):

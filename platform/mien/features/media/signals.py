@@ -24,6 +24,7 @@ from mien.features.media.truncation import SIGNAL_HZ, check_length, check_rate
 from mien.features.spec import Signals
 
 _SIMPLE_TEXT = b"# Simple Text Format"
+_MOST_VALUES_PER_BYTE = 64  # one fast channel can ask for thousands of slow ones at its rate
 _UNEVEN = 0.5  # of a step: how far a time of a CSV may lie from its place
 
 
@@ -64,6 +65,8 @@ def _read_edf(medium: Medium, file: IO[bytes], n_bytes: int) -> Signals:
     last = min(n_present, int(np.ceil(end_s / header.record_s - 1e-9)))
     records = edf.read_records(file, header, first, last)
     start, stop = (round((seconds - first * header.record_s) * rate_hz) for seconds in (medium.start_s, end_s))
+    if (stop - start) * len(chosen) > _MOST_VALUES_PER_BYTE * max(1, records.size):
+        raise MediaError("bad-header", f"{path}: its header claims rates of {rate_hz:g} Hz and far below in one file")
     values = np.empty((stop - start, len(chosen)), np.float32)
     for column, signal in enumerate(chosen):
         samples = edf.samples_of(records, header, signal)

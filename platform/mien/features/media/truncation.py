@@ -61,9 +61,11 @@ def check_rate(path: str, rate_hz: float, allowed_hz: tuple[float, float]) -> No
 
 
 def check_pixels(path: str, width_px: int, height_px: int) -> None:
-    """Refuse pictures larger than any camera's."""
-    if width_px * height_px > MOST_PIXELS:
-        raise MediaError("bad-header", f"{path}: its header claims pictures of {width_px} x {height_px}; copy it again")
+    """Refuse pictures larger than any camera's, or without a size."""
+    if not 0 < width_px * height_px <= MOST_PIXELS:
+        raise MediaError(
+            "bad-header", f"{path}: its header claims pictures of no size, or of a huge one; copy it again"
+        )
 
 
 def check_samples(path: str, n_samples: int, n_bytes: int) -> None:

@@ -122,7 +122,7 @@ def prepare(
         if not len(have_medium(clips, extractor.medium)):
             raise ExperimentError(
                 f"features {recipe.name!r}: reads the medium {extractor.medium!r}, which no clip of {corpus} has: "
-                f"attach it, attach={{{extractor.medium!r}: TABLE_OR_FOLDER}}"
+                "attach a table or a folder of it by that name"
             )
     clips = clips[:limit]
     target = FeatureStore(store)

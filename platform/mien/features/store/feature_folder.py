@@ -70,8 +70,11 @@ class FeatureFolder:
 
     # ---------------------------------------------------------------- writing
 
-    def write(self, batch: Iterable[str], rows: Sequence[Row], rejects: Sequence[Reject]) -> None:
-        """Write what became of one batch of clips, given by their ids. Raises StoreError when it cannot be written."""
+    def write(self, batch: Iterable[str], rows: Sequence[Row], rejects: Sequence[Reject]) -> str:
+        """Write what became of one batch of clips, given by their ids; the name of its part.
+
+        Raises StoreError when it cannot be written.
+        """
         name = hash_ids(batch)[:16]
         row_group = CLIPS_OF_A_PICTURE_GROUP if self.spec.codec == "jpeg" else None
         with writing(self.folder):
@@ -79,6 +82,7 @@ class FeatureFolder:
                 self.folder.write_bytes(f"part-{name}.parquet", to_parquet(to_table(rows, self.spec), row_group))
             if rejects:
                 self.folder.write_bytes(f"rejects-{name}.parquet", to_parquet(rejects_to_table(rejects)))
+        return f"part-{name}.parquet"
 
     def reopen(
         self, *, retry_rejects: bool = False, fresh: bool = False, retry: Collection[str] = frozenset()
@@ -181,13 +185,15 @@ class FeatureFolder:
     def _keep_first(self) -> None:
         """Rewrite the parts that repeat clips of the parts before them: first what stays, then the old one goes."""
         seen: set[str] = set()
+        written: set[str] = set()
         parts = self._names("part-")
         with ThreadPoolExecutor(_READERS) as pool:
             for part, entries in zip(parts, pool.map(self._index, parts)):
                 ids = {entry.clip_id for entry in entries}
-                if ids & seen:
+                # A job that was killed here may have left the rewritten part beside the old one, under this very name.
+                if ids & seen and part not in written:
                     rows = [row for row in self.rows(part) if row.clip_id not in seen]
-                    self.write([row.clip_id for row in rows], rows, [])
+                    written |= {self.write([row.clip_id for row in rows], rows, [])}
                     self.folder.remove(part)
                 seen |= ids
 
