@@ -14,7 +14,7 @@ from mien.corpora.remote import import_clips
 from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError, MediaError
 from mien.features import media
-from mien.features.extractors.openface import ACTION_UNITS, find_openface, read_openface
+from mien.features.extractors.openface import ACTION_UNITS, read_openface
 from mien.features.extractors.weights import read_weights
 from mien.features.media import source
 from mien.folder import Folder
@@ -81,9 +81,7 @@ def test_what_is_not_there_is_missing(bucket: Folder) -> None:
 def test_tables_and_weights(bucket: Folder) -> None:
     table = "\n".join([",".join(ACTION_UNITS), ",".join(["1"] * 35)])
     bucket.write_text("units/01-01-03-01-01-01-02.csv", table)
-    found = find_openface(bucket.path("units"), "ravdess")
-    assert found == {"ravdess/01-03-01-01-01-02": bucket.path("units/01-01-03-01-01-01-02.csv")}
-    assert read_openface(found["ravdess/01-03-01-01-01-02"]).frames.values.tolist() == [[1.0] * 35]
+    assert read_openface(bucket.path("units/01-01-03-01-01-01-02.csv")).frames.values.tolist() == [[1.0] * 35]
     bucket.write_bytes("net.pt", b"weights")
     assert read_weights(bucket.path("net.pt"))[0] == b"weights"
 
