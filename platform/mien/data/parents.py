@@ -62,7 +62,7 @@ def parent_columns(
         _check_split(run, name, split, clip_ids)
         recipe = run.folder.read_json("model/recipe.json")["target"]
         target = TargetSpec(recipe["kind"], tuple(recipe["names"]), recipe["primary"])
-        values = {}
+        values: dict[str, NDArray[np.float32]] = {}
         for side in PREDICTED:
             predicted = read_predictions(run, target, side)
             if side == "validation" and not len(predicted.clip_ids):
