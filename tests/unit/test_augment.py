@@ -95,11 +95,22 @@ def test_a_missing_modality_stays_missing_and_the_other_is_augmented(kind: Augme
     assert not np.array_equal(result["heard"].values, frames(37, 13).values)
 
 
-def test_what_is_neither_heard_nor_seen_passes_through_and_none_does_nothing() -> None:
-    original = clip() | {"eeg": frames(50, 3)}
-    assert augmented(original, SYNC)["eeg"] is original["eeg"]
-    untouched = augmented(original, AugmentConfig(kind="none"))
+def test_none_does_nothing() -> None:
+    untouched = augmented(original := clip(), AugmentConfig(kind="none"))
     assert all(untouched[name] is original[name] for name in original)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_parent_predicted_of_the_clip_stays_as_it_is(kind: AugmentKind) -> None:
+    original = clip() | {"parent": frames(1, 6)}
+    modalities = {"parent": "prediction", **MODALITIES}
+    for copy in range(8):
+        rng = rng_for(0, 1, "c/1", copy)
+        result = augment(original, modalities=modalities, config=AugmentConfig(kind=kind), rng=rng)
+        assert result["parent"] is original["parent"]
+        alone = augment(clip(), modalities=MODALITIES, config=AugmentConfig(kind=kind), rng=rng_for(0, 1, "c/1", copy))
+        for name in MODALITIES:
+            np.testing.assert_array_equal(result[name].values, alone[name].values)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -117,6 +128,7 @@ def test_values_stay_float32_and_finite_and_invalid_rows_zero(kind: AugmentKind)
 # ------------------------------------------------------------------ stretch
 
 
+@settings(deadline=None)
 @given(n_audio=st.integers(5, 200), n_video=st.integers(5, 400), copy=st.integers(1, 1000))
 def test_sync_keeps_the_ratio_of_lengths_to_a_frame(n_audio: int, n_video: int, copy: int) -> None:
     result = augmented({"heard": frames(n_audio, 3), "seen": frames(n_video, 2)}, STRETCHED_ONLY, copy=copy)
@@ -141,6 +153,7 @@ def test_independent_stretches_each_by_its_own_and_as_often_as_sync() -> None:
     np.testing.assert_allclose(apart.mean(axis=0), 1.25, atol=0.08)  # both uniform on 0.5..2, as under sync
 
 
+@settings(deadline=None)
 @given(at=st.floats(0, 1), copy=st.integers(1, 200))
 def test_an_event_stays_at_its_moment_in_both_modalities(at: float, copy: int) -> None:
     """A bump at the same share of the clip in sound and face is still at the same share of both."""
@@ -439,3 +452,112 @@ def test_the_audio_kind_changes_all_audio_features_by_one_draw():
         assert signs[0] == signs[1]
         kinds.add(signs[0])
     assert len(kinds) == 4
+
+
+def test_the_audio_kind_adds_noise_of_one_level_and_raises_by_one_factor_on_all_audio_features():
+    """Each drawn anew per copy, from a wide range; two features that each drew their own would differ."""
+    config = AugmentConfig(kind="audio", audio_noise=(0.01, 1.0), audio_pitch=(1.0, 9.0), audio_tempo=(1, 1))
+    # A column of zeros shows the noise, one of 1000 the pitch.
+    heard = {name: frames(2003, 4, scale=0) for name in ("windows", "pitch")}
+    for one in heard.values():
+        one.values[:, 0] = 1000
+    seen = set()
+    for copy in range(30):
+        rng = rng_for(0, 1, "c", copy)
+        found = augment(heard, modalities={name: MANY[name] for name in heard}, config=config, rng=rng)
+        factors = [found[name].values[:, 0].mean() / 1000 for name in heard]
+        levels = [found[name].values[:, 1:].std() for name in heard]
+        assert factors[0] == pytest.approx(factors[1], rel=1e-3)
+        assert levels[0] == pytest.approx(levels[1], rel=0.05)  # of 6,009 numbers, five standard errors
+        if levels[0]:
+            assert not np.array_equal(found["windows"].values[:, 1:], found["pitch"].values[:, 1:]), "noise of its own"
+        seen.add((factors[0] > 1.01, levels[0] > 0))
+    assert seen == {(False, False), (False, True), (True, False), (True, True)}
+
+
+@settings(deadline=None, max_examples=50)
+@given(epoch=st.integers(1, 1000), missing=st.sets(st.sampled_from(["windows", "pitch", "face", "brain"]), max_size=3))
+def test_sync_has_one_factor_whichever_features_are_there(epoch, missing):
+    """The reference modality, too, may be missing."""
+    config = AugmentConfig(kind="sync", stretch=(0.5, 2.0))
+    part = {name: frames(0, 13) if name in missing else one for name, one in many().items()}
+    found = augment(part, modalities=MANY, config=config, rng=rng_for(0, epoch, "c/1", 1))
+    whole = lengths(config, (0, epoch, "c/1", 1))
+    assert {name: length(one) for name, one in found.items()} == {
+        name: 0 if name in missing else n for name, n in whole.items()
+    }
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_order_in_which_modalities_are_named_changes_nothing(kind: AugmentKind) -> None:
+    """One feature each: those of one modality take their noise in turn."""
+    modalities = {"face": "video", "windows": "audio", "brain": "eeg"}
+    clip_of = {name: many()[name] for name in modalities}
+    for copy in range(8):
+        results = [
+            augment(clip_of, modalities=dict(way), config=AugmentConfig(kind=kind), rng=rng_for(0, 1, "c/1", copy))
+            for way in (modalities.items(), reversed(modalities.items()))
+        ]
+        for name in modalities:
+            np.testing.assert_array_equal(results[0][name].values, results[1][name].values)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 9), epoch=st.integers(1, 99), clip_id=st.text(min_size=1, max_size=9), copy=st.integers(1, 3)
+)
+def test_every_feature_is_a_function_of_seed_epoch_clip_and_copy(kind, seed, epoch, clip_id, copy):
+    config = AugmentConfig(kind=kind)
+
+    def drawn(*key: Any) -> dict[str, bytes]:
+        found = augment(many(), modalities=MANY, config=config, rng=rng_for(*key))
+        for one in found.values():
+            assert one.values.dtype == np.float32 and len(one.values) == len(one.valid) and one.valid.all()
+        return {name: one.values.tobytes() for name, one in found.items()}
+
+    once = drawn(seed, epoch, clip_id, copy)
+    assert once == drawn(seed, epoch, clip_id, copy)
+    others = [(seed + 1, epoch, clip_id, copy), (seed, epoch + 1, clip_id, copy), (seed, epoch, clip_id, copy + 1)]
+    for key in (*others, (seed, epoch, clip_id + "x", copy)):
+        found = drawn(*key)
+        if kind != "audio":  # of which two copies may both have drawn tempo alone, which a row has none of
+            assert all(found[name] != once[name] for name in MANY)
+        else:
+            assert all(found[name] == once[name] for name in ("face", "brain"))
+
+
+def test_pictures_among_the_audio_features_keep_the_tempo_and_are_neither_noisier_nor_brighter():
+    """Spectrograms as pictures: frame t shows t."""
+    pictures = Frames(
+        np.arange(101, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8), np.ones(101, bool)
+    )
+    clip_of = {"heard": frames(101, 3), "spectrogram": pictures}
+    config = AugmentConfig(kind="audio", audio_noise=(1, 1), audio_pitch=(2, 2), audio_tempo=(0.5, 0.5))
+    modalities = dict.fromkeys(clip_of, "audio")
+    n_frames = set()
+    for copy in range(20):
+        found = augment(clip_of, modalities=modalities, config=config, rng=rng_for(0, 0, "c", copy))
+        assert found["spectrogram"].values.dtype == np.uint8
+        n = length(found["spectrogram"])
+        assert n == length(found["heard"])
+        shown = found["spectrogram"].values[:, 0, 0, 0].astype(float)
+        np.testing.assert_allclose(shown, np.arange(n) * 101 / n, atol=0.5001)
+        n_frames.add(n)
+    assert n_frames == {50, 101}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_of_any_shape_are_treated_as_their_numbers_in_a_row(kind: AugmentKind) -> None:
+    """Five channels of three bands, and the same fifteen numbers flat."""
+    flat = frames(37, 15, invalid=[3, 4])
+    boxed = Frames(flat.values.reshape(37, 5, 3), flat.valid)
+    for copy in range(12):
+        config = AugmentConfig(kind=kind, stretch=(0.5, 0.9), audio_tempo=(0.5, 0.9))
+        results = [
+            augment({"x": one}, modalities={"x": "audio"}, config=config, rng=rng_for(0, 0, "c", copy))["x"]
+            for one in (flat, boxed)
+        ]
+        np.testing.assert_array_equal(results[0].valid, results[1].valid)
+        assert results[1].values.shape[1:] == (5, 3)
+        np.testing.assert_allclose(results[1].values.reshape(-1, 15), results[0].values, rtol=1e-5, atol=1e-6)

@@ -112,3 +112,22 @@ def test_pairs_and_copies_are_enough_to_find_every_overlap_between_two_sides(dra
         return any(side[a] != side[b] for a, b in of)
 
     assert crosses(overlapping | same) == crosses(pairs(found.overlaps()) | same)
+
+
+def test_the_stretch_that_two_clips_share_is_named_by_its_seconds_the_longest_first():
+    found = contents(
+        5,
+        (0, "mix", 10, 20),
+        (0, "camera", 0, None),
+        (1, "mix", 17.5, 30),
+        (1, "camera", 30, None),
+        (2, "mix", 12, 13.5),
+        (3, "mix", 20, 25),
+        (4, "other", 10, 20),
+    )
+    assert found.shared_s(0, 1) == (30, np.inf)
+    assert found.shared_s(1, 0) == (30, np.inf)
+    assert found.shared_s(0, 2) == (12, 13.5)
+    assert found.shared_s(1, 3) == (20, 25)
+    for other in (3, 4):
+        assert np.isnan(found.shared_s(0, other)).all()

@@ -12,9 +12,10 @@ import pytest
 import tiny
 from mien.corpora.clip import Clip, Label, Reject
 from mien.data.columns import Mapped
+from mien.data.contents import Contents
 from mien.data.dataset import Dataset, read_dataset
-from mien.errors import ExperimentError, StoreError
-from mien.experiment import ClassesConfig, DataConfig, DimensionsConfig
+from mien.errors import ExperimentError, LeakError, StoreError
+from mien.experiment import ClassesConfig, DataConfig, DimensionsConfig, ProtocolConfig
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureStore, Row
 
@@ -281,3 +282,22 @@ def test_the_summary_is_the_data_in_short(tmp_path):
 
 def tiny_names() -> tuple[str, ...]:
     return ("anger", "disgust", "fear", "happiness", "neutral", "sadness")
+
+
+def test_people_who_talk_at_once_in_one_file_are_refused_with_the_seconds_and_the_way_out():
+    """Five speakers of one mix, each utterance of 2 s starting 1.5 s after the one before; then 2 s after it."""
+    data = tiny.dataset(20)
+    for step_s, is_leak in ((1.5, True), (2.0, False)):
+        starts = np.arange(20) * step_s
+        mix = Contents.of(20, range(20), ["mix"] * 20, starts, starts + 2.0)
+        one = replace(data, contents=mix, groups={"meeting": ["c/m"] * 20})
+        assert len(set(mix.copies())) == 20
+        split = one.splits(ProtocolConfig(folds=2))[0]
+        if is_leak:
+            with pytest.raises(
+                LeakError, match=r"c/0\d\d and c/0\d\d hold the same [\d.]+ s to [\d.]+ s of one file"
+            ) as e:
+                one.check(split, ProtocolConfig(folds=2))
+            assert "protocol.kind=by-group with protocol.group=meeting" in str(e.value)
+        else:
+            one.check(split, ProtocolConfig(folds=2))

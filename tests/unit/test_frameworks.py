@@ -48,9 +48,9 @@ def test_the_second_framework_is_refused_before_it_is_imported(first, second):
         from mien.errors import MienError
         from mien.families import frameworks
 
-        print(frameworks.group("{first}"))
+        print(frameworks.group("{first}", 0, 1))
         try:
-            frameworks.group("{second}")
+            frameworks.group("{second}", 0, 1)
         except MienError as error:
             print(error)
         print("{second}" in sys.modules, "keras" in sys.modules)
@@ -61,7 +61,7 @@ def test_the_second_framework_is_refused_before_it_is_imported(first, second):
 
 
 def test_scikit_learn_fits_in_one_process():
-    assert frameworks.group("sklearn").world == 1
+    assert frameworks.group("sklearn", 0, 1).world == 1
     with pytest.raises(MienError, match="scikit-learn fits in one process and not in 2: set execution.workers to 0"):
         frameworks.group("sklearn", 0, 2)
 
@@ -81,7 +81,7 @@ def test_tensorflow_refuses_a_group_that_is_not_connected(monkeypatch):
 
 @pytest.mark.torch
 def test_torch_computes_with_one_thread_and_deterministic_algorithms():
-    group = frameworks.group("torch")
+    group = frameworks.group("torch", 0, 1)
     import torch
 
     assert torch.get_num_threads() == 1

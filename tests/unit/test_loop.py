@@ -18,7 +18,7 @@ import tiny
 from mien.data.batches import Batch
 from mien.data.dataset import Dataset
 from mien.data.splits import Split
-from mien.errors import LeakError
+from mien.errors import ExperimentError, LeakError
 from mien.experiment import (
     AugmentConfig,
     DataConfig,
@@ -333,3 +333,55 @@ def test_a_run_says_what_it_was_and_holds_what_its_model_needs(tmp_path, data):
     assert set(model.names()) == {"recipe.json", "normaliser.npz", "epoch.json"}
     assert model.read_json("epoch.json") == 1, "the weights of the best epoch, here the first of equals"
     assert run.is_done
+
+
+# ------------------------------------------------------------------ parents
+
+
+CHILD = dataclasses.replace(
+    EXPERIMENT,
+    name="child",
+    data=dataclasses.replace(EXPERIMENT.data, features=()),
+    training=dataclasses.replace(EXPERIMENT.training, epochs=1, keep="last"),
+    parents=("notes/00000000",),
+)
+
+
+def without_features(data: Dataset) -> Dataset:
+    return dataclasses.replace(data, columns={})
+
+
+def test_a_child_learns_from_what_its_parent_predicted_of_clips_it_had_not_seen(tmp_path, data):
+    parent, _, _, split = train(tmp_path / "parent", data)
+    run, _, learner, _ = train(tmp_path / "child", without_features(data), CHILD, parents=(parent,))
+    assert fed_rows(learner) == split.validation.tolist()
+    assert list(learner.task.inputs) == ["notes"]
+    assert learner.task.inputs["notes"].modality == "prediction"
+    table = parent.predictions().to_pandas().set_index("clip_id")
+    columns = [f"p_{name}" for name in tiny.CLASSES]
+    expected = table.loc[[data.clip_ids[row] for row in split.validation], columns].to_numpy()
+    mean, spread = expected.mean(axis=0), expected.std(axis=0)
+    for batch in learner.fed[1]:
+        for row, values in zip(batch.rows, batch.values["notes"]):
+            if row >= 0:
+                own = table.loc[data.clip_ids[row], columns].to_numpy(float)
+                np.testing.assert_allclose(values[0], (own - mean) / np.where(spread < 1e-6, 1, spread), atol=1e-4)
+    assert set(run.folder.names()) >= {"model", "DONE"}
+    assert (run.folder / "model" / "parents" / "notes").exists("recipe.json")
+    tested = run.predictions().to_pandas()
+    assert set(tested["clip_id"]) == {data.clip_ids[row] for row in split.test}
+
+
+def test_a_parent_of_another_split_is_refused(tmp_path, data):
+    parent, _, _, _ = train(tmp_path / "parent", data)
+    other = dataclasses.replace(CHILD, protocol=dataclasses.replace(CHILD.protocol, seed=5))
+    with pytest.raises(LeakError, match="another train side"):
+        train(tmp_path / "child", without_features(data), other, parents=(parent,))
+    assert not (tmp_path / "child" / "DONE").exists()
+
+
+def test_a_parent_that_learned_from_its_validation_clips_is_refused(tmp_path, data):
+    last = dataclasses.replace(EXPERIMENT, training=dataclasses.replace(EXPERIMENT.training, keep="last"))
+    parent, _, _, _ = train(tmp_path / "parent", data, last)
+    with pytest.raises(ExperimentError, match="none|not learned"):
+        train(tmp_path / "child", without_features(data), CHILD, parents=(parent,))

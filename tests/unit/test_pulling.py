@@ -24,6 +24,7 @@ def storage(s3, tmp_path_factory) -> Folder:
     series_directory(here, name="second", folds=2)
     first.run(0, 0).save_checkpoint(Checkpoint(3, {"weights": b"1" * 1000}, {}), best_epoch=3)
     (first.run(0, 0).folder / "ray").write_text("state.json", "{}")
+    first.run(0, 1).folder.write_text("report.html", "")  # one run's page will do
     report(first)
     there = Folder(f"{s3}/runs")
     for path in sorted(here.rglob("*")):
@@ -35,7 +36,7 @@ def storage(s3, tmp_path_factory) -> Folder:
 def test_a_pulled_report_is_the_one_of_the_bucket(storage, tmp_path):
     pulled = pull(storage, Folder(tmp_path), only="first")
     assert pulled.n_copied > 20 and pulled.n_same == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "first-svc"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "first-svm"]
     series, there = Series.open(str(tmp_path / "first")), Series.open((storage / "first").uri)
     page = there.folder.read_bytes("report.html")
     assert series.folder.read_bytes("report.html") == page
@@ -84,10 +85,11 @@ def test_list_says_what_there_is(storage, capsys):
     listed = json.loads(capsys.readouterr().out)
     assert [(r["experiment"], r["done"]) for r in listed] == [
         ("first", "2 runs"),
-        ("first-svc", "2 runs"),
+        ("first-svm", "2 runs"),
         ("second", "2 runs"),
     ]
-    assert 0 < listed[0]["uar"] <= 1 and listed[2]["uar"] is None
+    assert 0 < listed[0]["score"] <= 1 and listed[2]["score"] is None
+    assert listed[0]["score_name"] == "uar"
     assert main(["runs", "list", storage.uri]) == 0
     assert listed[0]["signature"] in capsys.readouterr().out
 
@@ -142,7 +144,7 @@ def preparing(tmp_path) -> list[str]:
     from tiny_corpus import write_corpus
 
     write_corpus(tmp_path, 2)
-    return ["prepare", "ravdess", str(tmp_path), "--features", "tiny_extractors:loudness", "--store"]
+    return ["prepare", "ravdess", str(tmp_path), "--features", "tiny_extractors:Loudness", "--store"]
 
 
 def test_prepare_into_a_bucket_that_is_not_there(s3, capsys, preparing):
@@ -193,6 +195,6 @@ def test_what_only_aws_itself_answers(arrow, line):
 
 def test_a_storage_without_runs(s3, capsys, tmp_path):
     assert "no runs here" in said(capsys, "runs", "pull", f"{s3}/empty")
-    assert "holds first, first-svc, second" in said(capsys, "runs", "pull", f"{s3}/runs", "--only", "third")
+    assert "holds first, first-svm, second" in said(capsys, "runs", "pull", f"{s3}/runs", "--only", "third")
     assert "give a folder, or s3://bucket/prefix" in said(capsys, "runs", "list", "s4://bucket")
     assert "into a folder of this machine" in said(capsys, "runs", "pull", f"{s3}/runs", f"{s3}/other")

@@ -145,10 +145,11 @@ def test_the_test_score_of_the_chosen_is_recomputed_by_hand(reported):
     assert selection["optimism"] == pytest.approx(np.mean(winners) - np.mean(scores), rel=1e-9)
 
 
-def test_a_terminal_gets_the_test_score_and_what_selection_took(reported, capsys):
-    assert main(["report", reported.folder.uri]) == 0
+def test_a_terminal_gets_the_test_score_and_what_selection_took(tmp_path, capsys):
+    folder = search_directory(tmp_path, **SMALL, questions={})
+    assert main(["report", folder.folder.uri]) == 0
     said = capsys.readouterr().out
-    selection = reported.folder.read_json("analysis.json")["selection"]
+    selection = folder.folder.read_json("analysis.json")["selection"]
     assert f"test UAR: {with_interval(selection['test'])}" in said
     looked = f"by so much their validation UAR, {selection['validation_score']:.3f}, looked better"
     assert f"optimism: {selection['optimism']:+.3f}: {looked}".replace("-", "−") in said
@@ -164,8 +165,10 @@ def test_a_terminal_gets_no_test_score_of_a_search_that_is_not_over(tmp_path, ca
 
 
 def test_json_of_searches_and_series_is_one_document(tmp_path, capsys):
-    folder = search_directory(tmp_path, **SMALL)
-    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2)
+    folder = search_directory(tmp_path, **SMALL, questions={})
+    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=1)
+    for run in series.runs():
+        run.folder.write_text("report.html", "")
     assert main(["report", folder.folder.uri, series.folder.uri, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
         folder.folder.uri: folder.folder.read_json("analysis.json"),
@@ -338,7 +341,7 @@ DRAWN_FROM = {"rate": Range(1e-4, 1e-2, True, False), "kind": Choice(("a", "b"))
 
 
 def test_the_field_that_decides_is_the_most_important():
-    rate, kind = importances(*drawn(30), DRAWN_FROM)
+    rate, kind = importances(*drawn(30), DRAWN_FROM, n_refits=10)
     assert (rate.path, kind.path) == ("rate", "kind")
     assert rate.low <= rate.value <= rate.high <= 1
     assert rate.value > 0.9 > kind.value
@@ -363,13 +366,15 @@ def test_a_range_on_a_logarithmic_scale_is_read_on_it():
 def test_shuffled_scores_make_nothing_more_important_than_chance():
     points, scores = drawn(30)
     rng = np.random.default_rng(3)
-    rate = next(f for f in importances(points, list(rng.permutation(scores)), DRAWN_FROM) if f.path == "rate")
+    rate = next(
+        f for f in importances(points, list(rng.permutation(scores)), DRAWN_FROM, n_refits=10) if f.path == "rate"
+    )
     assert rate.value < rate.chance
 
 
 def test_importance_of_few_trials_or_of_one_score_is_not_defined():
     points, scores = drawn(FEWEST_TRIALS)
-    assert importances(points, scores, DRAWN_FROM)
+    assert importances(points, scores, DRAWN_FROM, n_refits=1)
     assert importances(points[1:], scores[1:], DRAWN_FROM) == []
     assert importances(points, [0.5] * len(points), DRAWN_FROM) == []
 
@@ -540,7 +545,7 @@ def test_a_search_is_read_without_ray_and_the_frameworks(tmp_path):
     code = (
         "import sys, json\nfrom mien.results.report.search import report_search\nfrom mien.results.search_folder import SearchFolder\n"
         "early = sorted({name.partition('.')[0] for name in sys.modules})\n"
-        "report_search(SearchFolder.open(sys.argv[1]))\n"
+        "report_search(SearchFolder.open(sys.argv[1]), n_refits=1)\n"
         "print(json.dumps([early, sorted({name.partition('.')[0] for name in sys.modules})]))"
     )
     done = subprocess.run(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mien.data.leaks import check_leak
-from mien.data.splits import Split, inner_splits, make_splits, stacked_split
+from mien.data.splits import Split, inner_splits, make_splits
 from mien.errors import ExperimentError, LeakError
 from mien.experiment.protocol import ProtocolConfig
 
@@ -510,24 +510,3 @@ def test_inner_splits_deal_each_corpus_or_stratum_evenly(kind: Any) -> None:
             )
             n_of_unit = 1 if kind == "random-leaky" else 2
             assert (np.ptp(counts, axis=0) <= n_of_unit).all(), counts
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_stacked_split_learns_from_what_its_parents_were_validated_on(kind: Any) -> None:
-    clips = clips_of({f"{corpus}/{k:02d}": 3 for corpus in "abc" for k in range(8)})
-    protocol = protocol_of(kind, folds=4, validation=0.4)
-    for split in make_splits(**clips, protocol=protocol):
-        stacked = stacked_split(split, **clips, protocol=protocol)
-        assert (stacked.fold, stacked.name) == (split.fold, split.name)
-        assert stacked.test is split.test
-        assert sorted(np.concatenate([stacked.train, stacked.validation])) == list(split.validation)
-        assert len(stacked.train) > len(stacked.validation) > 0
-        check_leak(stacked, **leak_arguments(clips), protocol=protocol)
-
-
-def test_stacked_split_of_a_single_subject_is_refused() -> None:
-    clips = clips_of({f"a/{k}": 3 for k in range(6)})
-    protocol = ProtocolConfig(folds=3, validation=0.2)
-    split = make_splits(**clips, protocol=protocol)[0]
-    with pytest.raises(ExperimentError, match=r"fold 0: .* is 1 subject\(s\).*raise protocol.validation"):
-        stacked_split(split, **clips, protocol=protocol)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SHORTEST_STRETCHED = 5  # frames, system S0
 SHORTEST_TEMPO = 10  # frames, system S1
 AUDIO_KINDS = ("noise", "pitch", "tempo", "all")  # system S1, one drawn for each copy
+PREDICTION = "prediction"  # the modality of what a parent run predicted of the clip as it is
 
 
 def rng_for(seed: int, epoch: int, clip_id: str, copy: int) -> np.random.Generator:
@@ -63,30 +64,33 @@ def augment(
 ) -> dict[str, Frames]:
     """One augmented copy of a clip's features. The originals are not touched; what is not changed is shared.
 
-    modalities: feature to its modality. sync stretches all features by one factor and adds noise of one level;
-    independent draws both for each modality; audio changes the audio features, all by the same draw, and nothing else.
-    Features of one modality stay in step whatever the kind. Pictures are stretched and never made noisier.
+    modalities: feature to its modality; those of "prediction" stay as they are. sync stretches all features by one
+    factor and adds noise of one level; independent draws both for each modality; audio changes the audio features, all
+    by the same draw, and nothing else. Features of one modality stay in step whatever the kind. Pictures are stretched
+    and never made noisier.
     """
     if config.kind == "none":
         return dict(frames)
-    names: dict[str, list[str]] = {modality: [] for modality in dict.fromkeys(modalities.values())}
+    there: dict[str, list[str]] = {modality: [] for modality in modalities.values()}
     for name, modality in modalities.items():
         if frames[name].valid.any():
-            names[modality].append(name)
+            there[modality].append(name)
     if config.kind == "audio":
-        return {**frames, **_audio({name: frames[name] for name in names.get("audio", ())}, config, rng)}
+        return {**frames, **_audio({name: frames[name] for name in there.get("audio", ())}, config, rng)}
 
-    # The reference is drawn first, as in S0, where the video level is the audio level times the ratio of their spreads.
-    order = sorted(names, key=lambda modality: modality != config.reference)
-    reference = _spread(frames[name] for name in names.get(config.reference, ()))
+    # The reference is drawn first, as in S0, where the video level is the audio level times the ratio of their spreads;
+    # it is drawn where it is missing as well, so the others are stretched as they would be with it.
+    others = sorted(there.keys() - {config.reference, PREDICTION})
+    reference = _spread(frames[name] for name in there.get(config.reference, ()))
     result = dict(frames)
-    for number, modality in enumerate(order):
-        if not number or config.kind == "independent":
+    for modality in (config.reference, *others):
+        if modality == config.reference or config.kind == "independent":
             factor, level = rng.uniform(*config.stretch), rng.uniform(*config.noise)
+        names = there.get(modality, ())
         # Where nothing varies in the reference, or there is none, there is no ratio and the level counts as it is.
         is_scaled = modality != config.reference and reference
-        scale = _spread(frames[name] for name in names[modality]) / reference if is_scaled else 1.0
-        for name in names[modality]:
+        scale = _spread(frames[name] for name in names) / reference if is_scaled else 1.0
+        for name in names:
             result[name] = _noisy(_stretched(frames[name], factor), level * scale, rng)
     return result
 
@@ -118,7 +122,7 @@ def _stretched(frames: Frames, factor: float) -> Frames:
     if not _is_numeric(frames):
         return Frames(frames.values[low + (weight > 0.5)], valid)
     start = frames.values[low]
-    return Frames(start + weight[:, None] * (frames.values[low + 1] - start), valid)
+    return Frames(start + _per_frame(weight, start) * (frames.values[low + 1] - start), valid)
 
 
 def _noisy(frames: Frames, level: float, rng: np.random.Generator) -> Frames:
@@ -126,7 +130,7 @@ def _noisy(frames: Frames, level: float, rng: np.random.Generator) -> Frames:
     if not _is_numeric(frames):
         return frames
     noise = rng.standard_normal(frames.values.shape, dtype=np.float32)
-    noise *= np.where(frames.valid, np.float32(level), 0)[:, None]
+    noise *= _per_frame(np.where(frames.valid, np.float32(level), np.float32(0)), noise)
     noise += frames.values
     return Frames(noise, frames.valid)
 
@@ -148,18 +152,21 @@ def _spread(features: Iterable[Frames]) -> float:
 def _audio(heard: Mapping[str, Frames], config: AugmentConfig, rng: np.random.Generator) -> dict[str, Frames]:
     """Each of the features by one draw of kind, level, pitch and tempo, so that they stay in step."""
     kind = AUDIO_KINDS[rng.integers(len(AUDIO_KINDS))]
-    is_noisy, is_pitched, is_faster = (kind in (one, "all") for one in ("noise", "pitch", "tempo"))
-    level = rng.uniform(*config.audio_noise) if is_noisy else 0.0
-    pitch = np.float32(rng.uniform(*config.audio_pitch)) if is_pitched else np.float32(1)
-    tempo = rng.uniform(*config.audio_tempo) if is_faster else 1.0
-    changed = {}
-    for name, frames in heard.items():
-        if is_noisy:
-            frames = _noisy(frames, level, rng)
-        if is_pitched:
-            frames = Frames(frames.values * pitch, frames.valid)
-        changed[name] = _resampled(frames, tempo) if is_faster else frames
+    changed = dict(heard)
+    if kind in ("noise", "all"):
+        level = rng.uniform(*config.audio_noise)
+        changed = {name: _noisy(frames, level, rng) for name, frames in changed.items()}
+    if kind in ("pitch", "all"):
+        pitch = np.float32(rng.uniform(*config.audio_pitch))
+        changed = {name: _scaled(frames, pitch) for name, frames in changed.items()}
+    if kind in ("tempo", "all"):
+        tempo = rng.uniform(*config.audio_tempo)
+        changed = {name: _resampled(frames, tempo) for name, frames in changed.items()}
     return changed
+
+
+def _scaled(frames: Frames, factor: np.float32) -> Frames:
+    return Frames(frames.values * factor, frames.valid) if _is_numeric(frames) else frames
 
 
 def _resampled(frames: Frames, factor: float) -> Frames:
@@ -167,12 +174,17 @@ def _resampled(frames: Frames, factor: float) -> Frames:
 
     A Fourier series takes a sequence for one turn of a circle and rings where the end does not meet the
     start, so the line from the first frame to the last is taken out before and put back after. Invalid frames
-    are filled from the nearest valid one before, and are zero again after.
+    are filled from the nearest valid one before, and are zero again after. Of pictures the nearest are taken.
     """
     n = len(frames.valid)
     n_new = max(min(SHORTEST_TEMPO, n), int(n * factor))
     if n <= 1 or n_new == n:
         return frames
+    new = np.arange(n_new) * (n / n_new)
+    nearest = np.minimum(np.rint(new).astype(np.int64), n - 1)
+    valid = frames.valid[nearest]
+    if not _is_numeric(frames):
+        return Frames(frames.values[nearest], valid)
     from scipy.signal import resample
 
     old = np.arange(n)
@@ -181,12 +193,15 @@ def _resampled(frames: Frames, factor: float) -> Frames:
     before, after = known[np.maximum(right - 1, 0)], known[np.minimum(right, len(known) - 1)]
     values = frames.values[np.where(np.abs(old - before) < np.abs(after - old), before, after)]
 
-    new = np.arange(n_new) * (n / n_new)
     line = (values[-1] - values[0]) / np.float32(n - 1)
-    level = values - values[0] - line * old[:, None].astype(np.float32)
-    warped = resample(level, n_new, axis=0) + values[0] + line * new[:, None].astype(np.float32)
-    valid = frames.valid[np.minimum(np.rint(new).astype(np.int64), n - 1)]
-    return Frames(np.where(valid[:, None], warped, np.float32(0)), valid)
+    level = values - values[0] - line * _per_frame(old.astype(np.float32), values)
+    warped = resample(level, n_new, axis=0) + values[0] + line * _per_frame(new.astype(np.float32), values)
+    return Frames(np.where(_per_frame(valid, values), warped, np.float32(0)), valid)
+
+
+def _per_frame(numbers: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """(T,) numbers, to be broadcast over frames of any shape. values: (T', *shape)."""
+    return numbers.reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _generator(*parts: Any) -> np.random.Generator:

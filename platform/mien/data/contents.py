@@ -78,6 +78,18 @@ class Contents:
         found = np.flatnonzero((file[latest] == file[1:]) & (start_s[1:] < end_s[latest]) & (row[latest] != row[1:]))
         return np.stack([row[latest[found]], row[found + 1]], axis=1)
 
+    def shared_s(self, row: int, other: int) -> tuple[float, float]:
+        """Start and end of the longest stretch of one file that two clips both hold, inf for the file's end; NaN where
+        there is none."""
+        ones, others = (np.flatnonzero(self.row == one)[:, None] for one in (row, other))
+        start_s = np.maximum(self.start_s[ones], self.start_s[others.T])
+        end_s = np.minimum(self.end_s[ones], self.end_s[others.T])
+        length_s = np.where(self.file[ones] == self.file[others.T], end_s - start_s, 0.0)
+        if not (length_s > 0).any():
+            return np.nan, np.nan
+        longest = np.unravel_index(length_s.argmax(), length_s.shape)
+        return float(start_s[longest]), float(end_s[longest])
+
     def identical(self, clip_ids: Sequence[str]) -> list[list[str]]:
         """Groups of two clips or more that `copies` puts together, by their ids."""
         copies = self.copies()

@@ -73,6 +73,7 @@ class Dataset:
             split,
             **{name: columns[name] for name in ("clip_ids", "subjects", "groups", "copies", "overlaps")},
             protocol=protocol,
+            shared_s=self.contents.shared_s,
         )
 
     def _for_splits(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def check_leak(
             on = " and ".join(SIDES[s] for s in at[pair])
             leaks.append(f"{clip_ids[one]} and {clip_ids[other]} hold {stretch} and stand on {on}")
         if leaks:
-            remedy = _remedy(overlaps[parted], groups, protocol)
+            remedy = _remedy(overlaps[parted], groups)
     if leaks:
         raise LeakError(f"{protocol.kind}, {split.name} leaks: {listed(leaks, '; ')}. {remedy}")
 
@@ -93,10 +93,10 @@ def _stretch(start_s: float, end_s: float) -> str:
     return f"the same {start_s:g} s to {'the end' if np.isinf(end_s) else f'{end_s:g} s'} of one file"
 
 
-def _remedy(pairs: Ints, groups: Mapping[str, Texts], protocol: ProtocolConfig) -> str:
+def _remedy(pairs: Ints, groups: Mapping[str, Texts]) -> str:
     """How clips that overlap stay together: by a group that every such pair shares, if there is one."""
     for name, column in groups.items():
-        if name != protocol.group and all(column[a] and column[a] == column[b] for a, b in pairs):
+        if all(column[a] and column[a] == column[b] for a, b in pairs):
             return f"Each pair shares a {name}: choose protocol.kind=by-group with protocol.group={name}"
     return (
         "Leave one of each pair out, or give both a group of the same name (Clip.groups) and choose "

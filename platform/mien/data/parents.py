@@ -9,7 +9,7 @@ tested on them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from mien.data.columns import Column, InMemory
 from mien.data.splits import SIDES, Split
-from mien.errors import ExperimentError, LeakError
+from mien.errors import DamagedError, ExperimentError, LeakError
 from mien.experiment import Experiment
 from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec, Frames
+from mien.results.predictions import SIDES as PREDICTED
 from mien.results.predictions import read_predictions
 from mien.results.run import Run
 
@@ -43,45 +44,51 @@ def split_record(split: Split, clip_ids: Sequence[str], subjects: Sequence[str])
 
 
 def parent_columns(
-    parents: Sequence[Run], split: Split, clip_ids: Sequence[str]
+    parents: Sequence[Run], split: Split, clip_ids: Sequence[str], taken: Collection[str] = ()
 ) -> tuple[dict[str, Column], NDArray[np.int64]]:
     """A column per parent, named as its experiment, and the rows that may be learned from.
 
-    parents: a finished run each, of the fold of the split. Each row of a column is one frame: the parent's class
-    probabilities, or its dimensions; clips that it was trained on have none. Raises LeakError where a parent was
-    trained on another split, ExperimentError where it held no clips back to validate on.
+    parents: a finished run each, of the fold of the split. taken: names of other inputs; a parent whose experiment is
+    called like one of them, or like another parent, has its signature in its name. A row of a column is one frame, the
+    parent's class probabilities or its dimensions; clips that it was trained on have none.
+
+    Raises LeakError where a parent was trained on another split, ExperimentError where it held no clips back to
+    validate on, DamagedError where it lacks predictions.
     """
+    names = [_experiment(run).name for run in parents]
     columns: dict[str, Column] = {}
-    trains = split.validation
-    for run in parents:
-        experiment = Experiment.from_json(run.folder.read_json("experiment.json"), run.folder.path("experiment.json"))
-        name = experiment.name
-        if name in columns:
-            raise ExperimentError(f"parents: two are called {name}: name one of them otherwise")
+    for run, name in zip(parents, names):
+        signature = run.label.split("/")[0]
         _check_split(run, name, split, clip_ids)
-        target = TargetSpec(**run.folder.read_json("model/recipe.json")["target"])
-        validated = read_predictions(run, target, "validation")
-        if not len(validated.clip_ids):
-            raise ExperimentError(
-                f"parents: {name} was trained on its validation clips too, so it predicted none that it had not "
-                "learned from: train it with training.keep best"
-            )
-        tested = read_predictions(run, target, "test")
-        values = {
-            str(clip_id): row.astype(np.float32)
-            for side in (validated, tested)
-            for clip_id, row in zip(side.clip_ids, side.values)
-        }
+        recipe = run.folder.read_json("model/recipe.json")["target"]
+        target = TargetSpec(recipe["kind"], tuple(recipe["names"]), recipe["primary"])
+        values: dict[str, NDArray[np.float32]] = {}
+        for side in PREDICTED:
+            predicted = read_predictions(run, target, side)
+            if side == "validation" and not len(predicted.clip_ids):
+                raise ExperimentError(
+                    f"parents: {name} was trained on its validation clips too, so there are none to learn from that it "
+                    "had not learned from: take one that is trained in epochs, with training.keep best"
+                )
+            of_side = dict(zip(predicted.clip_ids.tolist(), predicted.values.astype(np.float32)))
+            if sorted(of_side) != sorted(clip_ids[row] for row in getattr(split, side)):
+                raise DamagedError(f"{run.folder}: predictions.parquet is not of its {side} clips; train it again")
+            values |= of_side
         spec = FeatureSpec(
-            name=name,
+            name=f"{name}-{signature}" if names.count(name) > 1 or name in taken else name,
             version=1,
             modality="prediction",
             shape=(len(target.names),),
             hop_s=None,
-            columns=tuple(target.names),
+            columns=tuple(f"p_{one}" for one in target.names) if target.kind == "classes" else target.names,
+            settings={"parent": f"{name}/{signature}"},
         )
-        columns[name] = InMemory(spec, [_frame(values.get(clip_id)) for clip_id in clip_ids])
-    return columns, trains
+        columns[spec.name] = InMemory(spec, [_frame(values.get(clip_id)) for clip_id in clip_ids])
+    return columns, split.validation
+
+
+def _experiment(run: Run) -> Experiment:
+    return Experiment.from_json(run.folder.read_json("experiment.json"), run.folder.path("experiment.json"))
 
 
 def _frame(values: NDArray[np.float32] | None) -> Frames | None:
@@ -91,10 +98,11 @@ def _frame(values: NDArray[np.float32] | None) -> Frames | None:
 def _check_split(run: Run, name: str, split: Split, clip_ids: Sequence[str]) -> None:
     there = run.folder.read_json("split.json")
     for side in SIDES:
-        if there[side]["clip_ids_sha256"] != _hash([clip_ids[row] for row in getattr(split, side)]):
+        if there[side].get("clip_ids_sha256") != _hash([clip_ids[row] for row in getattr(split, side)]):
             raise LeakError(
-                f"parents: {name} has another {side} side in {split.name}: it may have learned from what is tested "
-                "here. Give both the same corpora, target, protocol and missing clips"
+                f"parents: {name} has other {side} clips in {split.name}, so it may have learned from what is tested "
+                "here: give both the same data.corpora, data.only, target and protocol, and features that the same "
+                "clips have"
             )
 
 

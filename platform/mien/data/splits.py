@@ -121,24 +121,3 @@ def inner_splits(split: Split, *, protocol: ProtocolConfig, **columns: Any) -> l
 def n_inner_splits(protocol: ProtocolConfig) -> int:
     """How many there are of a fold, where it has units enough."""
     return max(2, round(1 / protocol.validation))
-
-
-def stacked_split(split: Split, *, protocol: ProtocolConfig, **columns: Any) -> Split:
-    """The split of an experiment with parents: it learns from clips that its parents were validated on.
-
-    What trains its parents is no part of it, since they know these clips by heart. protocol.validation of the units
-    that validate them validate it as well, the others train it; the test side is the same. protocol, columns: as
-    make_splits was given them. Raises ExperimentError where there is a single unit to do both.
-    """
-    units = make_units(**columns, protocol=protocol)
-    held = np.unique(units.of_clip[split.validation])
-    if len(held) < 2:
-        raise ExperimentError(
-            f"{protocol.kind}, {split.name}: an experiment with parents trains and validates on what its parents "
-            f"validate on, which is {len(held)} {units.noun}(s), and it takes one for each: raise protocol.validation, "
-            "of the parents too"
-        )
-    validates = held[proportional(units.stratum[held], units.draw[held], protocol.validation)]
-    is_validation = np.isin(units.of_clip[split.validation], validates)
-    train, validation = split.validation[~is_validation], split.validation[is_validation]
-    return Split(split.fold, split.name, train, validation, split.test)

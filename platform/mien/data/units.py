@@ -212,7 +212,7 @@ def _sets(n_things: int, links: Ints) -> Ints:
 
     graph = coo_array((np.ones(len(links), np.bool_), (links[:, 0], links[:, 1])), shape=(n_things, n_things))
     label = connected_components(graph, directed=False)[1]
-    first = np.unique(label, return_index=True)[1]
+    first = np.unique(label, return_index=True)[1]  # scipy's labels have an order that it does not promise
     return np.argsort(np.argsort(first))[label]
 
 

@@ -85,5 +85,5 @@ class Recipe:
                 normalise=str(value["normalise"]),
                 is_synthetic=bool(value["is_synthetic"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise MienError(f"{path}: not a model's recipe: {error}; copy the run again") from error

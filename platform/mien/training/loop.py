@@ -100,7 +100,7 @@ class Training:
         dataset.check(split, experiment.protocol)
         self.train, self.validation = sides(experiment, split)
         if parents:  # it may learn from what they predicted without having learned from it, and from nothing else
-            columns, self.train = parent_columns(parents, split, dataset.clip_ids)
+            columns, self.train = parent_columns(parents, split, dataset.clip_ids, dataset.columns)
             dataset = dataclasses.replace(dataset, columns={**dataset.columns, **columns})
         self._run, self._place = run, place
         self.experiment, self.dataset = experiment, dataset

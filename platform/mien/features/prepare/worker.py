@@ -64,6 +64,11 @@ class BatchExtractor:
         self._features = features
         self._extractors: dict[int, Extractor] = {}
 
+    @property
+    def n_features(self) -> int:
+        """How many features the job extracts."""
+        return len(self._features)
+
     def __call__(self, batch: Sequence[Task]) -> list[Outcome]:
         """Write the batch's rows and rejects, of each feature whole or not at all; outcomes in the order given.
 

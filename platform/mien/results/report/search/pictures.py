@@ -103,19 +103,22 @@ def slices(dots: Sequence[Dot], space: Mapping[str, Distribution], label: str) -
     """The score against each field: dots are finished trials, crosses pruned ones at the epoch where they stopped."""
     n_rows = math.ceil(len(space) / 2)
     rng = np.random.default_rng(SEED)
+    heights = np.array([dot.height for dot in dots])
+    is_done, is_winner = (np.array([getattr(dot, name) for dot in dots], bool) for name in ("is_done", "is_winner"))
+    finished: dict[str, Any] = {"marker": "o", "s": 20, "linewidths": 0, "alpha": 0.75}
+    kinds: list[tuple[Any, dict[str, Any]]] = [  # drawn together: an artist for each dot takes ten times as long
+        (~is_done, {"marker": "x", "s": 14, "color": MUTED, "linewidths": 0.8, "zorder": 2}),
+        (is_done & ~is_winner, finished | {"color": BLUE, "zorder": 2}),
+        (is_done & is_winner, finished | {"color": ORANGE, "zorder": 3}),
+    ]
     with grid(0.3 + 1.75 * n_rows, n_rows, 2 if len(space) > 1 else 1, sharey=True) as (figure, rows):
         panels = [axes for row in rows for axes in row]
         for axes, (path, distribution) in zip(panels, space.items(), strict=False):
-            for dot in dots:
-                x = encoded(distribution, dot.point[path])
-                if isinstance(distribution, Choice):
-                    x += rng.uniform(-0.18, 0.18)
-                style = (
-                    {"marker": "o", "color": ORANGE if dot.is_winner else BLUE, "linewidths": 0, "alpha": 0.75}
-                    if dot.is_done
-                    else {"marker": "x", "color": MUTED, "linewidths": 0.8}
-                )
-                axes.scatter([x], [dot.height], 20 if dot.is_done else 14, zorder=3 if dot.is_winner else 2, **style)
+            x = np.array([encoded(distribution, dot.point[path]) for dot in dots], dtype=float)
+            if isinstance(distribution, Choice):
+                x += rng.uniform(-0.18, 0.18, len(dots))
+            for of_kind, style in kinds:
+                axes.scatter(x[of_kind], heights[of_kind], **style)
             axes.set_title(path)
             axes.grid(axis="y")
             axes.set_xlim(_limits(distribution, 0.05))
@@ -139,9 +142,8 @@ def contour(dots: Sequence[Dot], x: tuple[str, Distribution], y: tuple[str, Dist
     with grid(3.9) as (figure, ((axes,),)):
         if len(done) >= FEWEST_FOR_CONTOURS:
             _draw_contours(axes, places, heights, [_limits(d) for _, d in (x, y)])
-        for place, rank, dot in zip(places, ranks, done, strict=True):
-            colour = ORANGE if dot.is_winner else BLUE
-            axes.scatter(*place, 46, color=colour, alpha=0.12 + 0.85 * float(rank), linewidths=0, zorder=3)
+        colours = [ORANGE if dot.is_winner else BLUE for dot in done]
+        axes.scatter(*places.T, 46, c=colours, alpha=0.12 + 0.85 * ranks, linewidths=0, zorder=3)
         axes.set(xlabel=x[0], ylabel=y[0], xlim=_limits(x[1], 0.04), ylim=_limits(y[1], 0.04))
         _scale(axes, x[1])
         _scale(axes, y[1], "y")
