@@ -119,7 +119,7 @@ def test_epochs_and_scores_are_those_of_the_history(watched):
         last = run.history()[-1]
         labels = f'{{experiment="tiny-search", run="{run.label}"}}'
         prometheus.becomes(f"last_over_time(ray_mien_epoch{labels}[10m])", last["epoch"])
-        prometheus.becomes(f"last_over_time(ray_mien_validation_uar{labels}[10m])", last["validation_uar"])
+        prometheus.becomes(f"last_over_time(ray_mien_validation_score{labels}[10m])", last["score"])
     n_samples = sum(record["n_samples"] for run in runs for record in run.history())
     prometheus.becomes("sum(last_over_time(ray_mien_samples_total[10m]))", n_samples)
 

@@ -19,7 +19,7 @@ from mien.corpora.clip import Clip
 from mien.data import normalise as normalise_module
 from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
-from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, SvcConfig
+from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, SvmConfig
 from mien.features.prepare.tasks import Task
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.recipe import Recipe
@@ -75,26 +75,27 @@ def test_outliers_cut_off_make_a_stronger_baseline(store, tmp_path):
 def pooled_uar(store: FeatureStore, folder: Path, features: tuple[str, ...], normalise: Any, c: float) -> float:
     experiment = Experiment(
         name="baseline",
-        data=DataConfig(corpora=("ravdess",), audio=features, video=(), normalise=normalise),
+        data=DataConfig(corpora=("ravdess",), features=features, normalise=normalise),
         augment=AugmentConfig(kind="none"),
         loss=LossConfig(kind="cross-entropy", label_smoothing=0.0),
-        model=SvcConfig(c=c),
+        model=SvmConfig(c=c),
     )
-    dataset = read_dataset(store, experiment.data)
+    dataset = read_dataset(store, experiment.data, experiment.target)
     assert (len(dataset), len(set(dataset.subjects))) == (1248, 24)
-    hits = np.zeros((2, len(dataset.classes)))
+    classes = dataset.target.spec.names
+    hits = np.zeros((2, len(classes)))
     for split in group_k_fold(dataset):
         run = Run(Folder(folder / str(split.fold)), 0, split.fold)
         train_run(run, experiment, dataset, split)
         table = run.predictions().to_pandas()
-        called = table[[f"p_{name}" for name in dataset.classes]].to_numpy().argmax(axis=1)
+        called = table[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
         for row, share in enumerate((called == table["truth"], np.ones(len(table)))):
-            hits[row] += np.bincount(table["truth"], share, len(dataset.classes))
+            hits[row] += np.bincount(table["truth"], share, len(classes))
     return float((hits[0] / hits[1]).mean())
 
 
 def group_k_fold(dataset: Dataset) -> list[Split]:
-    """scikit-learn's folds, in which nobody is held out to validate."""
+    """scikit-learn's folds, in which no one is held out to validate."""
     nobody = np.array([], np.int64)
-    folds = GroupKFold(6).split(dataset.truth, groups=dataset.subjects)
+    folds = GroupKFold(6).split(dataset.target.truth, groups=dataset.subjects)
     return [Split(fold, f"fold {fold}", train, nobody, test) for fold, (train, test) in enumerate(folds)]

@@ -65,6 +65,8 @@ def read_for(experiment: Experiment) -> Dataset:
 
 def _train_series(experiment: Experiment, dataset: Dataset, splits: list[Split], events: TrainingEvents) -> Series:
     execution = experiment.execution
+    if execution.parallel > 1 and execution.workers:
+        raise ExperimentError("execution.parallel needs execution.workers 0: a group of workers fills the machine")
     check_launch(experiment, dataset, splits)
     series = open_series(experiment, dataset)
     asked = [split for split in splits if not execution.only_folds or split.fold in execution.only_folds]
