@@ -217,15 +217,15 @@ def summary(history: Sequence[Record], ended: str, keep: str, mode: str) -> dict
 
     `epoch` counts the trial's own epochs: Tune's iterations begin anew where a trial is taken up again.
     """
-    best, last = kept_record(history, keep), history[-1]
+    kept, last = kept_record(history, keep), history[-1]
+    best = kept if kept and kept["score"] is not None else None
     worst = -NO_SCORE if mode == "max" else NO_SCORE
-    has_score = best is not None and best["score"] is not None
     has_diverged = last["train_loss"] is None
     return {
         "epoch": last["epoch"],
-        "score": best["score"] if has_score else worst,
-        "has_score": has_score,
-        "best_epoch": best["epoch"] if has_score else 0,
+        "score": best["score"] if best else worst,
+        "has_score": best is not None,
+        "best_epoch": best["epoch"] if best else 0,
         "validation_score": last["score"] if last["score"] is not None else worst,
         "validation_loss": last["validation_loss"],
         "train_loss": last["train_loss"],
