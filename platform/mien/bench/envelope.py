@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.rates import load_rates
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, WRITES_OF_A_PART
 from mien.errors import MienError
 from mien.features.prepare.tasks import largest_part
 
@@ -21,8 +22,6 @@ START_S = 480.0  # assumed: boot and set-up of a node
 BATCHES_PER_S = 106.0  # of one driver; measured: mien bench scale
 S3_GETS_PER_S = 5500.0  # of a partitioned prefix; published by Amazon
 S3_WRITES_PER_S = 3500.0  # PUT, POST and DELETE; the same
-GETS_OF_A_CLIP = 4  # counted at a moto server
-WRITES_OF_A_PART = 4  # three PUT and a DELETE; the same
 ACTORS = 10_000  # that Ray's own tests go up to; published (release/benchmarks/README.md)
 
 
