@@ -140,18 +140,25 @@ class BatchExtractor:
                 detail = f"{medium.path}: killed {DEADLY} processes that tried to extract {spec.name}"
                 return [_reject(task.clip_id, medium.path, "worker-crashed", detail)]
         extractors = [self._extractor(number) for number in numbers]
+        contents: dict[bool, str] = {}
         return [
-            _result(task.clip_id, medium, extractor, extracted)
+            _result(task.clip_id, medium, extractor, extracted, contents)
             for extractor, extracted in zip(extractors, extract(medium, extractors))
         ]
 
 
-def _result(clip_id: str, medium: Medium, extractor: Extractor, extracted: Frames | Exception) -> Row | Reject:
-    """Row or reject of what an extractor made of a medium, or of how it failed."""
+def _result(
+    clip_id: str, medium: Medium, extractor: Extractor, extracted: Frames | Exception, contents: dict[bool, str]
+) -> Row | Reject:
+    """Row or reject of what an extractor made of a medium, or of how it failed.
+
+    contents: of the medium as a table or not, which the first that needs it asks for.
+    """
     try:
         if isinstance(extracted, Exception):
             raise extracted
-        content = content_of(medium, is_table=extractor.kind == "table")
+        is_table = extractor.kind == "table"
+        contents[is_table] = content = contents.get(is_table) or content_of(medium, is_table=is_table)
         reason, detail = _flaw(extracted, extractor.spec)
         if reason:
             return _reject(clip_id, medium.path, reason, detail)
