@@ -14,7 +14,7 @@ from conftest import ROOT
 from mien.cli.main import main
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.bill import used
-from mien.cluster.cost.estimate import Corpus, Fleet, Job, estimate
+from mien.cluster.cost.estimate import CorpusSize, Fleet, Job, estimate
 from mien.cluster.cost.interruptions import spot_loss
 from mien.cluster.cost.nodes import read_nodes
 from mien.cluster.cost.prices import Instance, Prices, load_prices
@@ -116,7 +116,7 @@ RATES = Rates(
 )  # fmt: skip
 FLEET = Fleet(instance=MACHINE, n_nodes=1, start_minutes=6.0, idle_minutes=12.0, upscaling_speed=1.0, disk_gb=10.0)
 JOB = Job(
-    corpus=Corpus(n_clips=28_800, clip_s=8.0, n_files=28_800, n_gb=100.0),
+    corpus=CorpusSize(n_clips=28_800, clip_s=8.0, n_files=28_800, n_gb=100.0),
     features=("egemaps",),
     search=None,
     prepare=FLEET,

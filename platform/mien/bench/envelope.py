@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.rates import load_rates
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, WRITES_OF_A_PART
 from mien.errors import MienError
 from mien.features.prepare.requests import DELETES_OF_A_PART, GETS_OF_A_MEDIUM, PUTS_OF_A_PART
 from mien.features.prepare.tasks import largest_part

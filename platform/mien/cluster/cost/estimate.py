@@ -23,6 +23,7 @@ from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.interruptions import spot_loss
 from mien.cluster.cost.prices import HOURS_OF_A_MONTH, Instance, Prices
 from mien.cluster.cost.rates import Rates
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART
 from mien.data.splits import n_inner_splits
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -47,7 +48,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Corpus:
+class CorpusSize:
     """n_files: media files, each of them uploaded by one request. n_gb: of all of them."""
 
     n_clips: int
@@ -61,7 +62,7 @@ class Job:
     """What is asked. search: with an empty space, its experiment alone is trained; None: nothing is. months:
     how long media and features stay in S3."""
 
-    corpus: Corpus
+    corpus: CorpusSize
     features: tuple[str, ...]
     search: Search | None
     prepare: Fleet
