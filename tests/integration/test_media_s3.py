@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART, WRITES_OF_A_PART
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.remote import import_clips
 from mien.corpora.sample.write import write_sample
@@ -20,7 +21,6 @@ from mien.features import media
 from mien.features.extractors.openface import ACTION_UNITS, read_openface
 from mien.features.extractors.weights import read_weights
 from mien.features.media import source
-from mien.features.prepare.requests import DELETES_OF_A_PART, GETS_OF_A_MEDIUM, PUTS_OF_A_PART
 from mien.features.prepare.tasks import Task
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.recipe import Recipe
@@ -157,6 +157,6 @@ def test_requests_are_as_many_as_the_cost_model_takes_them_for(bucket: Folder, t
         log.removeHandler(handler)
         log.setLevel(before)
     own = 10  # of the journal and the parts, however many clips
-    assert GETS_OF_A_MEDIUM * n_clips <= counts["GET"] + counts["HEAD"] <= GETS_OF_A_MEDIUM * n_clips + own
+    assert GETS_OF_A_CLIP * n_clips <= counts["GET"] + counts["HEAD"] <= GETS_OF_A_CLIP * n_clips + own
     assert counts["PUT"] + counts["POST"] == PUTS_OF_A_PART + (n_features - 1)
-    assert counts["DELETE"] == DELETES_OF_A_PART
+    assert counts["DELETE"] == WRITES_OF_A_PART - PUTS_OF_A_PART
