@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_framework() -> Iterator[None]:
+    """torch and TensorFlow in one process are no failure by themselves, and abort some later test: so it is said here."""
+    yield
+    assert len({"torch", "tensorflow"} & sys.modules.keys()) < 2, "this run has imported torch and tensorflow"
 
 
 @pytest.fixture(scope="session")

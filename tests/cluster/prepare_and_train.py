@@ -24,7 +24,7 @@ from mien.experiment import (
 
 EXPERIMENT = Experiment(
     name="hosts",
-    data=DataConfig(corpora=("ravdess",), audio=("egemaps",), video=()),
+    data=DataConfig(corpora=("ravdess",), features=("egemaps",)),
     protocol=ProtocolConfig(folds=2),
     augment=AugmentConfig(kind="none"),
     # Nothing drawn inside the model: each worker would draw its own.

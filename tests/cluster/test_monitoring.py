@@ -87,7 +87,7 @@ def watched(tmp_path_factory):
                 assert not done.returncode, done.stderr[-3000:]
 
             corpus = ("ravdess", str(place / "RAVDESS"), "--store", str(place / "store"), "--workers", "2")
-            mien("prepare", *corpus, "--features", "tiny_extractors:loudness")
+            mien("prepare", *corpus, "--features", "tiny_extractors:Loudness")
             asked = tiny.search(place / "training").experiment
             (place / "experiment.json").write_text(json.dumps(asked.to_json()))
             mien("train", str(place / "experiment.json"), "--no-baseline")
@@ -119,7 +119,7 @@ def test_epochs_and_scores_are_those_of_the_history(watched):
         last = run.history()[-1]
         labels = f'{{experiment="tiny-search", run="{run.label}"}}'
         prometheus.becomes(f"last_over_time(ray_mien_epoch{labels}[10m])", last["epoch"])
-        prometheus.becomes(f"last_over_time(ray_mien_validation_uar{labels}[10m])", last["validation_uar"])
+        prometheus.becomes(f"last_over_time(ray_mien_validation_score{labels}[10m])", last["score"])
     n_samples = sum(record["n_samples"] for run in runs for record in run.history())
     prometheus.becomes("sum(last_over_time(ray_mien_samples_total[10m]))", n_samples)
 

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.fault]
 EPOCHS = 5
 EXPERIMENT = Experiment(
     name="resume",
-    data=DataConfig(audio=("voice", "row"), video=("face",)),
+    data=DataConfig(features=("voice", "row", "face")),
     protocol=ProtocolConfig(folds=2),
     augment=AugmentConfig(kind="sync"),
     # Dropout and noise on: what is drawn at random has to be drawn again as it was.

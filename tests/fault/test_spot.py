@@ -199,7 +199,7 @@ EPOCH_S = 1.0  # with two workers: 20 of them take longer than the notice, on a 
 KILLED_AFTER = 4
 EXPERIMENT = Experiment(
     name="spot",
-    data=DataConfig(audio=("voice", "row"), video=("face",)),
+    data=DataConfig(features=("voice", "row", "face")),
     protocol=ProtocolConfig(folds=2),
     augment=AugmentConfig(kind="sync"),
     # Nothing drawn inside the model: each worker would draw its own.
@@ -212,18 +212,18 @@ EXPERIMENT = Experiment(
 )
 
 
-def counted(run, experiment, data, split, *, place, report):
+def counted(run, experiment, data, split, *, parents, place, report):
     """`train_run` in slow motion; each epoch that is trained leaves a line."""
     from mien.training.loop import train_run
 
     def count(record: dict) -> None:
-        if place.rank == 0:
+        if place.group.rank == 0:
             with Path(run.folder.uri, "trained.txt").open("a") as file:
-                print(record["epoch"], place.world, file=file)
-        time.sleep(EPOCH_S if place.world > 1 else 0)
+                print(record["epoch"], place.group.world, file=file)
+        time.sleep(EPOCH_S if place.group.world > 1 else 0)
         report(record)
 
-    return train_run(run, experiment, data, split, place=place, report=count)
+    return train_run(run, experiment, data, split, parents=parents, place=place, report=count)
 
 
 def train_here(folder: str) -> None:
@@ -231,12 +231,13 @@ def train_here(folder: str) -> None:
     import ray
 
     from mien.connection import connected
-    from mien.training import launch
+    from mien.training.group import fit_group
+    from mien.training.run_job import RunJob
 
     data = dataset()
-    job = launch.Job(Run(Folder(folder), 0, 0), EXPERIMENT, data.splits(EXPERIMENT.protocol)[0])
+    job = RunJob(Run(Folder(folder), 0, 0), EXPERIMENT, data.splits(EXPERIMENT.protocol)[0])
     with connected():
-        launch.fit_group(job, ray.put(data), EXPERIMENT.execution, train=counted)
+        fit_group(job, ray.put(data), EXPERIMENT.execution, train=counted)
 
 
 def start(code: str, address: str) -> subprocess.Popen[str]:
@@ -356,7 +357,7 @@ def test_prepare_on_a_node_that_is_drained_and_goes_loses_nothing_and_repeats_li
     log = tmp_path / "extracted.txt"
     code = f"""
         from mien.features.prepare import prepare
-        feature = ("tiny_extractors:counted", {{"log": {str(log)!r}, "seconds": 0.2}})
+        feature = ("tiny_extractors:Counted", {{"log": {str(log)!r}, "seconds": 0.2}})
         print(prepare("ravdess", {str(tmp_path / "corpus")!r}, {str(tmp_path / "store")!r}, [feature], workers=2))
         """
     with cluster(2) as (nodes, workers):

@@ -45,7 +45,8 @@ def train(place: Path, *words: str, code: int = 0) -> subprocess.CompletedProces
     return mien(
         "train",
         "experiments/sync_aug.py",
-        *("--store", str(place / "store"), "--storage", str(place / "runs"), "--data.video"),
+        *("--store", str(place / "store"), "--storage", str(place / "runs")),
+        *("--data.features", "egemaps"),
         *(SMALL if code == 0 else ()),
         *words,
         code=code,
@@ -64,7 +65,7 @@ def test_train_reports_and_asked_again_trains_nothing(place):
     page = (series / "report.html").read_text()
     assert "Synthetic data" in page
     assert "no person on both sides" in page
-    for name in ("history.jsonl", "predictions.parquet", "metrics.json", "model_best.keras", "DONE"):
+    for name in ("history.jsonl", "predictions.parquet", "metrics.json", "model/recipe.json", "DONE"):
         assert (series / "seed-0" / "fold-1" / name).exists()
     assert first["metrics"]["baseline"]["uar"]["value"] is not None
     when = (series / "seed-0" / "fold-0" / "DONE").stat().st_mtime_ns
@@ -111,10 +112,10 @@ def test_compare_states_the_leakage_gap(place, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--data.video", "facenet"], "has no finished 'facenet'"),
+        (["--data.features", "facenet"], "has no finished 'facenet'"),
         (["--data.corpora", "ami"], "no corpus 'ami'"),
-        (["--data.label-source", "rumour"], "choose from intended"),
-        (["--data.vocabulary", "common7"], "choose from common6"),
+        (["--target.source", "rumour"], "choose from intended"),
+        (["--target.vocabulary", "common7"], "choose from common6"),
         (["--protocol.folds", "40"], "fold"),
         (["--only-folds", "9"], "there are folds 0 to"),
         (["--model.experts", "facenet"], "model.experts names facenet"),

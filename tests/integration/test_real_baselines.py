@@ -19,10 +19,10 @@ from mien.corpora.clip import Clip
 from mien.data import normalise as normalise_module
 from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
-from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, SvcConfig
-from mien.features.prepare.tasks import Task
+from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, SvmConfig
+from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureStore
 from mien.folder import Folder
 from mien.results.run import Run
@@ -42,9 +42,9 @@ def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> FeatureS
     clips = sorted((clip for clip in attached if isinstance(clip, Clip)), key=lambda clip: clip.id)
     store = FeatureStore(tmp_path_factory.mktemp("real") / "store")
     store.write_clips("ravdess", clips, [])
-    built = [(Recipe(name), Recipe(name).build()) for name in FEATURES]
+    built = [(ExtractorRecipe(name), ExtractorRecipe(name).build()) for name in FEATURES]
     features = [Feature(store.feature_folder("ravdess", one.spec), recipe, one.medium) for recipe, one in built]
-    BatchExtractor(features)([Task(clip.id, clip.media, (0, 1)) for clip in clips])
+    BatchExtractor(features)([ClipTask(clip.id, clip.media, (0, 1)) for clip in clips])
     for feature in features:
         feature.folder.finish({clip.id for clip in clips})
     return store
@@ -75,26 +75,27 @@ def test_outliers_cut_off_make_a_stronger_baseline(store, tmp_path):
 def pooled_uar(store: FeatureStore, folder: Path, features: tuple[str, ...], normalise: Any, c: float) -> float:
     experiment = Experiment(
         name="baseline",
-        data=DataConfig(corpora=("ravdess",), audio=features, video=(), normalise=normalise),
+        data=DataConfig(corpora=("ravdess",), features=features, normalise=normalise),
         augment=AugmentConfig(kind="none"),
         loss=LossConfig(kind="cross-entropy", label_smoothing=0.0),
-        model=SvcConfig(c=c),
+        model=SvmConfig(c=c),
     )
-    dataset = read_dataset(store, experiment.data)
+    dataset = read_dataset(store, experiment.data, experiment.target)
     assert (len(dataset), len(set(dataset.subjects))) == (1248, 24)
-    hits = np.zeros((2, len(dataset.classes)))
+    classes = dataset.target.spec.names
+    hits = np.zeros((2, len(classes)))
     for split in group_k_fold(dataset):
         run = Run(Folder(folder / str(split.fold)), 0, split.fold)
         train_run(run, experiment, dataset, split)
         table = run.predictions().to_pandas()
-        called = table[[f"p_{name}" for name in dataset.classes]].to_numpy().argmax(axis=1)
+        called = table[[f"p_{name}" for name in classes]].to_numpy().argmax(axis=1)
         for row, share in enumerate((called == table["truth"], np.ones(len(table)))):
-            hits[row] += np.bincount(table["truth"], share, len(dataset.classes))
+            hits[row] += np.bincount(table["truth"], share, len(classes))
     return float((hits[0] / hits[1]).mean())
 
 
 def group_k_fold(dataset: Dataset) -> list[Split]:
-    """scikit-learn's folds, in which nobody is held out to validate."""
+    """scikit-learn's folds, in which no one is held out to validate."""
     nobody = np.array([], np.int64)
-    folds = GroupKFold(6).split(dataset.truth, groups=dataset.subjects)
+    folds = GroupKFold(6).split(dataset.target.truth, groups=dataset.subjects)
     return [Split(fold, f"fold {fold}", train, nobody, test) for fold, (train, test) in enumerate(folds)]

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
 
 EXPERIMENT = Experiment(
     name="workers",
-    data=DataConfig(audio=("voice", "row"), video=("face",)),
+    data=DataConfig(features=("voice", "row", "face")),
     protocol=ProtocolConfig(folds=2),
     augment=AugmentConfig(kind="sync"),
     # Nothing drawn inside the model: each worker would draw its own.
@@ -82,6 +82,7 @@ def wait_for_an_epoch(driver: subprocess.Popen[str], folder: Path) -> None:
 
 def launch_here(folder: str, workers: int, execution: dict) -> None:
     from mien.training import launch
+    from mien.training.run_job import RunJob
 
     data = dataset()
     split = data.splits(EXPERIMENT.protocol)[0]
@@ -89,7 +90,7 @@ def launch_here(folder: str, workers: int, execution: dict) -> None:
     def told(run: Run, record: dict) -> None:
         print("epoch", record["epoch"], flush=True)
 
-    job = launch.Job(Run(Folder(folder), 0, 0), EXPERIMENT, split)
+    job = RunJob(Run(Folder(folder), 0, 0), EXPERIMENT, split)
     for _ in launch.train_jobs([job], data, ExecutionConfig(workers=workers, **execution), told):
         pass
 

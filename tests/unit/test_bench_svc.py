@@ -30,11 +30,11 @@ def test_the_middle_of_a_long_clip_is_kept_and_a_short_one_stays(tmp_path, root)
     ramp = np.linspace(-0.9, 0.9, 5 * svc.RATE_HZ)
     soundfile.write(wav_of(tmp_path / "long", clip_id), ramp, svc.RATE_HZ)
     (clip,) = svc.cut_clips(tmp_path / "long", tmp_path / "cut")
-    sound, rate_hz = soundfile.read(clip.media["audio"])
+    sound, rate_hz = soundfile.read(clip.media["audio"].path)
     assert (clip.id, rate_hz, len(sound)) == (clip_id, svc.RATE_HZ, 2.4 * svc.RATE_HZ)
     np.testing.assert_allclose(sound, ramp[round(1.3 * svc.RATE_HZ) : round(3.7 * svc.RATE_HZ)], atol=1e-4)
     short = svc.cut_clips(root, tmp_path / "short")
-    assert [soundfile.info(clip.media["audio"]).frames for clip in short] == [
+    assert [soundfile.info(clip.media["audio"].path).frames for clip in short] == [
         soundfile.info(wav_of(root, clip.id)).frames for clip in short
     ]
 
@@ -44,7 +44,7 @@ def test_the_table_names_each_clip_once_and_tests_each_person_in_one_fold(tmp_pa
     svc.write_table(clips, tmp_path / "clips.csv")
     with (tmp_path / "clips.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["file"] for row in rows] == [clip.media["audio"] for clip in clips]
+    assert [row["file"] for row in rows] == [clip.media["audio"].path for clip in clips]
     assert {row["emotion"] for row in rows} == set(svc.VOCABULARIES["ravdess8"])
     folds = defaultdict(set)
     for row in rows:

@@ -72,6 +72,110 @@ def test_a_clip_has_its_media_four_labels_and_its_actor(tmp_path: Path) -> None:
     }
 
 
+# Cao et al. 2014 and the README of github.com/CheyneyComputerScience/CREMA-D, copied out by hand.
+EMOTIONS = {
+    "ANG": "anger",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happiness",
+    "NEU": "neutral",
+    "SAD": "sadness",
+}
+LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
+SENTENCES = {
+    "IEO": "It's eleven o'clock",
+    "TIE": "That is exactly what happened",
+    "IOM": "I'm on my way to the meeting",
+    "IWW": "I wonder what this is about",
+    "TAI": "The airplane is almost full",
+    "MTI": "Maybe tomorrow it will be cold",
+    "IWL": "I would like a new alarm clock",
+    "ITH": "I think I have a doctor's appointment",
+    "DFA": "Don't forget a jacket",
+    "ITS": "I think I've seen this before",
+    "TSI": "The surface is slick",
+    "WSI": "We'll stop in a couple of minutes",
+}
+VOTES_OF_LETTER = {
+    "A": "anger",
+    "D": "disgust",
+    "F": "fear",
+    "H": "happiness",
+    "N": "neutral",
+    "S": "sadness",
+}
+
+
+def only_clip(tmp_path: Path, stem: str) -> Clip:
+    put(tmp_path, f"AudioWAV/{stem}.wav")
+    (clip,), rejects = sort(tmp_path)
+    assert rejects == []
+    return clip
+
+
+@pytest.mark.parametrize("code", EMOTIONS)
+def test_each_emotion_code_has_its_published_word(tmp_path: Path, code: str) -> None:
+    (label,) = only_clip(tmp_path, f"1001_IEO_{code}_XX").labels
+    assert (label.source, label.own, label.emotion) == ("intended", code, EMOTIONS[code])
+
+
+@pytest.mark.parametrize("code", LEVELS)
+def test_each_level_code_has_its_published_word(tmp_path: Path, code: str) -> None:
+    assert only_clip(tmp_path, f"1001_IEO_ANG_{code}").attributes["intensity"] == LEVELS[code]
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_each_sentence_code_has_its_published_words_and_is_a_group(tmp_path: Path, code: str) -> None:
+    clip = only_clip(tmp_path, f"1001_{code}_ANG_XX")
+    assert clip.attributes["statement"] == SENTENCES[code]
+    assert clip.groups == {"statement": f"cremad/{code}"}
+
+
+def test_the_first_digit_of_a_row_of_votes_is_what_the_raters_were_given_and_letters_are_emotions(
+    tmp_path: Path,
+) -> None:
+    """1 the voice, 2 the face, 3 both; each letter wins once in each."""
+    put(tmp_path, *(f"AudioWAV/10{number + 1:02}_IEO_ANG_HI.wav" for number in range(6)))
+    header = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote","meanEmoResp"'
+    conditions = {"1": "perceived-voice", "2": "perceived-face", "3": "perceived-both"}
+    rows = []
+    for shift, digit in enumerate(conditions):
+        for number in range(6):
+            winner = (number + shift) % 6
+            counts = ",".join("7" if place == winner else "1" for place in range(6))
+            rows.append(f'"{digit}{number:05}",{counts},"10{number + 1:02}_IEO_ANG_HI",12,0.58,"{"ADFHNS"[winner]}",60')
+    put(tmp_path, cremad.VOTES, content="\n".join([header, *rows, ""]).encode())
+    clips, _ = sort(tmp_path)
+    for number, clip in enumerate(clips):
+        for shift, source in enumerate(conditions.values()):
+            label = clip.label(source)
+            assert label is not None
+            letter = "ADFHNS"[(number + shift) % 6]
+            assert (label.own, label.emotion) == (letter, VOTES_OF_LETTER[letter])
+            expected = {emotion: (7 if key == letter else 1) / 12 for key, emotion in VOTES_OF_LETTER.items()}
+            assert label.votes == pytest.approx(expected)
+
+
+def test_each_column_of_the_summary_is_what_the_raters_were_given(tmp_path: Path) -> None:
+    put(tmp_path, "AudioWAV/1001_IEO_ANG_HI.wav")
+    put_tables(tmp_path, summary=SUMMARY.replace('"N:S","60","A","70","A","80"', '"F","60","H","70","D","80"'))
+    (clip,), _ = sort(tmp_path)
+    assert [(label.source, label.emotion) for label in clip.labels[1:]] == [
+        ("perceived-voice", "fear"),
+        ("perceived-face", "happiness"),
+        ("perceived-both", "disgust"),
+    ]
+
+
+def test_no_code_is_known_beside_the_published_ones() -> None:
+    assert list(cremad.ACTORS) == [str(actor) for actor in range(1001, 1092)]
+    assert cremad.SENTENCES.keys() == SENTENCES.keys()
+    assert cremad.LEVELS.keys() == LEVELS.keys()
+    for code in ("SUR", "CAL", "ang", ""):
+        with pytest.raises(ValueError, match="unknown emotion"):
+            cremad.clip_id(f"1001_IEO_{code}_XX")
+
+
 @pytest.mark.parametrize(
     ("folders", "audio", "video"),
     [

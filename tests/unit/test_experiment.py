@@ -17,7 +17,7 @@ from mien.experiment import (
     LossConfig,
     LstmAttentionConfig,
     ProtocolConfig,
-    SvcConfig,
+    SvmConfig,
     TrainingConfig,
 )
 from mien.experiment.scripts import load_experiment
@@ -38,7 +38,7 @@ def test_scripts_are_found():
 
 
 def test_both_kinds_of_model_survive_json():
-    for model in (LstmAttentionConfig(lstm_units=7), SvcConfig(c=3.0, members=("a+b", "c"))):
+    for model in (LstmAttentionConfig(lstm_units=7), SvmConfig(c=3.0, members=("a+b", "c"))):
         experiment = Experiment(name="x", model=model, loss=LossConfig(alpha=(1.0, 2.0)))
         assert Experiment.from_json(json.loads(json.dumps(experiment.to_json()))) == experiment
 
@@ -59,7 +59,7 @@ def test_signature_is_what_is_learnt_and_nothing_else():
         dataclasses.replace(experiment, augment=AugmentConfig(kind="none")),
         dataclasses.replace(experiment, protocol=ProtocolConfig(kind="random-leaky")),
         dataclasses.replace(experiment, training=TrainingConfig(epochs=3)),
-        dataclasses.replace(experiment, model=SvcConfig()),
+        dataclasses.replace(experiment, model=SvmConfig()),
         dataclasses.replace(experiment, data=DataConfig(normalise="speaker")),
     ):
         assert other.signature({"ravdess/egemaps": "f1"}) != signature

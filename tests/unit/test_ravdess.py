@@ -84,6 +84,92 @@ def test_each_medium_comes_from_the_best_file_there_is(
     }
 
 
+# Livingstone & Russo 2018, table 1, and the file name convention at doi:10.5281/zenodo.1188976, copied out by hand.
+EMOTIONS = {
+    "01": ("neutral", "neutral"),
+    "02": ("calm", "calm"),
+    "03": ("happy", "happiness"),
+    "04": ("sad", "sadness"),
+    "05": ("angry", "anger"),
+    "06": ("fearful", "fear"),
+    "07": ("disgust", "disgust"),
+    "08": ("surprised", "surprise"),
+}
+CHANNELS = {"01": "speech", "02": "song"}
+INTENSITIES = {"01": "normal", "02": "strong"}
+STATEMENTS = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
+REPETITIONS = {"01": "1", "02": "2"}
+MEDIA_OF_MODALITY = {"01": ("mp4", {"audio", "video"}), "02": ("mp4", {"video"}), "03": ("wav", {"audio"})}
+ACTORS = [f"{number:02d}" for number in range(1, 25)]
+
+
+def only_clip(tmp_path: Path, name: str, suffix: str = "wav") -> Clip:
+    put(tmp_path, f"Actor_{name[-2:]}/{name}.{suffix}")
+    clips, rejects = sort(tmp_path)
+    assert rejects == []
+    (clip,) = clips
+    return clip
+
+
+@pytest.mark.parametrize("code", EMOTIONS)
+def test_each_emotion_code_has_its_published_word(tmp_path: Path, code: str) -> None:
+    clip = only_clip(tmp_path, f"03-01-{code}-01-01-01-01")
+    assert [(label.source, label.own, label.emotion) for label in clip.labels] == [("intended", *EMOTIONS[code])]
+
+
+@pytest.mark.parametrize(
+    ("field", "attribute", "words"),
+    [
+        (1, "channel", CHANNELS),
+        (3, "intensity", INTENSITIES),
+        (4, "statement", STATEMENTS),
+        (5, "repetition", REPETITIONS),
+    ],
+)
+def test_each_other_code_has_its_published_word(
+    tmp_path: Path, field: int, attribute: str, words: dict[str, str]
+) -> None:
+    for code, word in words.items():
+        codes = ["03", "01", "03", "01", "01", "01", "01"]
+        codes[field] = code
+        assert only_clip(tmp_path / code, "-".join(codes)).attributes[attribute] == word
+
+
+@pytest.mark.parametrize("code", MEDIA_OF_MODALITY)
+def test_each_modality_code_holds_its_media(tmp_path: Path, code: str) -> None:
+    suffix, media = MEDIA_OF_MODALITY[code]
+    assert set(only_clip(tmp_path, f"{code}-01-03-01-01-01-01", suffix).media) == media
+
+
+def test_odd_actors_are_men_and_even_ones_are_women(tmp_path: Path) -> None:
+    put(tmp_path, *(f"Actor_{actor}/03-01-03-01-01-01-{actor}.wav" for actor in ACTORS))
+    clips, _ = sort(tmp_path)
+    assert {clip.subject: clip.attributes["sex"] for clip in clips} == {
+        f"ravdess/{actor}": "female" if int(actor) % 2 == 0 else "male" for actor in ACTORS
+    }
+
+
+def test_no_code_is_known_beside_the_published_ones() -> None:
+    """Each field is tried with every number of two digits; the rest of the name is a recording that exists."""
+    published = [MEDIA_OF_MODALITY, CHANNELS, EMOTIONS, INTENSITIES, STATEMENTS, REPETITIONS, ACTORS]
+    for field, codes in enumerate(published):
+        known = []
+        for number in range(100):
+            parts = ["03", "01", "03", "01", "01", "01", "01"]
+            parts[field] = f"{number:02d}"
+            try:
+                ravdess.clip_id("-".join(parts))
+            except ValueError:
+                continue
+            known.append(parts[field])
+        assert known == list(codes)
+
+
+@pytest.mark.parametrize("code", STATEMENTS)
+def test_the_sentence_is_a_group(tmp_path: Path, code: str) -> None:
+    assert only_clip(tmp_path, f"03-01-03-01-{code}-02-05").groups == {"statement": f"ravdess/{code}"}
+
+
 def test_both_layouts_mixed_give_the_clips_once_and_sorted(tmp_path: Path) -> None:
     put(tmp_path, "Actor_02/03-01-01-01-01-01-02.wav", f"{AUDIO.format('01')}/03-01-08-01-01-01-01.flac")
     put(tmp_path, f"{VIDEO.format('02')}/01-01-01-01-01-01-02.mp4")

@@ -11,13 +11,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mien.corpora.clip import Medium
+from mien.errors import MienError
 from mien.features.extractors import build
 from mien.features.media import decode
+from mien.features.prepare.tasks import ClipTask
+from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import ExtractorRecipe
+from mien.features.store import FeatureStore
 
 RATE_HZ = 16_000
 WINDOW_S = 1.0
@@ -122,6 +128,53 @@ def face_agreement(paths: Sequence[str]) -> Agreement:
                 if found is not None and seen:
                     overlaps.append(float(iou(np.asarray(found[:1], np.float32), box)[0]))
     return Agreement(n_frames=len(same), same_presence=float(np.mean(same)), iou=np.array(overlaps, np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedPass:
+    """CPU seconds of one worker for the features of the same films: each alone, and all in one pass."""
+
+    alone_s: dict[str, float]
+    together_s: float
+
+    @property
+    def ratio(self) -> float:
+        """Of all together to the dearest alone."""
+        return self.together_s / max(self.alone_s.values())
+
+
+def shared_pass(paths: Sequence[str], recipes: Sequence[ExtractorRecipe], rounds: int = 3) -> SharedPass:
+    """What it costs to extract several features of films in one pass, from the file to the parts of a store.
+
+    As `mien.features.prepare` has it done, by one worker in this process without Ray. All are warmed up before the
+    clock starts, and take turns; the quickest round counts. In CPU seconds what else the machine does is not counted.
+    """
+    wanted = [*([recipe] for recipe in recipes), list(recipes)]
+    with _one_thread(), TemporaryDirectory() as folder:
+        workers = [_worker(some, f"{folder}/{number}") for number, some in enumerate(wanted)]
+        for worker in workers:
+            _cpu_s(worker, paths[:1])
+        seconds = [[_cpu_s(worker, paths) for worker in workers] for _ in range(rounds)]
+    *alone, together = (min(some) for some in zip(*seconds))
+    return SharedPass(alone_s={recipe.name: s for recipe, s in zip(recipes, alone)}, together_s=together)
+
+
+def _worker(recipes: Sequence[ExtractorRecipe], folder: str) -> BatchExtractor:
+    built = [recipe.build() for recipe in recipes]
+    store = FeatureStore(folder)
+    return BatchExtractor(
+        [Feature(store.feature_folder("bench", one.spec), recipe, one.medium) for one, recipe in zip(built, recipes)]
+    )
+
+
+def _cpu_s(worker: BatchExtractor, paths: Sequence[str]) -> float:
+    todo = tuple(range(worker.n_features))
+    start = time.process_time()
+    outcomes = worker([ClipTask(path, {"video": Medium(path=path)}, todo) for path in paths])
+    seconds = time.process_time() - start
+    if rejected := [outcome for outcome in outcomes if outcome.reason]:
+        raise MienError(f"{rejected[0].clip_id}: {rejected[0].reason}; give films that can be decoded")
+    return seconds
 
 
 def _timed(paths: Sequence[str], extract: Callable[[str], int]) -> Timing:

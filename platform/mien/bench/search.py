@@ -153,9 +153,9 @@ def trial_memory(asked: Search) -> TrialMemory:
                 before = own_bytes()
                 self.dataset = ray.get(shared[0])
                 total = 0.0
-                for clips in self.dataset.frames.values():
-                    for frames in clips:
-                        total += float(np.sum(frames.values, dtype=np.float64))
+                for column in self.dataset.columns.values():
+                    for row in range(len(self.dataset)):
+                        total += float(np.sum(column[row].values, dtype=np.float64))
                 assert np.isfinite(total)
                 return own_bytes() - before
 

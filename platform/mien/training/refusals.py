@@ -16,8 +16,6 @@ def check_launch(experiment: Experiment, dataset: Dataset, splits: Sequence[Spli
     """Raises ExperimentError naming the setting that does not fit, and what would."""
     execution, name = experiment.execution, experiment.model.family
     family = FAMILIES[name]
-    if execution.parallel > 1 and execution.workers:
-        raise ExperimentError("execution.parallel needs execution.workers 0: a group of workers fills the machine")
     if family.framework == "sklearn":
         if execution.workers:
             raise ExperimentError(f"{name} is fitted in one process: set execution.workers to 0")

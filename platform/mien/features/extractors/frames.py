@@ -28,7 +28,7 @@ class FramesSettings:
     margin: float = 0.2
     """How far the picture reaches beyond the face's box on each side, as a share of the box's longer side."""
     quality: int = 92
-    """Of the JPEG, from 1 to 100; colours are never thinned out (4:4:4)."""
+    """Of the JPEG, from 1 to 95; colours are never thinned out (4:4:4)."""
     detect_every_s: float = 1.0
     """Seconds between runs of the whole face detector."""
     detect_height_px: int = 144
@@ -40,8 +40,8 @@ class FramesSettings:
                 f"rate_hz {self.rate_hz:g} must be above 0, size_px {self.size_px} in 8..1024, margin "
                 f"{self.margin:g} in 0..2"
             )
-        if not 1 <= self.quality <= 100:
-            raise ExperimentError(f"quality {self.quality}: must be in 1..100")
+        if not 1 <= self.quality <= 95:
+            raise ExperimentError(f"quality {self.quality}: must be in 1..95")
         track = TrackSettings(detect_every_s=self.detect_every_s, detect_height_px=self.detect_height_px)
         spec = FeatureSpec(
             name="frames",

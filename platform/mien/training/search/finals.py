@@ -43,7 +43,8 @@ def cross_validate(
         events.on_final(run)
     for trial, jobs in finals:
         keep = keep_of(asked, trial.point)
-        reached = [record["score"] for job in jobs if (record := kept_record(job.run.history(), keep))]
+        kept = [kept_record(job.run.history(), keep) for job in jobs]
+        reached = [record["score"] for record in kept if record and record["score"] is not None]
         is_whole = len(reached) == len(jobs) and trial.score is not None
         folder.write_trial(trial, inner_score=statistics.fmean([trial.score or 0.0, *reached]) if is_whole else None)
 
