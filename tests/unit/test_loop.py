@@ -375,7 +375,7 @@ def test_a_child_learns_from_what_its_parent_predicted_of_clips_it_had_not_seen(
 def test_a_parent_of_another_split_is_refused(tmp_path, data):
     parent, _, _, _ = train(tmp_path / "parent", data)
     other = dataclasses.replace(CHILD, protocol=dataclasses.replace(CHILD.protocol, seed=5))
-    with pytest.raises(LeakError, match="another train side"):
+    with pytest.raises(LeakError, match="other train clips"):
         train(tmp_path / "child", without_features(data), other, parents=(parent,))
     assert not (tmp_path / "child" / "DONE").exists()
 
