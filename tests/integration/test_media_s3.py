@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART, WRITES_OF_A_PART
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.remote import import_clips
 from mien.corpora.sample.write import write_sample
@@ -20,10 +21,9 @@ from mien.features import media
 from mien.features.extractors.openface import ACTION_UNITS, read_openface
 from mien.features.extractors.weights import read_weights
 from mien.features.media import source
-from mien.features.prepare.requests import DELETES_OF_A_PART, GETS_OF_A_MEDIUM, PUTS_OF_A_PART
-from mien.features.prepare.tasks import Task
+from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureFolder
 from mien.folder import Folder
 from tiny_media import heard, seen, tone, write_movie, write_wav
@@ -137,10 +137,10 @@ def test_requests_are_as_many_as_the_cost_model_takes_them_for(bucket: Folder, t
     paths = [f"requests/{n_features}/{number}.wav" for number in range(n_clips)]
     for path in paths:
         bucket.write_bytes(path, (tmp_path / "a.wav").read_bytes())
-    recipe = Recipe("tiny_extractors:Loudness")
+    recipe = ExtractorRecipe("tiny_extractors:Loudness")
     folders = [bucket / f"requests/store{n_features}/{number}" for number in range(n_features)]
     extract = BatchExtractor([Feature(FeatureFolder(one, recipe.build().spec), recipe, "audio") for one in folders])
-    tasks = [Task(path, {"audio": Medium(path=bucket.path(path))}, tuple(range(n_features))) for path in paths]
+    tasks = [ClipTask(path, {"audio": Medium(path=bucket.path(path))}, tuple(range(n_features))) for path in paths]
     counts: Counter[str] = Counter()
 
     class Counting(logging.Handler):
@@ -157,6 +157,6 @@ def test_requests_are_as_many_as_the_cost_model_takes_them_for(bucket: Folder, t
         log.removeHandler(handler)
         log.setLevel(before)
     own = 10  # of the journal and the parts, however many clips
-    assert GETS_OF_A_MEDIUM * n_clips <= counts["GET"] + counts["HEAD"] <= GETS_OF_A_MEDIUM * n_clips + own
+    assert GETS_OF_A_CLIP * n_clips <= counts["GET"] + counts["HEAD"] <= GETS_OF_A_CLIP * n_clips + own
     assert counts["PUT"] + counts["POST"] == PUTS_OF_A_PART + (n_features - 1)
-    assert counts["DELETE"] == DELETES_OF_A_PART
+    assert counts["DELETE"] == WRITES_OF_A_PART - PUTS_OF_A_PART

@@ -15,7 +15,6 @@ from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.rates import load_rates
 from mien.cluster.cost.requests import GETS_OF_A_CLIP, WRITES_OF_A_PART
 from mien.errors import MienError
-from mien.features.prepare.requests import DELETES_OF_A_PART, GETS_OF_A_MEDIUM, PUTS_OF_A_PART
 from mien.features.prepare.tasks import largest_part
 
 CORES = 16  # of a c7i.4xlarge
@@ -48,12 +47,12 @@ def ceilings(feature: str, medium: str, n_clips: int, n_prefixes: int = 1) -> It
     for what, clips_per_s, source in (
         (
             f"reading media from S3, {n_prefixes} partition(s)",
-            n_prefixes * S3_GETS_PER_S / GETS_OF_A_MEDIUM,
+            n_prefixes * S3_GETS_PER_S / GETS_OF_A_CLIP,
             "published",
         ),
         (
             f"writing parts of {part} clips to S3",
-            part * S3_WRITES_PER_S / (PUTS_OF_A_PART + DELETES_OF_A_PART),
+            part * S3_WRITES_PER_S / WRITES_OF_A_PART,
             "published",
         ),
         (f"one driver that hands out batches of {part}", part * BATCHES_PER_S, "measured"),
