@@ -295,12 +295,10 @@ def _clips(
 
 
 def _sides(run: Run, experiment: Experiment, clips: Clips) -> dict[str, Clips]:
-    """Fold f tests every n-th subject (random-leaky: clip; by-group: take) from the f-th on and validates on the next."""
+    """Fold f tests every n-th subject (random-leaky: clip) from the f-th on and validates on the next."""
     n_folds = experiment.protocol.folds
     if experiment.protocol.kind == "random-leaky":
         unit = list(range(len(clips)))
-    elif experiment.protocol.kind == "by-group":
-        unit = [int(clip["clip_id"].rsplit("-", 1)[1]) for clip in clips]
     else:
         subjects = sorted({clip["subject"] for clip in clips})
         unit = [subjects.index(clip["subject"]) for clip in clips]

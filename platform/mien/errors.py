@@ -39,7 +39,7 @@ class BucketError(MienError):
 
 
 class LeakError(MienError):
-    """A split that would put one subject, or one byte-identical clip, on two sides."""
+    """A split that would put one subject, group or recording on two sides, or a parent with another split."""
 
 
 class ExperimentError(MienError):

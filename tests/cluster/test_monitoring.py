@@ -87,7 +87,7 @@ def watched(tmp_path_factory):
                 assert not done.returncode, done.stderr[-3000:]
 
             corpus = ("ravdess", str(place / "RAVDESS"), "--store", str(place / "store"), "--workers", "2")
-            mien("prepare", *corpus, "--features", "tiny_extractors:loudness")
+            mien("prepare", *corpus, "--features", "tiny_extractors:Loudness")
             asked = tiny.search(place / "training").experiment
             (place / "experiment.json").write_text(json.dumps(asked.to_json()))
             mien("train", str(place / "experiment.json"), "--no-baseline")

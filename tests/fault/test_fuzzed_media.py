@@ -17,7 +17,7 @@ import pytest
 from mien.connection import search_path
 from mien.corpora.clip import Reject
 from mien.corpora.sample.write import write_sample
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureFolder, FeatureTable
 from mien.features.store.manifest import read_rejects
 from mien.folder import Folder
@@ -114,15 +114,15 @@ WORKER = """
 import json, sys
 from pathlib import Path
 from mien.corpora.clip import Medium
-from mien.features.recipe import Recipe
-from mien.features.prepare.tasks import Task
+from mien.features.recipe import ExtractorRecipe
+from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.store import FeatureFolder
 from mien.folder import Folder
 folder, medium, extractor, files = json.load(sys.stdin)
-recipe = Recipe(extractor)
+recipe = ExtractorRecipe(extractor)
 extract = BatchExtractor([Feature(FeatureFolder(Folder(folder), recipe.build().spec), recipe, medium)])
-tasks = [Task(Path(file).name, {medium: Medium(path=file)}, (0,)) for file in files]
+tasks = [ClipTask(Path(file).name, {medium: Medium(path=file)}, (0,)) for file in files]
 for start in range(0, len(tasks), 8):
     extract(tasks[start : start + 8])
 """
@@ -142,7 +142,7 @@ def extracted(folder: Path, medium: str, files: list[Path]) -> tuple[FeatureTabl
         if done.returncode >= 0:
             break
     assert done.returncode == 0, done.stderr[-3000:]
-    feature = FeatureFolder(Folder(folder), Recipe(EXTRACTORS[medium]).build().spec)
+    feature = FeatureFolder(Folder(folder), ExtractorRecipe(EXTRACTORS[medium]).build().spec)
     ids = {path.name for path in files}
     manifest = feature.finish(ids)
     rejects = {reject.id: reject for reject in read_rejects(feature.folder)}

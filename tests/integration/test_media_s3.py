@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mien.corpora.clip import Clip, Reject
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART, WRITES_OF_A_PART
+from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.remote import import_clips
 from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError, MediaError
@@ -17,6 +21,10 @@ from mien.features import media
 from mien.features.extractors.openface import ACTION_UNITS, read_openface
 from mien.features.extractors.weights import read_weights
 from mien.features.media import source
+from mien.features.prepare.tasks import ClipTask
+from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.recipe import ExtractorRecipe
+from mien.features.store import FeatureFolder
 from mien.folder import Folder
 from tiny_media import heard, seen, tone, write_movie, write_wav
 
@@ -119,3 +127,36 @@ def test_a_corpus_is_imported_as_from_a_disk(bucket: Folder, tmp_path: Path, cor
 def test_a_corpus_that_is_not_there(bucket: Folder) -> None:
     with pytest.raises(CorpusError, match=f"^{bucket.uri}/nowhere: no media files below it"):
         list(import_clips("ravdess", f"{bucket.uri}/nowhere"))
+
+
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_requests_are_as_many_as_the_cost_model_takes_them_for(bucket: Folder, tmp_path: Path, n_features: int) -> None:
+    """Of one batch, with two features of one medium in one pass no more to read it."""
+    n_clips = 11
+    write_wav(tmp_path / "a.wav", tone(0.5, 16_000), 16_000)
+    paths = [f"requests/{n_features}/{number}.wav" for number in range(n_clips)]
+    for path in paths:
+        bucket.write_bytes(path, (tmp_path / "a.wav").read_bytes())
+    recipe = ExtractorRecipe("tiny_extractors:Loudness")
+    folders = [bucket / f"requests/store{n_features}/{number}" for number in range(n_features)]
+    extract = BatchExtractor([Feature(FeatureFolder(one, recipe.build().spec), recipe, "audio") for one in folders])
+    tasks = [ClipTask(path, {"audio": Medium(path=bucket.path(path))}, tuple(range(n_features))) for path in paths]
+    counts: Counter[str] = Counter()
+
+    class Counting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            counts.update(re.findall(r"(GET|HEAD|PUT|POST|DELETE) /bucket", record.getMessage()))
+
+    log, handler = logging.getLogger("werkzeug"), Counting()
+    before = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        assert {outcome.reason for outcome in extract(tasks)} == {""}
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+    own = 10  # of the journal and the parts, however many clips
+    assert GETS_OF_A_CLIP * n_clips <= counts["GET"] + counts["HEAD"] <= GETS_OF_A_CLIP * n_clips + own
+    assert counts["PUT"] + counts["POST"] == PUTS_OF_A_PART + (n_features - 1)
+    assert counts["DELETE"] == WRITES_OF_A_PART - PUTS_OF_A_PART

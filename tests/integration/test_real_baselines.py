@@ -20,9 +20,9 @@ from mien.data import normalise as normalise_module
 from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
 from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, SvmConfig
-from mien.features.prepare.tasks import Task
+from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureStore
 from mien.folder import Folder
 from mien.results.run import Run
@@ -42,9 +42,9 @@ def store(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> FeatureS
     clips = sorted((clip for clip in attached if isinstance(clip, Clip)), key=lambda clip: clip.id)
     store = FeatureStore(tmp_path_factory.mktemp("real") / "store")
     store.write_clips("ravdess", clips, [])
-    built = [(Recipe(name), Recipe(name).build()) for name in FEATURES]
+    built = [(ExtractorRecipe(name), ExtractorRecipe(name).build()) for name in FEATURES]
     features = [Feature(store.feature_folder("ravdess", one.spec), recipe, one.medium) for recipe, one in built]
-    BatchExtractor(features)([Task(clip.id, clip.media, (0, 1)) for clip in clips])
+    BatchExtractor(features)([ClipTask(clip.id, clip.media, (0, 1)) for clip in clips])
     for feature in features:
         feature.folder.finish({clip.id for clip in clips})
     return store

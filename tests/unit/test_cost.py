@@ -14,7 +14,7 @@ from conftest import ROOT
 from mien.cli.main import main
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.bill import used
-from mien.cluster.cost.estimate import Corpus, Fleet, Job, estimate
+from mien.cluster.cost.estimate import CorpusSize, Fleet, Job, estimate
 from mien.cluster.cost.interruptions import spot_loss
 from mien.cluster.cost.nodes import read_nodes
 from mien.cluster.cost.prices import Instance, Prices, load_prices
@@ -116,7 +116,7 @@ RATES = Rates(
 )  # fmt: skip
 FLEET = Fleet(instance=MACHINE, n_nodes=1, start_minutes=6.0, idle_minutes=12.0, upscaling_speed=1.0, disk_gb=10.0)
 JOB = Job(
-    corpus=Corpus(n_clips=28_800, clip_s=8.0, n_files=28_800, n_gb=100.0),
+    corpus=CorpusSize(n_clips=28_800, clip_s=8.0, n_files=28_800, n_gb=100.0),
     features=("egemaps",),
     search=None,
     prepare=FLEET,
@@ -142,8 +142,8 @@ def test_extraction_by_hand():
     assert prepare.lost_usd == 0
     assert stages["head"].on_demand_usd == pytest.approx(2.1 * 0.5)
     assert stages["disks"].on_demand_usd == pytest.approx(2.3 * 10 * 0.001)
-    # 100 GB of media and 0.288 of features; a put a file and three a part of 64; four gets a clip
-    requests = (28_800 + 3 * 450) * 0.005e-3 + 4 * 28_800 * 0.0004e-3
+    # 100 GB of media and 0.288 of features; a put per file and three per part of 64; five gets per clip
+    requests = (28_800 + 3 * 450) * 0.005e-3 + 5 * 28_800 * 0.0004e-3
     assert stages["S3"].on_demand_usd == pytest.approx(100.288 * 0.02 + requests)
     total = estimate(JOB, PRICES, RATES).total
     assert total.on_demand_usd == pytest.approx(sum(stage.on_demand_usd for stage in stages.values()))

@@ -21,9 +21,9 @@ from mien.corpora.clip import Clip, Medium, Reject, clips_to_table
 from mien.errors import ExperimentError, MienError
 from mien.features import media
 from mien.features.prepare.content import content_of
-from mien.features.prepare.tasks import Task, tasks_from_table, tasks_left
+from mien.features.prepare.tasks import ClipTask, tasks_from_table, tasks_left
 from mien.features.prepare.worker import BatchExtractor, Feature
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureFolder, FeatureTable
 from mien.features.store.manifest import read_rejects
@@ -40,35 +40,35 @@ def folder_in(tmp_path: Path, spec: FeatureSpec = LOUDNESS) -> FeatureFolder:
 
 
 def feature(tmp_path: Path, name: str, **settings: object) -> Feature:
-    recipe = Recipe(f"tiny_extractors:{name}", settings)
+    recipe = ExtractorRecipe(f"tiny_extractors:{name}", settings)
     extractor = recipe.build()
     return Feature(folder_in(tmp_path, extractor.spec), recipe, extractor.medium)
 
 
-def extract(folder: FeatureFolder, name: str, tasks: list[Task], **settings: object) -> list[str]:
+def extract(folder: FeatureFolder, name: str, tasks: list[ClipTask], **settings: object) -> list[str]:
     """Reasons of the clips in order, "" for a row."""
-    recipe = Recipe(f"tiny_extractors:{name}", settings)
+    recipe = ExtractorRecipe(f"tiny_extractors:{name}", settings)
     return [outcome.reason for outcome in BatchExtractor([Feature(folder, recipe, "audio")])(tasks)]
 
 
-def task_of(clip_id: str, path: Path | str, **stretch: object) -> Task:
-    return Task(clip_id, {"audio": Medium(path=str(path), **stretch)}, (0,))
+def task_of(clip_id: str, path: Path | str, **stretch: object) -> ClipTask:
+    return ClipTask(clip_id, {"audio": Medium(path=str(path), **stretch)}, (0,))
 
 
-def tasks_of(root: Path, n_clips: int) -> list[Task]:
+def tasks_of(root: Path, n_clips: int) -> list[ClipTask]:
     return [task_of(clip_id, wav_of(root, clip_id)) for clip_id in write_corpus(root, n_clips)]
 
 
-def path_of(task: Task) -> Path:
+def path_of(task: ClipTask) -> Path:
     return Path(task.media["audio"].path)
 
 
-def table_of(folder: FeatureFolder, tasks: list[Task]) -> FeatureTable:
+def table_of(folder: FeatureFolder, tasks: list[ClipTask]) -> FeatureTable:
     ids = {task.clip_id for task in tasks}
     return folder.load(folder.finish(ids), ids)
 
 
-def rejects_of(folder: FeatureFolder, tasks: list[Task]) -> dict[str, Reject]:
+def rejects_of(folder: FeatureFolder, tasks: list[ClipTask]) -> dict[str, Reject]:
     folder.finish({task.clip_id for task in tasks})
     return {reject.id: reject for reject in read_rejects(folder.folder)}
 
@@ -161,28 +161,28 @@ def test_the_extractor_is_built_once_and_held_to_one_thread(tmp_path):
 ATTEMPT = """
 import json, sys
 from mien.corpora.clip import Medium
-from mien.features.recipe import Recipe
-from mien.features.prepare.tasks import Task
+from mien.features.recipe import ExtractorRecipe
+from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.store import FeatureFolder
 from mien.folder import Folder
 from tiny_extractors import SoundExtractor
 clips, *asked = json.loads(sys.argv[1])
 features = [
-    Feature(FeatureFolder(Folder(folder), SoundExtractor(name).spec), Recipe(f"tiny_extractors:{kind}", settings), "audio")
+    Feature(FeatureFolder(Folder(folder), SoundExtractor(name).spec), ExtractorRecipe(f"tiny_extractors:{kind}", settings), "audio")
     for folder, name, kind, settings in asked
 ]
 todo = tuple(range(len(features)))
-BatchExtractor(features)([Task(clip_id, {"audio": Medium(path=path)}, todo) for clip_id, path in clips])
+BatchExtractor(features)([ClipTask(clip_id, {"audio": Medium(path=path)}, todo) for clip_id, path in clips])
 """
 
 
-def attempt(folder: FeatureFolder, tasks: list[Task], kind: str, **settings: object) -> int:
+def attempt(folder: FeatureFolder, tasks: list[ClipTask], kind: str, **settings: object) -> int:
     """One process that extracts the batch; its exit status."""
     return attempt_all([(folder, kind, settings)], tasks)
 
 
-def attempt_all(features: list[tuple[FeatureFolder, str, dict]], tasks: list[Task]) -> int:
+def attempt_all(features: list[tuple[FeatureFolder, str, dict]], tasks: list[ClipTask]) -> int:
     clips = [(task.clip_id, task.media["audio"].path) for task in tasks]
     asked = [(folder.folder.uri, folder.spec.name, kind, settings) for folder, kind, settings in features]
     command = [sys.executable, "-c", ATTEMPT, json.dumps([clips, *asked])]
@@ -249,7 +249,7 @@ def test_processes_that_die_between_clips_end_the_job(tmp_path):
 
 def test_features_of_one_medium_are_extracted_in_one_pass_and_are_as_alone(tmp_path, monkeypatch):
     films = [write_movie(tmp_path / f"{n}.mp4", seconds=1.2 + 0.2 * n) for n in range(3)]
-    tasks = [Task(f"v/{n}", {"video": Medium(path=film)}, (0, 1)) for n, film in enumerate(films)]
+    tasks = [ClipTask(f"v/{n}", {"video": Medium(path=film)}, (0, 1)) for n, film in enumerate(films)]
     both = [
         feature(tmp_path / "both", "Brightness"),
         feature(tmp_path / "both", "Brightness", called="quick", rate_hz=11.0),
@@ -293,7 +293,7 @@ def test_one_cannot_change_the_sound_of_another(tmp_path):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_a_failing_feature_spoils_it_for_no_other(tmp_path, order):
     film = write_movie(tmp_path / "a.mp4", seconds=2.0)
-    tasks = [Task("v/0", {"video": Medium(path=film)}, order)]
+    tasks = [ClipTask("v/0", {"video": Medium(path=film)}, order)]
     features = [feature(tmp_path, "Blind"), feature(tmp_path, "Brightness")]
     features = [features[i] for i in order]
     BatchExtractor(features)(tasks)
@@ -307,7 +307,7 @@ def test_a_failing_feature_spoils_it_for_no_other(tmp_path, order):
 def test_a_film_that_stops_is_a_reject_of_all_that_see_it(tmp_path):
     film = Path(write_movie(tmp_path / "a.mp4", seconds=2.0, options={"movflags": "faststart"}))
     film.write_bytes(film.read_bytes()[: int(film.stat().st_size * 0.6)])
-    tasks = [Task("v/0", {"video": Medium(path=str(film))}, (0, 1))]
+    tasks = [ClipTask("v/0", {"video": Medium(path=str(film))}, (0, 1))]
     features = [feature(tmp_path, "Brightness", called=name) for name in ("a", "b")]
     assert [outcome.reason for outcome in BatchExtractor(features)(tasks)] == ["truncated", "truncated"]
 
@@ -360,7 +360,7 @@ def test_two_hundred_utterances_of_one_recording_hash_it_once(tmp_path, monkeypa
     tasks = [task_of(f"ami/{n:03}", recording, start_s=n / 250, end_s=n / 250 + 0.1) for n in range(200)]
     opened = count_opens(monkeypatch)
     folder = folder_in(tmp_path)
-    extractor = BatchExtractor([Feature(folder, Recipe("tiny_extractors:Loudness"), "audio")])
+    extractor = BatchExtractor([Feature(folder, ExtractorRecipe("tiny_extractors:Loudness"), "audio")])
     for start in range(0, 200, 64):
         assert {outcome.reason for outcome in extractor(tasks[start : start + 64])} == {""}
     assert opened == {recording: 200 + 1}  # to be decoded, and to be hashed
@@ -400,7 +400,7 @@ def test_what_is_left_to_do_is_what_workers_must_know():
     ]
     done = [{"c/2", "gone/1"}, {"c/0", "c/2"}, None]
     left = tasks_left(clips_to_table(clips), ["audio", "video", "audio"], done)
-    expected = [Task("c/0", both, (0,)), Task("c/1", media_of[1], (0, 1)), Task("c/3", {}, (0, 1))]
+    expected = [ClipTask("c/0", both, (0,)), ClipTask("c/1", media_of[1], (0, 1)), ClipTask("c/3", {}, (0, 1))]
     assert tasks_from_table(left) == expected
     assert tasks_from_table(left[1:2]) == expected[1:2]
     assert not len(tasks_left(clips_to_table([]), ["audio"], [()]))

@@ -9,7 +9,7 @@ from mien.corpora.clip import Medium
 from mien.errors import ExperimentError, MediaError
 from mien.features import extractors
 from mien.features.host import ExtractorHost
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from tiny_extractors import SoundExtractor
 from tiny_media import voice, write_wav
 
@@ -23,8 +23,8 @@ def wav(tmp_path_factory) -> str:
 
 def test_it_describes_its_extractors_with_all_their_settings():
     asked = {
-        "loud": Recipe("tiny_extractors:Loudness"),
-        "bright": Recipe("tiny_extractors:Brightness", {"rate_hz": 7.0}),
+        "loud": ExtractorRecipe("tiny_extractors:Loudness"),
+        "bright": ExtractorRecipe("tiny_extractors:Brightness", {"rate_hz": 7.0}),
     }
     with ExtractorHost(asked) as host:
         loud, bright = host.descriptions["loud"], host.descriptions["bright"]
@@ -38,7 +38,7 @@ def test_its_frames_are_those_of_the_extractor_here(wav):
     here = extractors.build("tiny_extractors:Loudness")
     expected = here(decode("sound", Medium(path=wav), here.rate_hz), here.rate_hz)
     with ExtractorHost(
-        {"loud": Recipe("tiny_extractors:Loudness"), "bright": Recipe("tiny_extractors:Brightness")}
+        {"loud": ExtractorRecipe("tiny_extractors:Loudness"), "bright": ExtractorRecipe("tiny_extractors:Brightness")}
     ) as host:
         for _ in range(2):  # it goes on after an answer
             frames = host.frames({"audio": Medium(path=wav)})
@@ -47,7 +47,7 @@ def test_its_frames_are_those_of_the_extractor_here(wav):
 
 
 def test_a_medium_that_cannot_be_used_is_an_error_with_its_reason_and_no_end(wav):
-    with ExtractorHost({"loud": Recipe("tiny_extractors:Loudness")}) as host:
+    with ExtractorHost({"loud": ExtractorRecipe("tiny_extractors:Loudness")}) as host:
         with pytest.raises(MediaError, match="no such file") as error:
             host.frames({"audio": Medium(path=wav + "x")})
         assert error.value.reason == "missing"
@@ -57,9 +57,9 @@ def test_a_medium_that_cannot_be_used_is_an_error_with_its_reason_and_no_end(wav
 @pytest.mark.parametrize(
     ("recipe", "named"),
     [
-        (Recipe("nonsense"), "unknown features 'nonsense'"),
-        (Recipe("tiny_extractors:Stillborn"), "the process that extracts features ended with"),
-        (Recipe("egemaps", {"window_s": -1.0}), "window"),
+        (ExtractorRecipe("nonsense"), "unknown features 'nonsense'"),
+        (ExtractorRecipe("tiny_extractors:Stillborn"), "the process that extracts features ended with"),
+        (ExtractorRecipe("egemaps", {"window_s": -1.0}), "window"),
     ],
 )
 def test_what_cannot_be_built_is_a_sentence(recipe, named):
@@ -68,7 +68,7 @@ def test_what_cannot_be_built_is_a_sentence(recipe, named):
 
 
 def test_the_process_ends_with_its_context():
-    with ExtractorHost({"loud": Recipe("tiny_extractors:Loudness")}) as host:
+    with ExtractorHost({"loud": ExtractorRecipe("tiny_extractors:Loudness")}) as host:
         process = host._process
         assert process.poll() is None
     assert process.poll() is not None

@@ -18,7 +18,7 @@ from mien.features import prepare as prepare_room
 from mien.features.extractors.openface import ACTION_UNITS
 from mien.features.prepare import Prepared, PreparedFeature, PrepareProgress, prepare
 from mien.features.prepare.tasks import tasks_from_table
-from mien.features.prepare.worker import BatchExtractor, Feature, Outcome
+from mien.features.prepare.worker import BatchExtractor, ClipOutcome, Feature
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Counted
@@ -83,7 +83,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def stream(
         _: str, features: Sequence[Feature], batches: Sequence[pa.Table], workers: int
-    ) -> Iterator[list[Outcome]]:
+    ) -> Iterator[list[ClipOutcome]]:
         extract = BatchExtractor(features)
         for batch in batches:
             yield extract(tasks_from_table(batch))

@@ -129,7 +129,6 @@ def test_a_lower_error_is_the_better_one(tmp_path, skill, baseline_skill, kind):
 @pytest.mark.parametrize(
     ("kind", "options", "word"),
     [
-        ("known-people", {"protocol": "by-group", "clips_per_class": 4}, "No stimulus is on both sides"),
         ("proxy-labels", {"target": DimensionsConfig(source="proxy")}, "derived from something else than emotion"),
         ("synthetic", {"synthetic": True}, "made by a program"),
         ("random-weights", {"random_weights": True}, "facenet"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mien.features.prepare.tasks import Task, batches, largest_part
+from mien.features.prepare.tasks import ClipTask, batches, largest_part
 
 
 def sizes(n_clips: int, workers: int, largest: int) -> list[int]:
-    tasks = [Task(str(number), {}, (0,)) for number in range(n_clips)]
+    tasks = [ClipTask(str(number), {}, (0,)) for number in range(n_clips)]
     cut = list(batches(tasks, workers, largest))
     assert [task for batch in cut for task in batch] == tasks
     return [len(batch) for batch in cut]

@@ -17,7 +17,7 @@ from mien.corpora.clip import Clip, Label, Medium
 from mien.errors import ExperimentError, MediaError, MienError
 from mien.experiment import DataConfig, ExecutionConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
 from mien.features.host import ExtractorHost
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureStore
 from mien.features.store.rows import Row
 from mien.folder import Folder
@@ -26,7 +26,7 @@ from mien.training.launch import launch
 from tiny_media import write_wav
 
 EMOTIONS = ("anger", "fear", "neutral")
-RECIPE = Recipe("tiny_extractors:Loudness")
+RECIPE = ExtractorRecipe("tiny_extractors:Loudness")
 N_SUBJECTS, N_TAKES = 6, 5
 
 

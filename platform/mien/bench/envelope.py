@@ -13,6 +13,7 @@ import numpy as np
 
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.rates import load_rates
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, WRITES_OF_A_PART
 from mien.errors import MienError
 from mien.features.prepare.tasks import largest_part
 
@@ -21,8 +22,6 @@ START_S = 480.0  # assumed: boot and set-up of a node
 BATCHES_PER_S = 106.0  # of one driver; measured: mien bench scale
 S3_GETS_PER_S = 5500.0  # of a partitioned prefix; published by Amazon
 S3_WRITES_PER_S = 3500.0  # PUT, POST and DELETE; the same
-GETS_OF_A_CLIP = 4  # counted at a moto server
-WRITES_OF_A_PART = 4  # three PUT and a DELETE; the same
 ACTORS = 10_000  # that Ray's own tests go up to; published (release/benchmarks/README.md)
 
 
@@ -46,8 +45,16 @@ def ceilings(feature: str, medium: str, n_clips: int, n_prefixes: int = 1) -> It
     part = largest_part(medium == "video", n_clips)
     one = node_clips_per_s(feature)
     for what, clips_per_s, source in (
-        (f"reading media from S3, {n_prefixes} partition(s)", n_prefixes * S3_GETS_PER_S / GETS_OF_A_CLIP, "published"),
-        (f"writing parts of {part} clips to S3", part * S3_WRITES_PER_S / WRITES_OF_A_PART, "published"),
+        (
+            f"reading media from S3, {n_prefixes} partition(s)",
+            n_prefixes * S3_GETS_PER_S / GETS_OF_A_CLIP,
+            "published",
+        ),
+        (
+            f"writing parts of {part} clips to S3",
+            part * S3_WRITES_PER_S / WRITES_OF_A_PART,
+            "published",
+        ),
         (f"one driver that hands out batches of {part}", part * BATCHES_PER_S, "measured"),
         ("Ray's actors, one a core", ACTORS / CORES * one, "published"),
     ):

@@ -20,9 +20,9 @@ from mien.corpora.clip import Medium
 from mien.errors import MienError
 from mien.features.extractors import build
 from mien.features.media import decode
-from mien.features.prepare.tasks import Task
+from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
-from mien.features.recipe import Recipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureStore
 
 RATE_HZ = 16_000
@@ -143,7 +143,7 @@ class SharedPass:
         return self.together_s / max(self.alone_s.values())
 
 
-def shared_pass(paths: Sequence[str], recipes: Sequence[Recipe], rounds: int = 3) -> SharedPass:
+def shared_pass(paths: Sequence[str], recipes: Sequence[ExtractorRecipe], rounds: int = 3) -> SharedPass:
     """What it costs to extract several features of films in one pass, from the file to the parts of a store.
 
     As `mien.features.prepare` has it done, by one worker in this process without Ray. All are warmed up before the
@@ -159,7 +159,7 @@ def shared_pass(paths: Sequence[str], recipes: Sequence[Recipe], rounds: int = 3
     return SharedPass(alone_s={recipe.name: s for recipe, s in zip(recipes, alone)}, together_s=together)
 
 
-def _worker(recipes: Sequence[Recipe], folder: str) -> BatchExtractor:
+def _worker(recipes: Sequence[ExtractorRecipe], folder: str) -> BatchExtractor:
     built = [recipe.build() for recipe in recipes]
     store = FeatureStore(folder)
     return BatchExtractor(
@@ -170,7 +170,7 @@ def _worker(recipes: Sequence[Recipe], folder: str) -> BatchExtractor:
 def _cpu_s(worker: BatchExtractor, paths: Sequence[str]) -> float:
     todo = tuple(range(worker.n_features))
     start = time.process_time()
-    outcomes = worker([Task(path, {"video": Medium(path=path)}, todo) for path in paths])
+    outcomes = worker([ClipTask(path, {"video": Medium(path=path)}, todo) for path in paths])
     seconds = time.process_time() - start
     if rejected := [outcome for outcome in outcomes if outcome.reason]:
         raise MienError(f"{rejected[0].clip_id}: {rejected[0].reason}; give films that can be decoded")

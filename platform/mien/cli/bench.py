@@ -35,7 +35,7 @@ def bench_prepare(
     """
     from mien.bench.extract import face_agreement, mien_face_loop, plain_face_loop, shared_pass
     from mien.bench.prepare import prepare_memory, prepare_rate
-    from mien.features.recipe import Recipe
+    from mien.features.recipe import ExtractorRecipe
 
     above_0("clips", clips)
     above_0("rate", rate)
@@ -57,7 +57,7 @@ def bench_prepare(
             ours = mien_face_loop(paths, rate, precision)
             rows[f"face frames/s, facenet {precision}"] = round(ours.n_frames / ours.seconds, 2)
             rows[f"ratio, {precision}"] = round(plain.seconds / ours.seconds, 2)
-        both = shared_pass(paths, [Recipe("facenet", {"weights": "random"}), Recipe("frames")])
+        both = shared_pass(paths, [ExtractorRecipe("facenet", {"weights": "random"}), ExtractorRecipe("frames")])
         rows |= {f"CPU s, {name} alone": round(alone_s, 2) for name, alone_s in both.alone_s.items()}
         rows |= {
             "CPU s, both in one pass": round(both.together_s, 2),

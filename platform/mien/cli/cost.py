@@ -14,7 +14,7 @@ from tyro.conf import Positional
 from mien.errors import MienError
 
 if TYPE_CHECKING:
-    from mien.cluster.cost.estimate import Corpus, Estimate
+    from mien.cluster.cost.estimate import CorpusSize, Estimate
 
 # Mean length of a clip and gigabytes of all media: RAVDESS' speech was measured and its size is the published one;
 # CREMA-D's length is about what is published, its size is the sum of the published ones.
@@ -138,8 +138,8 @@ def _refuse_given(names: Iterable[str], why: str, values: dict[str, Any], defaul
             raise MienError(f"--{name.replace('_', '-')} {why}")
 
 
-def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: float | None) -> Corpus:
-    from mien.cluster.cost.estimate import Corpus
+def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: float | None) -> CorpusSize:
+    from mien.cluster.cost.estimate import CorpusSize
     from mien.corpora import cards, load
 
     n_files = None
@@ -156,7 +156,7 @@ def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: flo
         raise MienError(f"--clips {clips}: give more than 0")
     if not 0 < mean_s < math.inf:
         raise MienError(f"--mean-seconds {mean_s:g}: give more than 0 and a finite number")
-    return Corpus(
+    return CorpusSize(
         n_clips=clips, clip_s=mean_s, n_files=n_files or clips, n_gb=_not_negative("--corpus-gb", n_gb or 0.0)
     )
 

@@ -30,7 +30,7 @@ Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class NodeFinding:
     """What was found of one node in one respect. remedy: what to do; empty where all is well."""
 
     node: str
@@ -59,7 +59,7 @@ def examine(
     *,
     bring_up: Sequence[str] = (),
     start_s: float = 900.0,
-) -> list[Finding]:
+) -> list[NodeFinding]:
     """All findings, those of one check together. Raises ClusterError where the cluster does not answer at all.
 
     storage: a place that each node writes to. timeout_s: for a node to start a worker and to answer; torch alone may
@@ -73,7 +73,9 @@ def examine(
     lock = read_lock()
     findings = [finding for node in nodes for finding in _examined(node, here, lock, ray_cluster.embedded)]
     remedy = "`ray status -v` says what was refused; does a type of cluster.yaml offer it, with max_workers above 0?"
-    findings += [Finding("cluster", name, f"no node with one came within {start_s:g} s", remedy) for name in missing]
+    findings += [
+        NodeFinding("cluster", name, f"no node with one came within {start_s:g} s", remedy) for name in missing
+    ]
     order = {check: number for number, check in enumerate(dict.fromkeys(finding.check for finding in findings))}
     return sorted(findings, key=lambda finding: order[finding.check])
 
@@ -127,16 +129,16 @@ def _ask(storage: str | None, timeout_s: float) -> list[Node]:
     return sorted(found, key=lambda node: (not node.is_head, node.name))
 
 
-def _examined(node: Node, here: Facts, lock: Mapping[str, str], embedded: bool) -> Iterator[Finding]:
+def _examined(node: Node, here: Facts, lock: Mapping[str, str], embedded: bool) -> Iterator[NodeFinding]:
     if node.facts is None:
         is_bare = "ModuleNotFoundError" in node.error
         remedy = "run this as a job of the working directory" if is_bare else "ray status; if it stays so, end the node"
-        yield Finding(node.name, "answer", node.error, remedy)
+        yield NodeFinding(node.name, "answer", node.error, remedy)
         return
     case = Case(node, node.facts, here, lock, embedded)
     for check in CHECKS:
         for found, remedy in check(case):
-            yield Finding(node.name, check.__name__[1:], found, remedy)
+            yield NodeFinding(node.name, check.__name__[1:], found, remedy)
 
 
 class Case(NamedTuple):
@@ -285,7 +287,7 @@ def _gb(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB"
 
 
-def verdicts(findings: Sequence[Finding]) -> Iterator[tuple[str, str, str, str]]:
+def verdicts(findings: Sequence[NodeFinding]) -> Iterator[tuple[str, str, str, str]]:
     """Rows of a table: one for all nodes that are well in a respect, one for each kind of trouble."""
     for check in dict.fromkeys(finding.check for finding in findings):
         of_check = [finding for finding in findings if finding.check == check]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 AugmentKind = Literal["none", "audio", "sync", "independent"]
-Range = tuple[float, float]
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,18 +26,18 @@ class AugmentConfig:
     """Size of the augmented set over the original, before probability thins the copies: 2 adds one copy per clip."""
     probability: float = 0.8
     """Chance that a copy of a clip is made at all."""
-    stretch: Range = (0.9, 1.1)
+    stretch: Bounds = (0.9, 1.1)
     """sync, independent: new length over old."""
-    noise: Range = (0.001, 0.01)
+    noise: Bounds = (0.001, 0.01)
     """sync, independent: standard deviation of the noise on the reference modality; on each other modality, times the
     ratio of its spread to the reference's."""
     reference: str = "audio"
     """sync, independent: the modality that the noise level is drawn for."""
-    audio_noise: Range = (0.005, 0.02)
+    audio_noise: Bounds = (0.005, 0.02)
     """audio: standard deviation of the noise."""
-    audio_pitch: Range = (0.9, 1.1)
+    audio_pitch: Bounds = (0.9, 1.1)
     """audio: factor on the features."""
-    audio_tempo: Range = (0.9, 1.1)
+    audio_tempo: Bounds = (0.9, 1.1)
     """audio: new length over old, resampled by Fourier."""
 
     def __post_init__(self) -> None:

@@ -15,11 +15,11 @@ class ProtocolConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     kind: ProtocolKind = "by-subject"
-    """by-subject: k folds of whole subjects. loso: one subject per fold. by-group: k folds of whole groups, see group.
-    leave-one-corpus-out. random-leaky: clips at random, one subject on both sides; only to compare with papers that
-    split so."""
+    """by-subject: k folds of whole subjects. loso: one subject per fold. by-group: k folds of whole groups, see group;
+    groups that share a subject stay together. leave-one-corpus-out: one corpus per fold. random-leaky: clips at random,
+    one subject on both sides; only to compare with papers that split so."""
     group: str = ""
-    """by-group: which groups are never torn apart, as the clips name them: stimulus, meeting, dyad, ..."""
+    """by-group: which groups are never torn apart, as the clips name them: meeting, dyad, ..."""
     folds: int = 5
     """Folds of by-subject, by-group and random-leaky; the others have one per subject or corpus."""
     validation: float = 0.2

@@ -21,7 +21,7 @@ FORMAT = 1  # raised when an older mien could misread what a newer one writes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class ModelRecipe:
     """How a model was built and what it reads.
 
     inputs: feature to spec, in the order in which the model was built. extractors: feature to {"name", "settings",
@@ -65,7 +65,7 @@ class Recipe:
         }
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any], path: str = "recipe.json") -> Recipe:
+    def from_json(cls, value: Mapping[str, Any], path: str = "recipe.json") -> ModelRecipe:
         """The recipe of a JSON object. Raises MienError where another format or another program wrote it."""
         if value.get("format") != FORMAT:
             raise MienError(

@@ -20,7 +20,7 @@ from typing import Any
 from mien import connection, errors
 from mien.corpora.clip import Medium
 from mien.errors import ExperimentError, MediaError, MienError
-from mien.features.recipe import Description, Recipe
+from mien.features.recipe import Description, ExtractorRecipe
 from mien.features.spec import Frames
 
 _SERVE = "import sys; from mien.features.host import _serve; _serve(int(sys.argv[1]))"
@@ -32,7 +32,7 @@ class ExtractorHost:
     descriptions: what each is. Raises ExperimentError where one cannot be built; MienError where weights cannot be had.
     """
 
-    def __init__(self, recipes: Mapping[str, Recipe]) -> None:
+    def __init__(self, recipes: Mapping[str, ExtractorRecipe]) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that is not read stops its writer
         here, there = socket.socketpair()
         with there:
@@ -115,7 +115,7 @@ def _answered(answers: Connection, work: Any) -> Any:
     return kept
 
 
-def _build(recipes: Mapping[str, Recipe]) -> tuple[dict[str, Description], dict[str, Any]]:
+def _build(recipes: Mapping[str, ExtractorRecipe]) -> tuple[dict[str, Description], dict[str, Any]]:
     """The descriptions, and the extractors themselves, held to one thread as in `prepare`."""
     built = {name: recipe.build() for name, recipe in recipes.items()}
     if "torch" in sys.modules:

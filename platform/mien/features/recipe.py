@@ -11,7 +11,7 @@ from mien.features.spec import Extractor, FeatureSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ExtractorRecipe:
     """What an extractor is built from: a name of `mien.features.extractors` or "module:Settings", and its settings.
 
     settings: fields of its Settings, JSON values only; those left out have their defaults.
@@ -21,7 +21,7 @@ class Recipe:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, asked: str | tuple[str, Any]) -> Recipe:
+    def of(cls, asked: str | tuple[str, Any]) -> ExtractorRecipe:
         """From a name, or from a name with settings: a mapping or the Settings themselves."""
         name, settings = (asked, {}) if isinstance(asked, str) else asked
         return cls(name, asdict(settings) if is_dataclass(settings) else dict(settings))  # type: ignore[arg-type]
@@ -41,7 +41,7 @@ class Description:
     settings: Mapping[str, Any]
 
     @classmethod
-    def of(cls, recipe: Recipe, extractor: Extractor) -> Description:
+    def of(cls, recipe: ExtractorRecipe, extractor: Extractor) -> Description:
         """Of an extractor that was built from this recipe."""
         settings = asdict(extractors.choose(recipe.name, **recipe.settings))  # type: ignore[call-overload]
         return cls(spec=extractor.spec, medium=extractor.medium, is_heavy=extractor.is_heavy, settings=settings)

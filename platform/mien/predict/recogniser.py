@@ -24,9 +24,9 @@ from mien.errors import ExperimentError, MienError
 from mien.families import FAMILIES, frameworks
 from mien.families.contract import Learner
 from mien.families.files import hand_over
-from mien.families.recipe import NORMALISER, PARENTS, RECIPE, Recipe
+from mien.families.recipe import NORMALISER, PARENTS, RECIPE, ModelRecipe
 from mien.features.host import ExtractorHost
-from mien.features.recipe import Recipe as ExtractorRecipe
+from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder
 from mien.results.run import MODEL
@@ -56,7 +56,7 @@ class Recogniser:
 
     def __init__(self, folder: Folder) -> None:
         """folder: the model/ of a run."""
-        self.recipe = Recipe.from_json(folder.read_json(RECIPE), folder.path(RECIPE))
+        self.recipe = ModelRecipe.from_json(folder.read_json(RECIPE), folder.path(RECIPE))
         family = FAMILIES[self.recipe.model.family]
         self._learner: Learner = family.build(self.recipe.task(frameworks.group(family.framework, 0, 1)))
         files = {name: folder.read_bytes(name) for name in folder.names() if name not in (RECIPE, NORMALISER, PARENTS)}

@@ -5,7 +5,7 @@ Asking again for the same experiment trains only what is missing, and goes on in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mien import connection
@@ -16,6 +16,7 @@ from mien.experiment import ExecutionConfig, Experiment
 from mien.families import BASELINE
 from mien.features.store.store import FeatureStore
 from mien.folder import Folder, absolute
+from mien.results.history import Record
 from mien.results.run import Run, Series
 from mien.training.baseline import baseline_of
 from mien.training.follower import FOLLOW_S, Follower, OnEpoch
@@ -26,7 +27,6 @@ from mien.training.refusals import check_launch
 from mien.training.run_job import RunJob
 from mien.training.waits import check_can_come, missing
 
-Record = Mapping[str, Any]
 Trained = Iterator[tuple[Run, Record]]
 
 

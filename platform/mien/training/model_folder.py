@@ -18,7 +18,7 @@ from mien.data.feed import Feed
 from mien.experiment import Experiment
 from mien.families.contract import Learner, Task
 from mien.families.files import written
-from mien.families.recipe import NORMALISER, PARENTS, RECIPE, Recipe
+from mien.families.recipe import NORMALISER, PARENTS, RECIPE, ModelRecipe
 from mien.folder import Folder
 from mien.results.run import MODEL, Run
 
@@ -34,7 +34,7 @@ def write_model(
 ) -> None:
     """Writes model/ of a run whose learner stands where it was tested; recipe.json last."""
     folder = run.folder / MODEL
-    recipe = Recipe(
+    recipe = ModelRecipe(
         model=task.model,
         training=task.training,
         loss=task.loss,

@@ -7,13 +7,10 @@ decided in `mien.results.history`, for runs and trials alike.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from mien.experiment import TrainingConfig
-from mien.results.history import best_record
+from mien.results.history import History, best_record
 
-History = Sequence[Mapping[str, Any]]
 START, END = (
     25.0,
     1e4,

@@ -23,14 +23,13 @@ from mien.cluster.cost.autoscaling import finished_s, nodes_up
 from mien.cluster.cost.interruptions import spot_loss
 from mien.cluster.cost.prices import HOURS_OF_A_MONTH, Instance, Prices
 from mien.cluster.cost.rates import Rates
+from mien.cluster.cost.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART
 from mien.data.splits import n_inner_splits
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.features.prepare.tasks import largest_part
 
-GETS_OF_A_CLIP = 4  # two to decode it, two to hash it; up to 16 MiB (counted at a moto server)
-PUTS_OF_A_PART = 3  # the note that it was begun, the part, and Arrow's mark of the emptied folder (the same)
 OBJECT_STORE_SHARE = 0.3  # of a machine's memory, by Ray's default
 HEAVY = ("facenet", "frames")  # features whose parts hold few clips, alone and with others beside them
 
@@ -48,7 +47,7 @@ class Fleet:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Corpus:
+class CorpusSize:
     """n_files: media files, each of them uploaded by one request. n_gb: of all of them."""
 
     n_clips: int
@@ -62,7 +61,7 @@ class Job:
     """What is asked. search: with an empty space, its experiment alone is trained; None: nothing is. months:
     how long media and features stay in S3."""
 
-    corpus: Corpus
+    corpus: CorpusSize
     features: tuple[str, ...]
     search: Search | None
     prepare: Fleet
@@ -265,7 +264,7 @@ def _storage(job: Job, prices: Prices, rates: Rates) -> Stage:
     n_puts = corpus.n_files + sum(
         PUTS_OF_A_PART * -(-corpus.n_clips // _part_size(feature, corpus.n_clips)) for feature in job.features
     )
-    n_gets = GETS_OF_A_CLIP * corpus.n_clips * len(job.features)
+    n_gets = GETS_OF_A_CLIP * corpus.n_clips * len({feature in HEAVY for feature in job.features})  # sound, pictures
     usd = n_gb * prices.storage_gb_month * job.months
     usd += n_puts / 1000 * prices.put_per_1000 + n_gets / 1000 * prices.get_per_1000
     nodes = f"{n_gb:,.0f} GB, {n_puts + n_gets:,} requests"

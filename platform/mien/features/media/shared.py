@@ -24,12 +24,12 @@ from mien.features.media.faces import Faces, SharedTrack, decode_faces
 from mien.features.media.pictures import Pictures, Still, stills
 from mien.features.spec import Extractor, Frames, Kind, Signals
 
-Outcome = Frames | Exception
+Extracted = Frames | Exception
 
 
-def extract(medium: Medium, extractors: Sequence[Extractor]) -> list[Outcome]:
+def extract(medium: Medium, extractors: Sequence[Extractor]) -> list[Extracted]:
     """What each extractor makes of one medium, in their order: its frames, or the exception that it ended with."""
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Extracted] = {}
     whole: dict[tuple[Kind, float], list[int]] = {}
     on_the_way: list[int] = []
     for index, extractor in enumerate(extractors):
@@ -58,7 +58,7 @@ def _decode_read_only(kind: Kind, medium: Medium, rate_hz: float) -> Any:
     return signal
 
 
-def _run(extractor: Extractor, signal: Any) -> Outcome:
+def _run(extractor: Extractor, signal: Any) -> Extracted:
     return _outcome(extractor, signal, signal.rate_hz if isinstance(signal, Signals) else extractor.rate_hz)
 
 
@@ -79,7 +79,7 @@ def _track(extractor: Extractor) -> TrackSettings:
     return getattr(extractor, "track", None) or TrackSettings()
 
 
-def _together(medium: Medium, extractors: Sequence[Extractor]) -> list[Outcome]:
+def _together(medium: Medium, extractors: Sequence[Extractor]) -> list[Extracted]:
     """The outcomes of several extractors of pictures or faces, from one pass."""
     wanted = {_track(extractor) for extractor in extractors if extractor.kind == "faces"}
     tracks = {settings: SharedTrack(settings) for settings in wanted}
@@ -136,7 +136,7 @@ class _Reader:
         self._asks: SimpleQueue[bool] = SimpleQueue()
         self._thread = Thread(target=self._extract, daemon=True)
         self.is_reading = False
-        self.outcome: Outcome = RuntimeError("was not extracted")
+        self.outcome: Extracted = RuntimeError("was not extracted")
 
     def start(self) -> None:
         self._thread.start()

@@ -32,7 +32,7 @@ from mien.features.prepare.stream import stream
 from mien.features.prepare.tally import Tally
 from mien.features.prepare.tasks import batches, have_medium, largest_part, n_left, tasks_left
 from mien.features.prepare.worker import Feature
-from mien.features.recipe import Description, Recipe
+from mien.features.recipe import Description, ExtractorRecipe
 from mien.features.store import FeatureFolder, FeatureStore
 
 __all__ = ["PrepareProgress", "Prepared", "PreparedFeature", "prepare"]
@@ -77,7 +77,7 @@ class _Asked(NamedTuple):
     """A feature that was asked for: its files, its extractor, and the ids of the clips that it has; None for all."""
 
     folder: FeatureFolder
-    recipe: Recipe
+    recipe: ExtractorRecipe
     extractor: Description
     done: set[str] | None
 
@@ -115,7 +115,7 @@ def prepare(
     if limit is not None and limit < 1:
         raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
     clips, rejects = _import(corpus, root, attach or {}, settings)
-    recipes = [Recipe.of(feature) for feature in features]
+    recipes = [ExtractorRecipe.of(feature) for feature in features]
     with ExtractorHost({str(number): recipe for number, recipe in enumerate(recipes)}) as host:
         descriptions = list(host.descriptions.values())
     for recipe, extractor in zip(recipes, descriptions):

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from mien.errors import MienError
 from mien.features.prepare.tasks import tasks_from_table
-from mien.features.prepare.worker import BatchExtractor, Feature, Outcome
+from mien.features.prepare.worker import BatchExtractor, ClipOutcome, Feature
 
 
 class ExtractFeatures:
@@ -25,7 +25,7 @@ class ExtractFeatures:
 
 def stream(
     name: str, features: Sequence[Feature], batches: Sequence[pa.Table], workers: int
-) -> Iterator[list[Outcome]]:
+) -> Iterator[list[ClipOutcome]]:
     """What became of each batch, in the order in which they end. Raises the MienError that stopped a worker."""
     import ray.data
 
@@ -47,7 +47,7 @@ def stream(
     try:
         tables: Iterable[Any] = outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
         for table in tables:
-            yield [Outcome(**row) for row in table.to_pylist()]
+            yield [ClipOutcome(**row) for row in table.to_pylist()]
     except ray.exceptions.RayTaskError as error:
         if not isinstance(error.cause, MienError):
             raise

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from mien import telemetry
 from mien.features.prepare.progress import PrepareProgress
-from mien.features.prepare.worker import Outcome
+from mien.features.prepare.worker import ClipOutcome
 
 
 class Tally:
@@ -28,7 +28,7 @@ class Tally:
         """Clips that came back as a row or a reject."""
         return len(self._clip_ids)
 
-    def count(self, outcomes: Iterable[Outcome]) -> None:
+    def count(self, outcomes: Iterable[ClipOutcome]) -> None:
         """outcomes: of this feature; those of a repeated batch are not counted twice."""
         new = [outcome for outcome in outcomes if outcome.clip_id not in self._clip_ids]
         self._clip_ids |= {outcome.clip_id for outcome in new}

@@ -26,7 +26,7 @@ _MANY_PARTS, _LARGER_AT_MOST = 10_000, 16
 _SMALLEST_PART = 4  # the last parts are small, so that no worker waits long for another
 
 
-class Task(NamedTuple):
+class ClipTask(NamedTuple):
     """What a worker must know of a clip. media: those that it has of those that are read. todo: the numbers of the
     features that it has neither row nor reject of, in the order of the job."""
 
@@ -53,12 +53,12 @@ def tasks_left(clips: pa.Table, media: Collection[str], done: Sequence[Collectio
     return pa.table(columns).filter(is_left)
 
 
-def tasks_from_table(table: pa.Table) -> list[Task]:
+def tasks_from_table(table: pa.Table) -> list[ClipTask]:
     """The tasks of such a table, or of a slice of it."""
     media = [name for name in table.column_names if name.startswith(_MEDIUM)]
     todo = [name for name in table.column_names if name.startswith(_TODO)]
     return [
-        Task(
+        ClipTask(
             row["clip_id"],
             {name.removeprefix(_MEDIUM): Medium(**row[name]) for name in media if row[name] is not None},
             tuple(int(name.removeprefix(_TODO)) for name in todo if row[name]),

@@ -23,8 +23,8 @@ from mien.errors import ExperimentError, MediaError
 from mien.features.media.shared import extract
 from mien.features.prepare.content import content_of
 from mien.features.prepare.journal import DEADLY, Journal
-from mien.features.prepare.tasks import Task
-from mien.features.recipe import Recipe
+from mien.features.prepare.tasks import ClipTask
+from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import Extractor, FeatureSpec, Frames
 from mien.features.store import FeatureFolder, Row
 from mien.features.store.rows import encoded
@@ -36,11 +36,11 @@ class Feature(NamedTuple):
     """One feature that a job extracts: where it goes, what builds its extractor, and the medium that this reads."""
 
     folder: FeatureFolder
-    recipe: Recipe
+    recipe: ExtractorRecipe
     medium: str
 
 
-class Outcome(NamedTuple):
+class ClipOutcome(NamedTuple):
     """What became of one feature of a clip.
 
     feature: its number in the job. reason: of its reject, "" for a row. started_s, ended_s: when its medium was read,
@@ -69,7 +69,7 @@ class BatchExtractor:
         """How many features the job extracts."""
         return len(self._features)
 
-    def __call__(self, batch: Sequence[Task]) -> list[Outcome]:
+    def __call__(self, batch: Sequence[ClipTask]) -> list[ClipOutcome]:
         """Write the batch's rows and rejects, of each feature whole or not at all; outcomes in the order given.
 
         Raises StoreError where that is not possible.
@@ -87,7 +87,7 @@ class BatchExtractor:
                 for number, result in zip(numbers, self._results(task, numbers, journal)):
                     results[number].append(result)
                     reason = result.reason if isinstance(result, Reject) else ""
-                    outcomes.append(Outcome(task.clip_id, number, reason, started_s, 0.0, 0.0, 0))
+                    outcomes.append(ClipOutcome(task.clip_id, number, reason, started_s, 0.0, 0.0, 0))
                 ended_s, peak = time.time(), peak_bytes()
                 for i in range(len(outcomes) - len(numbers), len(outcomes)):
                     busy_s = (ended_s - started_s) / len(numbers)
@@ -114,7 +114,7 @@ class BatchExtractor:
             self._extractors[number] = extractor
         return self._extractors[number]
 
-    def _together(self, task: Task, journal: Journal) -> Iterator[list[int]]:
+    def _together(self, task: ClipTask, journal: Journal) -> Iterator[list[int]]:
         """The features of a clip that it lacks, by what is extracted in one go: those of one medium.
 
         One by one where a process died before, so that the feature that killed it is known.
@@ -125,7 +125,7 @@ class BatchExtractor:
         for numbers in by_medium.values():
             yield from ([number] for number in numbers) if journal.is_careful else (numbers,)
 
-    def _results(self, task: Task, numbers: Sequence[int], journal: Journal) -> list[Row | Reject]:
+    def _results(self, task: ClipTask, numbers: Sequence[int], journal: Journal) -> list[Row | Reject]:
         """Row or reject of features that read one medium."""
         name = self._features[numbers[0]].medium
         medium = task.media.get(name)
@@ -140,18 +140,25 @@ class BatchExtractor:
                 detail = f"{medium.path}: killed {DEADLY} processes that tried to extract {spec.name}"
                 return [_reject(task.clip_id, medium.path, "worker-crashed", detail)]
         extractors = [self._extractor(number) for number in numbers]
+        contents: dict[bool, str] = {}
         return [
-            _result(task.clip_id, medium, extractor, extracted)
+            _result(task.clip_id, medium, extractor, extracted, contents)
             for extractor, extracted in zip(extractors, extract(medium, extractors))
         ]
 
 
-def _result(clip_id: str, medium: Medium, extractor: Extractor, extracted: Frames | Exception) -> Row | Reject:
-    """Row or reject of what an extractor made of a medium, or of how it failed."""
+def _result(
+    clip_id: str, medium: Medium, extractor: Extractor, extracted: Frames | Exception, contents: dict[bool, str]
+) -> Row | Reject:
+    """Row or reject of what an extractor made of a medium, or of how it failed.
+
+    contents: of the medium as a table or not, which the first that needs it asks for.
+    """
     try:
         if isinstance(extracted, Exception):
             raise extracted
-        content = content_of(medium, is_table=extractor.kind == "table")
+        is_table = extractor.kind == "table"
+        contents[is_table] = content = contents.get(is_table) or content_of(medium, is_table=is_table)
         reason, detail = _flaw(extracted, extractor.spec)
         if reason:
             return _reject(clip_id, medium.path, reason, detail)

@@ -31,7 +31,7 @@ class Caveat(NamedTuple):
 def caveats(series: Series, summary: Json) -> list[Caveat]:
     """All that apply, the gravest first."""
     return [
-        *caveats_of_protocol(summary["protocol"], summary["group"], summary["n_subjects_on_both_sides"]),
+        *caveats_of_protocol(summary["protocol"], summary["n_subjects_on_both_sides"]),
         *caveats_of_data(series),
         *caveats_of_subjects(summary["n_subjects"]),
         *_of_parts(summary),
@@ -80,8 +80,8 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
         )
 
 
-def caveats_of_protocol(protocol: str, group: str, n_both: int) -> Iterator[Caveat]:
-    """group: what by-group keeps apart. n_both: most test subjects of one fold that were trained or validated on."""
+def caveats_of_protocol(protocol: str, n_both: int) -> Iterator[Caveat]:
+    """n_both: most test subjects of one fold that were trained or validated on."""
     if protocol == "random-leaky":
         yield Caveat(
             "random-leaky",
@@ -91,14 +91,6 @@ def caveats_of_protocol(protocol: str, group: str, n_both: int) -> Iterator[Cave
             "well. The model may know the person, so these scores are too high for people whom it has never "
             "met. They serve to compare with papers that split this way; mien compare with a by-subject "
             "series gives the gap.",
-        )
-    elif n_both and protocol == "by-group":
-        yield Caveat(
-            "known-people",
-            True,
-            "The same people on both sides",
-            f"No {group} is on both sides of a split, but people are: in one fold {n_both} of the test subjects were "
-            "trained on as well. So these scores are of people whom the model knows.",
         )
     elif n_both:
         yield Caveat(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PROTOCOLS = {
     "by-subject": "by-subject: no person on both sides of a split",
     "loso": "leave one subject out: each person tested by a model that never met them",
-    "by-group": "by-group: no {group} on both sides of a split, but the same people",
+    "by-group": "by-group: no {group} and no person on both sides of a split",
     "leave-one-corpus-out": "leave one corpus out: each corpus tested by a model that never saw it",
     "random-leaky": "random-leaky: clips split at random, the same people on both sides",
 }
@@ -61,7 +61,7 @@ def protocol_text(protocol: str, group: str) -> str:
 def statement(summary: Json) -> str:
     """What the headline was measured on, in one sentence."""
     protocol = protocol_text(summary["protocol"], summary["group"])
-    if summary["n_subjects_on_both_sides"] and summary["protocol"] not in ("random-leaky", "by-group"):
+    if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
         protocol = f"{summary['protocol']}, but with people on both sides of a split"
     return (
         f"{measured_on(summary)}. Protocol {protocol}. Labels "

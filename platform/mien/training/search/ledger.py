@@ -11,11 +11,11 @@ from typing import Any
 
 from mien.errors import ExperimentError
 from mien.experiment.space import Distribution
+from mien.results.history import Record
 from mien.results.search_folder import SearchFolder, Trial
 from mien.training.search.sampler import Sampler
 from mien.training.search.tune import trial_experiment
 
-Record = Mapping[str, Any]
 REDRAWS = 200  # draws without a new point after which a space counts as used up
 
 

@@ -16,7 +16,7 @@ from mien.errors import ExperimentError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import with_point
-from mien.results.history import kept_record
+from mien.results.history import Record, kept_record
 from mien.results.metrics import METRICS
 from mien.results.run import Run
 from mien.results.search_folder import SearchFolder, Trial, keep_of
@@ -31,8 +31,6 @@ SAVE_EVERY_S = 20.0  # between two checkpoints of a trial: no more than that is 
 FOLLOW_S = 0.5  # between two looks at a trial that a group of workers trains
 REDUCTION = 3  # of three trials at a rung, asha lets one go on
 NO_SCORE = 1e9  # of an epoch without a score, with the sign that makes it the worst of all
-
-Record = Mapping[str, Any]
 
 
 class Keeper(Protocol):
@@ -217,15 +215,15 @@ def summary(history: Sequence[Record], ended: str, keep: str, mode: str) -> dict
 
     `epoch` counts the trial's own epochs: Tune's iterations begin anew where a trial is taken up again.
     """
-    best, last = kept_record(history, keep), history[-1]
+    kept, last = kept_record(history, keep), history[-1]
+    best = kept if kept and kept["score"] is not None else None
     worst = -NO_SCORE if mode == "max" else NO_SCORE
-    has_score = best is not None and best["score"] is not None
     has_diverged = last["train_loss"] is None
     return {
         "epoch": last["epoch"],
-        "score": best["score"] if has_score else worst,
-        "has_score": has_score,
-        "best_epoch": best["epoch"] if has_score else 0,
+        "score": best["score"] if best else worst,
+        "has_score": best is not None,
+        "best_epoch": best["epoch"] if best else 0,
         "validation_score": last["score"] if last["score"] is not None else worst,
         "validation_loss": last["validation_loss"],
         "train_loss": last["train_loss"],

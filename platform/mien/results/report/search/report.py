@@ -195,7 +195,7 @@ def _caveats(folder: SearchFolder, result: Json, incomplete: Mapping[str, Any]) 
     selection = result["selection"]
     series = [Series(folder.folder, folder.search.experiment)]
     if selection:
-        found += caveats_of_protocol(result["protocol"], result["group"], selection["n_subjects_on_both_sides"])
+        found += caveats_of_protocol(result["protocol"], selection["n_subjects_on_both_sides"])
         series += [folder.series(signature) for signature in variants[CHOSEN]["signatures"].values()]
     elif result["protocol"] == "random-leaky":
         title = "Its protocol leaks"
