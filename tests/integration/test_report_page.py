@@ -14,6 +14,7 @@ import pytest
 
 from conftest import ROOT
 from factories import search_directory, series_directory
+from mien.experiment import DimensionsConfig
 from mien.results.report import compare, report, report_search
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -58,12 +59,19 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         normalise="speaker",
     )
     other = series_directory(storage, name="other", n_subjects=6, folds=2, protocol="random-leaky")
-    report(series)
+    target = DimensionsConfig(names=("valence", "arousal", "dominance"))
+    rated = series_directory(storage, name="rated", n_subjects=6, folds=2, baseline_skill=0.5, target=target)
+    for one in (series, rated):
+        for run in one.runs():
+            if (run.seed, run.fold) != (0, 0):
+                run.folder.write_text("report.html", "")  # one run's page will do
+        report(one)
     compare([series, other], storage / "out")
     search = search_directory(storage, folds=2, n_trials=10, questions={"augment.kind": "none | audio | sync"})
-    report_search(search)
+    report_search(search, n_refits=2)
     return {
         "report": Path(series.folder.path("report.html")),
+        "dimensions": Path(rated.folder.path("report.html")),
         "run": Path(series.run(0, 0).folder.path("report.html")),
         "compare": storage / "out" / "compare.html",
         "search": Path(search.folder.path("report.html")),
@@ -104,7 +112,7 @@ def browse(page: Path, width_px: int, folder: Path, *, dark: bool = False) -> di
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no chromium to look at the pages with")
-@pytest.mark.parametrize("name", ["report", "run", "compare", "search"])
+@pytest.mark.parametrize("name", ["report", "dimensions", "run", "compare", "search"])
 def test_pages_fit_a_phone_and_fetch_nothing(pages, tmp_path, name):
     on_phone = browse(pages[name], PHONE_PX, tmp_path)
     assert on_phone["overflow_px"] == 0
