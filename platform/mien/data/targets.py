@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.corpora.clip import LABEL_SOURCES, Clip, Label, Rating
-from mien.corpora.emotions import VOCABULARIES
+from mien.corpora.emotions import VOCABULARIES, class_index
 from mien.errors import ExperimentError, nearest
 from mien.experiment import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.target import TargetSpec
@@ -79,7 +79,7 @@ def reason_without_target(clip: Clip, config: TargetConfig) -> str:
     label = _label(clip, config.source)
     if label is None:
         return f"no {config.source} label"
-    if _class_index(label.emotion, config) is None:
+    if class_index(label.emotion, config.vocabulary, config.merge) is None:
         return f"{label.emotion} is not among the classes"
     return ""
 
@@ -98,13 +98,15 @@ def read_target(clips: Sequence[Clip], config: TargetConfig) -> Target:
 
 def _classes(clips: Iterable[Clip], config: ClassesConfig, spec: TargetSpec) -> Target:
     labels = [_label(clip, config.source) for clip in clips]
-    truth = np.array([_class_index(label.emotion if label else None, config) for label in labels], np.int64)
+    truth = np.array(
+        [class_index(label.emotion if label else None, config.vocabulary, config.merge) for label in labels], np.int64
+    )
     values = np.eye(len(spec.names), dtype=np.float32)[truth]
     if config.soft:
         for row, label in enumerate(labels):
             shares = np.zeros(len(spec.names), np.float32)
             for emotion, share in label.votes.items() if label else ():
-                index = _class_index(emotion, config)
+                index = class_index(emotion, config.vocabulary, config.merge)
                 if index is not None:
                     shares[index] += share
             if shares.any():  # without votes for one of the classes the majority's class is what there is
@@ -115,14 +117,6 @@ def _classes(clips: Iterable[Clip], config: ClassesConfig, spec: TargetSpec) -> 
 def _label(clip: Clip, source: str) -> Label | None:
     """The one of a source that names an emotion; there may be another, of ratings."""
     return next((label for label in clip.labels if label.source == source and label.emotion is not None), None)
-
-
-def _class_index(emotion: str | None, config: ClassesConfig) -> int | None:
-    """Column of an emotion, None where the classes have no place for it."""
-    classes = VOCABULARIES[config.vocabulary]
-    if emotion is not None and emotion not in classes:
-        emotion = config.merge.get(emotion)
-    return classes.index(emotion) if emotion in classes else None
 
 
 # ------------------------------------------------------------------ dimensions
