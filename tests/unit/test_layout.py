@@ -64,6 +64,16 @@ def test_help_loads_nothing_heavy(words):
     assert not loaded & set(HEAVY)
 
 
+def test_a_job_ships_all_of_the_code():
+    """What is left out by name, and not by place, is left out below platform/ too."""
+    import yaml
+
+    excludes = yaml.safe_load((ROOT / "experiments" / "runtime_env.yaml").read_text())["excludes"]
+    code = {path.name for path in (ROOT / "platform").rglob("*") if path.is_dir()}
+    assert "store" in code
+    assert not code & set(excludes)
+
+
 def test_torch_and_tensorflow_never_stand_in_one_file():
     both = [
         path
