@@ -31,7 +31,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
 
 
 class Bars:
-    """Bars on stderr, one per name; lines every ten seconds and at the end where there is no terminal."""
+    """Bars on stderr, one per name; where there is no terminal a line at once, every ten seconds and at the end."""
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._is_drawn = enabled and ERR.is_terminal
@@ -55,7 +55,7 @@ class Bars:
                 self._tasks[name] = self._progress.add_task(name, total=n_all, rest="")
             self._progress.update(self._tasks[name], completed=n_done, total=n_all, rest=rest)
         now_s = time.monotonic()
-        if self._is_logged and (n_done == n_all or now_s - self._logged_s.setdefault(name, now_s) >= LOG_EVERY_S):
+        if self._is_logged and (n_done == n_all or now_s - self._logged_s.get(name, -LOG_EVERY_S) >= LOG_EVERY_S):
             self._logged_s[name] = now_s
             self.line(f"{name}: {n_done}/{n_all}{', ' * bool(rest)}{rest}")
 
