@@ -48,7 +48,7 @@ def settings_of(name: str) -> type[Settings]:
     return cast(type[Settings], found)
 
 
-def choose(name: str, **settings: Any) -> Settings:
+def choose(name: str, /, **settings: Any) -> Settings:
     """The settings of an extractor, those given and the usual ones for the rest: what a MANIFEST records as asked.
 
     Raises ExperimentError for an unknown name, and for a setting that it does not have, that is of another type or that
@@ -73,7 +73,7 @@ def choose(name: str, **settings: Any) -> Settings:
     return _named(name, lambda: declared(**checked))
 
 
-def build(name: str, **settings: Any) -> Extractor:
+def build(name: str, /, **settings: Any) -> Extractor:
     """An extractor by name, with settings where others than the usual are wanted.
 
     Raises ExperimentError as `choose` does and for settings that do not fit each other; MienError where weights cannot
