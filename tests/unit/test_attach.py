@@ -18,7 +18,7 @@ IDS = ("ravdess/01-03-01-01-01-02", "ravdess/01-04-01-01-01-02", "ravdess/01-05-
 def clip(id: str, *, path: str | None = None) -> Clip:
     corpus, _, name = id.partition("/")
     return Clip(
-        id=id, corpus=corpus, subject=f"{corpus}/1", media={"audio": Medium(path=path or f"/root/03-{name}.wav")}
+        id=id, corpus=corpus, subject=f"{corpus}/1", media={"audio": Medium(path=path or f"/media/03-{name}.wav")}
     )
 
 
@@ -121,7 +121,7 @@ def test_files_of_two_kinds_need_a_pattern(tmp_path: Path) -> None:
 
 
 def test_a_corpus_without_a_rule_for_names_is_found_by_ids_and_by_its_own_files(tmp_path: Path) -> None:
-    records = [clip("own/a.b", path="/root/one.x.bdf"), clip("own/c", path="/root/two.bdf"), clip("own/d")]
+    records = [clip("own/a.b", path="/media/one.x.bdf"), clip("own/c", path="/media/two.bdf"), clip("own/d")]
     table = put(tmp_path / "t.csv", "file,path\na.b,1\ntwo.bdf,2\nown/d,3\nown/e,4\nnowhere.wav,5\n")
     media, rejects = sort(records, "gaze", table)
     assert {id: Path(medium.path).name for id, medium in media.items()} == {"own/a.b": "1", "own/c": "2", "own/d": "3"}
@@ -131,14 +131,14 @@ def test_a_corpus_without_a_rule_for_names_is_found_by_ids_and_by_its_own_files(
 
 
 def test_a_file_that_many_clips_were_cut_from_names_none_of_them(tmp_path: Path) -> None:
-    records = [clip("own/a", path="/root/meeting.wav"), clip("own/b", path="/root/meeting.wav")]
+    records = [clip("own/a", path="/media/meeting.wav"), clip("own/b", path="/media/meeting.wav")]
     table = put(tmp_path / "t.csv", "file,path\nmeeting.wav,1\n")
     with pytest.raises(CorpusError, match=r"meeting\.wav means own/a and own/b: name the clips by their ids"):
         list(attach(records, "gaze", str(table)))
 
 
 def test_rejects_pass_and_stay_in_their_place(tmp_path: Path) -> None:
-    reject = Reject(id="x.wav", path="/root/x.wav", stage="import", reason="bad-name", detail="x")
+    reject = Reject(id="x.wav", path="/media/x.wav", stage="import", reason="bad-name", detail="x")
     table = put(tmp_path / "t.csv", f"clip_id,path\n{IDS[0]},1\n")
     found = list(attach([CLIPS[1], reject, CLIPS[0]], "eeg", str(table)))
     assert found[:2] == [CLIPS[1], reject]
