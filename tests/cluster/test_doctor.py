@@ -15,6 +15,7 @@ import pytest
 
 from conftest import ROOT
 from heads import free_port, running_head
+from mien import __version__
 from mien.cluster import doctor, probe
 from mien.cluster.doctor import Case, Node
 
@@ -166,7 +167,7 @@ def test_each_node_is_asked_and_the_stale_one_is_named(s3, stale, monkeypatch):
         found.setdefault(finding["check"], []).append(finding)
     for check in ("python", "clock", "shm", "memory", "storage"):
         assert len(found[check]) == 2 and not any(finding["remedy"] for finding in found[check]), found[check]
-    for check, said in (("mien", "0.1.0"), ("packages", "numpy 1.0.0 (here"), ("gpu", "none; Ray offers 2")):
+    for check, said in (("mien", __version__), ("packages", "numpy 1.0.0 (here"), ("gpu", "none; Ray offers 2")):
         on_head, on_node = found[check]
         assert "(head)" in on_head["node"] and not on_head["remedy"], found[check]
         assert said in on_node["found"] and on_node["remedy"], found[check]

@@ -152,5 +152,7 @@ class Svm:
             targets.append(batch.targets[is_real])
             rated.append(batch.target_mask[is_real])
             rows.append(batch.rows[is_real])
-        columns = {name: np.concatenate(parts) for name, parts in inputs.items()}
-        return Collected(columns, np.concatenate(targets), np.concatenate(rated), np.concatenate(rows))
+        # In the dataset's order: LIBSVM's own cross-validation for probabilities depends on the order of its rows.
+        order = np.argsort(np.concatenate(rows), kind="stable")
+        columns = {name: np.concatenate(parts)[order] for name, parts in inputs.items()}
+        return Collected(columns, *(np.concatenate(parts)[order] for parts in (targets, rated, rows)))
