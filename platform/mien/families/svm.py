@@ -155,4 +155,9 @@ class Svm:
         # In the dataset's order: LIBSVM's own cross-validation for probabilities depends on the order of its rows.
         order = np.argsort(np.concatenate(rows), kind="stable")
         columns = {name: np.concatenate(parts)[order] for name, parts in inputs.items()}
-        return Collected(columns, *(np.concatenate(parts)[order] for parts in (targets, rated, rows)))
+        return Collected(
+            columns,
+            np.concatenate(targets)[order],
+            np.concatenate(rated)[order],
+            np.concatenate(rows)[order],
+        )
