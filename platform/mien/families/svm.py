@@ -40,7 +40,7 @@ class Collected(NamedTuple):
     rows: (N,) index into the dataset."""
 
     inputs: dict[str, Floats]
-    targets: Floats
+    targets: NDArray[np.float32]
     rated: NDArray[np.bool_]
     rows: NDArray[np.int64]
 
