@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from mien.errors import BucketError, DamagedError, FolderError
 
 _OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
+MAX_NAME_BYTES = 240  # file systems take 255, of which a temporary name needs ten more
 _FOUND: set[str] = set()  # buckets that were there
 
 
@@ -36,6 +37,25 @@ class File(NamedTuple):
 def absolute(uri: str) -> str:
     """A place as it is named in any directory; a bucket's as it stands, and nobody is asked for it."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
+def unfit_as_path(name: str) -> str | None:
+    """Why the key of an object cannot be a path below a folder of this machine; None where it can.
+
+    A bucket takes any key, and somebody else may have written it: `..` would lead out of the folder.
+
+    >>> unfit_as_path("first/seed-0/DONE")
+    >>> unfit_as_path("../.ssh/authorized_keys")
+    "a part of it is '..'"
+    """
+    for part in name.split("/"):
+        if part in ("", ".", ".."):
+            return f"a part of it is {part!r}"
+        if "\0" in part:
+            return "it holds a zero byte"
+        if len(part.encode(errors="surrogateescape")) > MAX_NAME_BYTES:
+            return f"a part of it is longer than {MAX_NAME_BYTES} bytes"
+    return None
 
 
 class Folder:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 
@@ -160,3 +161,17 @@ def test_requests_are_as_many_as_the_cost_model_takes_them_for(bucket: Folder, t
     assert GETS_OF_A_CLIP * n_clips <= counts["GET"] + counts["HEAD"] <= GETS_OF_A_CLIP * n_clips + own
     assert counts["PUT"] + counts["POST"] == PUTS_OF_A_PART + (n_features - 1)
     assert counts["DELETE"] == WRITES_OF_A_PART - PUTS_OF_A_PART
+
+
+def test_a_key_that_is_no_path_is_a_reject(s3: str) -> None:
+    """A bucket takes any key: none of them leads out of the folder that stands for it, and none vanishes."""
+    name = "03-01-05-01-01-01-01.wav"
+    odd = [f"Actor_01/../../{name}", f"Actor_01//{name}", f"{'x' * 300}.wav"]
+    for key in (f"Actor_01/{name}", *odd, "Actor_01/../notes.txt"):
+        boto3.client("s3").put_object(Bucket="bucket", Key=f"keys/{key}", Body=b"RIFF")
+    found = list(import_clips("ravdess", f"{s3}/keys"))
+    assert [one.id for one in found if isinstance(one, Clip)] == ["ravdess/01-05-01-01-01-01"]
+    rejects = [one for one in found if isinstance(one, Reject)]
+    assert sorted(one.id for one in rejects) == sorted(odd)
+    assert {one.reason for one in rejects} == {"bad-name"}
+    assert all(one.path == f"{s3}/keys/{one.id}" for one in rejects)

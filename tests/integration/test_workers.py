@@ -9,6 +9,8 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from mien.experiment import (
     ExecutionConfig,
     Experiment,
     LstmAttentionConfig,
+    MlpConfig,
     ProtocolConfig,
     TrainingConfig,
 )
@@ -28,29 +31,40 @@ from mien.folder import Folder
 from mien.results.run import Run
 from tiny import dataset
 
-pytestmark = [pytest.mark.tensorflow, pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-EXPERIMENT = Experiment(
-    name="workers",
-    data=DataConfig(features=("voice", "row", "face")),
-    protocol=ProtocolConfig(folds=2),
-    augment=AugmentConfig(kind="sync"),
-    # Nothing drawn inside the model: each worker would draw its own.
-    model=LstmAttentionConfig(
+# Nothing drawn inside the model: each worker would draw its own.
+MODELS = {
+    "lstm_attention": LstmAttentionConfig(
         step_s=0.0, lstm_units=5, row_units=3, dense_units=7, dropout=0.0, row_dropout=0.0, input_noise=0.0
     ),
-    training=TrainingConfig(epochs=3, patience=3, batch_size=8),
+    "mlp": MlpConfig(units=13, dropout=0.0),
+}
+EXPERIMENTS = {
+    family: Experiment(
+        name="workers",
+        data=DataConfig(features=("voice", "row", "face")),
+        protocol=ProtocolConfig(folds=2),
+        augment=AugmentConfig(kind="sync"),
+        model=model,
+        training=TrainingConfig(epochs=3, patience=3, batch_size=8),
+    )
+    for family, model in MODELS.items()
+}
+each_family = pytest.mark.parametrize(
+    "family",
+    [pytest.param("lstm_attention", marks=pytest.mark.tensorflow), pytest.param("mlp", marks=pytest.mark.torch)],
 )
 
 
-def start(folder: Path, workers: int, address: str = "local", **execution) -> subprocess.Popen[str]:
+def start(family: str, folder: Path, workers: int, address: str = "local", **execution) -> subprocess.Popen[str]:
     """A driver, in a process of its own; Ray's workers are real."""
     code = textwrap.dedent(
         f"""
         import sys
         sys.path[:0] = [{str(ROOT / "platform")!r}, {str(ROOT / "tests")!r}, {str(Path(__file__).parent)!r}]
         import test_workers
-        test_workers.launch_here({str(folder)!r}, {workers}, {execution!r})
+        test_workers.launch_here({family!r}, {str(folder)!r}, {workers}, {execution!r})
         """
     )
     paths = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
@@ -68,8 +82,8 @@ def finished(driver: subprocess.Popen[str], folder: Path) -> Run:
     return Run(Folder(folder), seed=0, fold=0)
 
 
-def train(folder: Path, workers: int) -> Run:
-    return finished(start(folder, workers), folder)
+def train(family: str, folder: Path, workers: int) -> Run:
+    return finished(start(family, folder, workers), folder)
 
 
 def wait_for_an_epoch(driver: subprocess.Popen[str], folder: Path) -> None:
@@ -80,17 +94,17 @@ def wait_for_an_epoch(driver: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.02)
 
 
-def launch_here(folder: str, workers: int, execution: dict) -> None:
+def launch_here(family: str, folder: str, workers: int, execution: dict) -> None:
     from mien.training import launch
     from mien.training.run_job import RunJob
 
-    data = dataset()
-    split = data.splits(EXPERIMENT.protocol)[0]
+    data, experiment = dataset(), EXPERIMENTS[family]
+    split = data.splits(experiment.protocol)[0]
 
     def told(run: Run, record: dict) -> None:
         print("epoch", record["epoch"], flush=True)
 
-    job = RunJob(Run(Folder(folder), 0, 0), EXPERIMENT, split)
+    job = RunJob(Run(Folder(folder), 0, 0), experiment, split)
     for _ in launch.train_jobs([job], data, ExecutionConfig(workers=workers, **execution), told):
         pass
 
@@ -100,33 +114,39 @@ def losses(run: Run) -> list[list[float]]:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> Run:
-    return train(tmp_path_factory.mktemp("alone"), 0)
+def alone(tmp_path_factory) -> Callable[[str], Run]:
+    """The run of a family in one process."""
+    return cache(lambda family: train(family, tmp_path_factory.mktemp("alone"), 0))
 
 
+@pytest.mark.tensorflow
 def test_one_worker_of_a_group_is_the_local_mode(tmp_path, alone):
-    np.testing.assert_allclose(losses(train(tmp_path, 1)), losses(alone), rtol=1e-6)
+    one = train("lstm_attention", tmp_path, 1)
+    np.testing.assert_allclose(losses(one), losses(alone("lstm_attention")), rtol=1e-6)
 
 
-def test_two_workers_learn_what_one_learns(tmp_path, alone):
+@each_family
+def test_two_workers_learn_what_one_learns(family, tmp_path, alone):
     # 1e-5: the sum of a batch's gradients is taken in another order.
-    together = train(tmp_path, 2)
-    np.testing.assert_allclose(losses(together), losses(alone), atol=1e-5)
+    together, one = train(family, tmp_path, 2), alone(family)
+    np.testing.assert_allclose(losses(together), losses(one), atol=1e-5)
     assert json.loads(together.folder.read_text("environment.json"))["workers"] == 2
-    assert together.predictions().num_rows == alone.predictions().num_rows
+    assert together.predictions().num_rows == one.predictions().num_rows
 
 
+@each_family
 @pytest.mark.fault
-def test_a_worker_that_dies_is_replaced_and_the_run_ends_the_same(tmp_path, alone):
+def test_a_worker_that_dies_is_replaced_and_the_run_ends_the_same(family, tmp_path, alone):
     """SIGKILL to one of two worker processes after the first epoch; Ray Train starts the group again."""
-    driver = start(tmp_path, 2, max_failures=2)
+    driver = start(family, tmp_path, 2, max_failures=2)
     wait_for_an_epoch(driver, tmp_path)
     os.kill(workers_of(driver.pid)[-1], signal.SIGKILL)
     run = finished(driver, tmp_path)
     assert [record["epoch"] for record in run.history()] == [1, 2, 3]
-    np.testing.assert_allclose(losses(run), losses(alone), atol=1e-5)
+    np.testing.assert_allclose(losses(run), losses(alone(family)), atol=1e-5)
 
 
+@pytest.mark.tensorflow
 @pytest.mark.fault
 @pytest.mark.cluster
 def test_with_a_node_gone_for_good_an_elastic_run_goes_on_with_one_worker(tmp_path, alone):
@@ -136,7 +156,7 @@ def test_with_a_node_gone_for_good_an_elastic_run_goes_on_with_one_worker(tmp_pa
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-        driver = start(tmp_path, 2, cluster.address, min_workers=1, max_failures=5)
+        driver = start("lstm_attention", tmp_path, 2, cluster.address, min_workers=1, max_failures=5)
         wait_for_an_epoch(driver, tmp_path)
         lost = nodes[1]
         os.kill(workers_of(lost.all_processes["raylet"][0].process.pid)[0], signal.SIGKILL)
@@ -145,7 +165,7 @@ def test_with_a_node_gone_for_good_an_elastic_run_goes_on_with_one_worker(tmp_pa
     finally:
         cluster.shutdown()
     assert run.folder.read_json("environment.json")["workers"] == 1
-    np.testing.assert_allclose(losses(run), losses(alone), atol=1e-5)
+    np.testing.assert_allclose(losses(run), losses(alone("lstm_attention")), atol=1e-5)
 
 
 def workers_of(pid: int) -> list[int]:

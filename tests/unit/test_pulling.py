@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import boto3
 import pytest
 
 from factories import series_directory
@@ -59,6 +60,32 @@ def test_asked_again_it_copies_what_changed_and_nothing_else(storage, tmp_path, 
     lost.unlink()
     assert pull(storage, Folder(tmp_path)).n_copied == 2
     assert lost.exists()
+
+
+def test_a_key_that_is_no_path_here_is_left_and_named(s3, tmp_path, capsys):
+    """A listing that somebody else controls: nothing is written outside, and the rest comes."""
+    storage, target = Folder(f"{s3}/odd"), tmp_path / "deep" / "runs"
+    keys = [
+        "a/../../../outside.txt",
+        "/lead.txt",
+        "a//b.txt",
+        "a/./c.txt",
+        f"a/{'x' * 300}",
+        "f",
+        "f/g.txt",
+        "a/ok.txt",
+    ]
+    for key in keys:
+        boto3.client("s3").put_object(Bucket="bucket", Key=f"odd/{key}", Body=b"1")
+    assert main(["runs", "pull", storage.uri, str(target), "--json"]) == 0
+    said = capsys.readouterr()
+    left = json.loads(said.out)["left"]
+    refused = {*keys[:5]}
+    assert refused <= left.keys() and len(left) == 6
+    assert {"f", "f/g.txt"} & left.keys(), "one of them is a file where the other needs a folder"
+    assert all(repr(key) in said.err for key in left)
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found - {"deep/runs/f", "deep/runs/f/g.txt"} == {"deep/runs/a/ok.txt"}
 
 
 def test_broken_off_it_leaves_no_run_that_looks_finished(storage, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from tyro.conf import Positional
 
-from mien.cli.terminal import OUT, bar, print_json, table
+from mien.cli.terminal import ERR, OUT, bar, print_json, table
 from mien.errors import MienError
 
 
@@ -116,6 +116,8 @@ def runs_pull(
 
     with bar("files", enabled=not json) as advance:
         pulled = pull(Folder(storage), Folder(directory), only=only, checkpoints=checkpoints, progress=advance)
+    for name, why in pulled.left.items():
+        ERR.print(f"warning: {name!r} stays in {storage}: {why}", soft_wrap=True, markup=False)
     if json:
         print_json(pulled._asdict())
         return

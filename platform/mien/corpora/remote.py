@@ -17,7 +17,7 @@ from mien.corpora import CORPORA, load
 from mien.corpora.clip import Clip, Reject
 from mien.corpora.tree import SYNTHETIC_MARKER, is_noticed
 from mien.errors import CorpusError
-from mien.folder import Folder
+from mien.folder import Folder, unfit_as_path
 
 
 def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None) -> Iterator[Clip | Reject]:
@@ -39,7 +39,7 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
     with TemporaryDirectory(prefix="mien-") as temporary:
         stand_in = Path(temporary).resolve() / "root"
         stand_in.mkdir()
-        _stand_in(folder, stand_in, module.SUFFIXES, getattr(module, "TABLE_SUFFIXES", ()))
+        yield from _stand_in(folder, stand_in, module.SUFFIXES, getattr(module, "TABLE_SUFFIXES", ()))
         here, there = str(stand_in), folder.uri
         try:
             for found in module.import_clips(stand_in, settings):
@@ -53,21 +53,31 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
             raise CorpusError(str(error).replace(here, there)) from error
 
 
-def _stand_in(folder: Folder, stand_in: Path, suffixes: Sequence[str], table_suffixes: Sequence[str]) -> None:
+def _stand_in(
+    folder: Folder, stand_in: Path, suffixes: Sequence[str], table_suffixes: Sequence[str]
+) -> Iterator[Reject]:
+    """Makes what stands for the bucket; yields a reject for each key that is no path here."""
     for name, file in folder.files().items():
         path = PurePosixPath(name)
-        if ".." in path.parts:  # S3 allows it in a key; here it would lead out
-            continue
         is_table = path.suffix.lower() in table_suffixes
         if not (is_table or is_noticed(path, suffixes) or path.name == SYNTHETIC_MARKER):
             continue
         target = stand_in / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if is_table:
-            target.write_bytes(folder.read_bytes(name))
-            continue
-        with target.open("wb") as empty:
-            empty.truncate(file.size)
+        why = unfit_as_path(name)
+        try:
+            if why is None:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if is_table:
+                    target.write_bytes(folder.read_bytes(name))
+                    continue
+                with target.open("wb") as empty:
+                    empty.truncate(file.size)
+        except (NotADirectoryError, IsADirectoryError, FileExistsError):
+            why = "it needs a folder where another key is a file, or the other way"
+        if why:
+            yield Reject(
+                id=name, path=folder.path(name), stage="import", reason="bad-name", detail=f"{name}: {why}: rename it"
+            )
     scheme, _, place = folder.uri.partition("://")
     bucket, *prefixes = place.split("/")
     # No medium of a sample lies deeper than two folders within its root, and what is further up may be closed to us.

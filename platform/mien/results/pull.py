@@ -6,13 +6,14 @@ DONE comes after everything else, so a pull that was broken off leaves no run th
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
 from mien.errors import MienError
-from mien.folder import File, Folder
+from mien.folder import File, Folder, unfit_as_path
 from mien.results.run import DONE, Series
 
 N_AT_ONCE = 16  # a small file of S3 is all waiting
@@ -21,11 +22,12 @@ SCRATCH = ("ray", "tune")  # what Ray notes about a run or a search for itself
 
 
 class Pulled(NamedTuple):
-    """Files copied now, their bytes, and the files that were here already."""
+    """Files copied now, their bytes, the files that were here already, and of each that was left the reason, by key."""
 
     n_copied: int
     n_bytes: int
     n_same: int
+    left: dict[str, str]
 
 
 def pull(
@@ -38,6 +40,7 @@ def pull(
 ) -> Pulled:
     """Copy runs from a storage into a local directory. only: "EXPERIMENT" or "EXPERIMENT/SIGNATURE".
 
+    A key that cannot be a path below the directory is left, and so is a file for which this machine has no place.
     Raises MienError where there is nothing to copy, BucketError where S3 refuses.
     """
     if not directory.is_local:
@@ -47,8 +50,9 @@ def pull(
     if not there:
         found = ", ".join(storage.names()) or "nothing"
         raise MienError(f"{storage / only if only else storage}: no runs here; {storage} holds {found}")
+    left = {name: why for name in there if (why := unfit_as_path(name))}
     here = directory.make().files()
-    missing = [name for name, file in there.items() if here.get(name) != file]
+    missing = [name for name, file in there.items() if here.get(name) != file and name not in left]
     n_done = 0
     with ThreadPoolExecutor(N_AT_ONCE) as pool:
         for last in (False, True):  # DONE last
@@ -56,13 +60,15 @@ def pull(
             copies = [pool.submit(_copy, storage, directory, name, there[name]) for name in names]
             try:
                 for copy in as_completed(copies):
-                    copy.result()
+                    left |= copy.result()
                     n_done += 1
                     progress(n_done, len(missing))
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    return Pulled(len(missing), sum(there[name].size for name in missing), len(there) - len(missing))
+    copied = [name for name in missing if name not in left]
+    n_bytes = sum(there[name].size for name in copied)
+    return Pulled(len(copied), n_bytes, len(there) - len(copied) - len(left), left)
 
 
 def _files(storage: Folder, only: str) -> dict[str, File]:
@@ -82,9 +88,22 @@ def _is_wanted(name: str, checkpoints: bool) -> bool:
     return not set(SCRATCH) & set(folders[1:]) and (checkpoints or CHECKPOINTS not in folders)
 
 
-def _copy(storage: Folder, directory: Folder, name: str, file: File) -> None:
-    directory.write_bytes(name, storage.read_bytes(name))
-    os.utime(directory.path(name), ns=(file.mtime_ns, file.mtime_ns))
+def _copy(storage: Folder, directory: Folder, name: str, file: File) -> dict[str, str]:
+    """Empty; or the name, and why it has no place here: too long, or a file where it needs a folder."""
+    try:
+        data = storage.read_bytes(name)
+    except FileNotFoundError:  # a key that ends with a slash, or one that was deleted after it was listed
+        return {name: "it cannot be read"}
+    try:
+        directory.write_bytes(name, data)
+        os.utime(directory.path(name), ns=(file.mtime_ns, file.mtime_ns))
+    except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        return {name: f"{error.filename}: {error.strerror}"}
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return {name: str(error.strerror)}
+    return {}
 
 
 def held(storage: Folder) -> Iterator[dict[str, Any]]:
