@@ -47,9 +47,14 @@ class Cluster:
 
         An attached cluster may be asked for more than it has now: its autoscaler adds nodes.
         """
-        if workers is not None and workers < 1:
-            raise ClusterError(f"{workers} workers: give at least 1, or leave it out for one a CPU")
-        return workers or max(1, self.n_cpus)
+        return n_workers(workers, self.n_cpus)
+
+
+def n_workers(asked: int | None, n_cpus: int) -> int:
+    """What was asked for, else one for each CPU. Raises ClusterError for less than one."""
+    if asked is not None and asked < 1:
+        raise ClusterError(f"{asked} workers: give at least 1, or leave it out for one for each CPU")
+    return asked or max(1, n_cpus)
 
 
 @contextmanager
@@ -89,6 +94,14 @@ def connected(address: str | None = None, workers: int | None = None) -> Iterato
         yield _describe(startup_s=time.monotonic() - started_s, embedded=embedded)
     finally:
         ray.shutdown()
+
+
+def named() -> str:
+    """Who named a Ray that is to be used, in words; empty where nobody did, and an embedded one would be started."""
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return "a Ray is in use"
+    address = os.environ.get("RAY_ADDRESS", "")
+    return f"RAY_ADDRESS is {address}" if address else ""
 
 
 def machine_cpus() -> int:

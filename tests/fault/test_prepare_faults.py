@@ -29,13 +29,14 @@ from tiny_extractors import SoundExtractor
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.fault]
 
 SPEC = SoundExtractor().spec
+each_engine = pytest.mark.parametrize("engine", ["ray", "processes"])
 JOB = """
 import json, sys
 from mien.errors import MienError
 from mien.features.prepare import prepare
-root, store, feature = sys.argv[1:]
+root, store, feature, engine = sys.argv[1:]
 try:
-    prepared = prepare("ravdess", root, store, [json.loads(feature)], workers=2)
+    prepared = prepare("ravdess", root, store, [json.loads(feature)], workers=2, engine=engine)
 except MienError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 print(json.dumps([prepared.n_clips, prepared.features[0].n_rows, prepared.features[0].n_extracted]))
@@ -45,10 +46,18 @@ print(json.dumps([prepared.n_clips, prepared.features[0].n_rows, prepared.featur
 class Job:
     """`prepare` in a process of its own, and whatever it starts: all carry a mark in their environment."""
 
-    def __init__(self, root: Path, store: Path, extractor: str, settings: dict | None = None, shell: str = "") -> None:
+    def __init__(
+        self,
+        engine: str,
+        root: Path,
+        store: Path,
+        extractor: str,
+        settings: dict | None = None,
+        shell: str = "",
+    ) -> None:
         feature = json.dumps([f"tiny_extractors:{extractor}", settings or {}])
         self._mark = f"MIEN_TEST_JOB={uuid.uuid4().hex}"
-        command = [sys.executable, "-c", JOB, str(root), str(store), feature]
+        command = [sys.executable, "-c", JOB, str(root), str(store), feature, engine]
         if shell:
             command = [
                 "unshare",
@@ -111,21 +120,22 @@ def assert_never_killed(root: Path, store: Path, clip_ids: list[str], tmp_path: 
         assert opened.fingerprint("ravdess", SPEC) == manifest["fingerprint"]
 
 
+@each_engine
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds a job's processes in /proc")
-def test_killed_again_and_again_is_as_if_never_killed(tmp_path):
+def test_killed_again_and_again_is_as_if_never_killed(engine, tmp_path):
     root, store = tmp_path / "corpus", tmp_path / "store"
     clip_ids = write_corpus(root, 120)
     n_parts = 0
     for _ in range(2):
-        job = Job(root, store, "Slow", {"seconds": 0.1})
+        job = Job(engine, root, store, "Slow", {"seconds": 0.1})
         wait_until(lambda n=n_parts: len(parts_of(store)) > n, "another part")  # type: ignore[misc]
         job.process.send_signal(signal.SIGKILL)
         job.wait()
-        wait_until(lambda job=job: not job.survivors(), "Ray's processes to follow their driver")  # type: ignore[misc]
+        wait_until(lambda job=job: not job.survivors(), "its processes to follow their driver")  # type: ignore[misc]
         assert len(parts_of(store)) > n_parts
         assert not (store / "ravdess" / SPEC.folder / "MANIFEST.json").exists()
         n_parts = len(parts_of(store))
-    status, out, err = Job(root, store, "Slow", {"seconds": 0.0}).wait()
+    status, out, err = Job(engine, root, store, "Slow", {"seconds": 0.0}).wait()
     assert status == 0, err
     n_clips, n_rows, n_extracted = json.loads(out)
     assert (n_clips, n_rows) == (120, 120)
@@ -133,11 +143,12 @@ def test_killed_again_and_again_is_as_if_never_killed(tmp_path):
     assert_never_killed(root, store, clip_ids, tmp_path)
 
 
-def test_a_clip_that_kills_its_worker_is_left_out_and_all_others_come(tmp_path):
+@each_engine
+def test_a_clip_that_kills_its_worker_is_left_out_and_all_others_come(engine, tmp_path):
     root, store = tmp_path / "corpus", tmp_path / "store"
     clip_ids = write_corpus(root, 16)
     length = soundfile.info(wav_of(root, clip_ids[5])).frames
-    status, out, err = Job(root, store, "Deadly", {"length": length}).wait()
+    status, out, err = Job(engine, root, store, "Deadly", {"length": length}).wait()
     assert status == 0, err
     assert json.loads(out)[:2] == [16, 15]
     (reject,) = FeatureStore(store).rejects("ravdess", SPEC)
@@ -156,14 +167,15 @@ def can_mount() -> bool:
 
 @pytest.mark.skipif(not can_mount(), reason="needs user namespaces, to mount a small disk")
 @pytest.mark.parametrize(
-    ("disk", "why"),
+    ("engine", "disk", "why"),
     [
-        ("mount -t tmpfs -o size=180k none {disk}", "No space left on device"),
-        ("mount -t tmpfs -o ro none {disk}", "Read-only file system"),
+        ("ray", "mount -t tmpfs -o size=180k none {disk}", "No space left on device"),
+        ("processes", "mount -t tmpfs -o size=180k none {disk}", "No space left on device"),
+        ("processes", "mount -t tmpfs -o ro none {disk}", "Read-only file system"),
     ],
-    ids=["full", "read-only"],
+    ids=["ray-full", "processes-full", "read-only"],
 )
-def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, disk, why):
+def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, engine, disk, why):
     root, copied, disk_folder = tmp_path / "corpus", tmp_path / "copied", tmp_path / "disk"
     clip_ids = write_corpus(root, 400)
     disk_folder.mkdir()
@@ -172,17 +184,17 @@ def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, dis
     shell = (
         f'{disk.format(disk=disk_folder)}; "$@" && status=0 || status=$?; cp -r {disk_folder} {copied}; exit $status'
     )
-    job = Job(root, disk_folder / "store", "Loudness", shell=shell)
+    job = Job(engine, root, disk_folder / "store", "Loudness", shell=shell)
     status, _, err = job.wait()
     assert status == 1
     (last,) = err.strip().splitlines()
     assert last.startswith(f"StoreError: cannot write to {disk_folder / 'store'}") and why in last
     assert last.endswith("Make room or give permission, and run the same command again: it goes on where it stopped")
-    wait_until(lambda: not job.survivors(), "Ray's processes to end")
+    wait_until(lambda: not job.survivors(), "its processes to end")
 
     n_written = len(parts_of(copied / "store"))
     assert bool(n_written) == (why == "No space left on device")
-    status, out, err = Job(root, copied / "store", "Loudness").wait()
+    status, out, err = Job(engine, root, copied / "store", "Loudness").wait()
     assert status == 0, err
     n_clips, n_rows, n_extracted = json.loads(out)
     assert (n_clips, n_rows) == (400, 400)

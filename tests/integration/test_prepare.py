@@ -1,5 +1,5 @@
-"""prepare: raw media to features through a real Ray, to a local store and to S3 (a moto server on this
-machine)."""
+"""prepare: raw media to features through a real Ray and through processes of its own, to a local store and to S3 (a
+moto server on this machine)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest
 from conftest import ROOT
 from mien import connection as cluster
 from mien.corpora.clip import Medium
-from mien.errors import CorpusError, ExperimentError, StoreError
+from mien.errors import CorpusError, ExperimentError, MienError, StoreError
+from mien.features import prepare as prepare_module
 from mien.features.prepare import Prepared, PrepareProgress, prepare
 from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
@@ -29,6 +30,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 LOUDNESS = "tiny_extractors:Loudness"
 SPEC = SoundExtractor().spec
 N_CLIPS = 23
+each_engine = pytest.mark.parametrize("engine", ["ray", "processes"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,9 +69,11 @@ def assert_complete(table: FeatureTable, root: Path, clip_ids: list[str], tmp_pa
     np.testing.assert_array_equal(table.values, expected.values)
 
 
-def test_every_clip_lands_in_the_store_and_asking_again_does_nothing(root, tmp_path):
+@each_engine
+def test_every_clip_lands_in_the_store_and_asking_again_does_nothing(engine, root, tmp_path):
     seen: list[PrepareProgress] = []
-    prepared = prepare("ravdess", root, tmp_path / "store", [LOUDNESS], workers=2, on_progress=seen.append)
+    prepared = quiet(root, tmp_path / "store", engine=engine, on_progress=seen.append)
+    assert prepared.engine == engine
     (feature,) = prepared.features
     assert (prepared.n_clips, prepared.n_import_rejects) == (N_CLIPS, 0)
     assert (feature.name, feature.n_rows, feature.n_rejects, feature.n_extracted) == (
@@ -86,8 +90,40 @@ def test_every_clip_lands_in_the_store_and_asking_again_does_nothing(root, tmp_p
     assert seen[0].left_s is None and seen[-1].left_s == 0 and seen[-1].clips_per_s > 0
 
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")}
-    assert quiet(root, tmp_path / "store").features[0].n_extracted == 0
+    again = quiet(root, tmp_path / "store", engine=engine)
+    assert (again.engine, again.features[0].n_extracted) == ("", 0)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*")} == files
+
+
+def test_both_engines_write_the_same_bytes(root, tmp_path):
+    parts = []
+    for engine in ("ray", "processes"):
+        quiet(root, tmp_path / engine, LOUDNESS, "egemaps", engine=engine)
+        found = {
+            path.relative_to(tmp_path / engine): path.read_bytes() for path in (tmp_path / engine).rglob("*.parquet")
+        }
+        parts.append(found)
+    assert parts[0] == parts[1] and len(parts[0]) > 6
+
+
+def test_who_extracts_is_told_and_why(root, tmp_path, monkeypatch):
+    notes: list[str] = []
+    quiet(root, tmp_path / "a", on_note=notes.append)
+    quiet(root, tmp_path / "b", engine="processes", on_note=notes.append)
+    assert notes == [
+        f"{N_CLIPS} clips by 2 processes of Ray Data: a Ray is in use",
+        f"{N_CLIPS} clips by 2 processes of this machine: engine is processes",
+    ]
+    monkeypatch.setattr(cluster, "named", str)
+    monkeypatch.setattr(prepare_module, "RAY_FROM_CLIPS", N_CLIPS - 1)
+    quiet(root, tmp_path / "c", on_note=notes.append)
+    quiet(root, tmp_path / "d", limit=N_CLIPS - 1, on_note=notes.append)
+    assert notes[2:] == [
+        f"{N_CLIPS} clips by 2 processes of Ray Data: more than {N_CLIPS - 1} clips",
+        f"{N_CLIPS - 1} clips by 2 processes of this machine: no cluster is named",
+    ]
+    with pytest.raises(MienError, match="engine 'rey': choose from auto, ray, processes"):
+        quiet(root, tmp_path, engine="rey")
 
 
 def test_one_worker_or_two_the_store_is_the_same(root, tmp_path):
@@ -100,11 +136,12 @@ def test_one_worker_or_two_the_store_is_the_same(root, tmp_path):
     )
 
 
-def test_a_store_in_s3_is_the_same_as_a_local_one(s3, root, tmp_path):
-    uri = f"{s3}/trial/store"
-    assert quiet(root, uri).features[0].n_rows == N_CLIPS
+@each_engine
+def test_a_store_in_s3_is_the_same_as_a_local_one(engine, s3, root, tmp_path):
+    uri = f"{s3}/{engine}/store"
+    assert quiet(root, uri, engine=engine).features[0].n_rows == N_CLIPS
     assert_complete(table_of(uri), root, write_corpus(root, N_CLIPS), tmp_path)
-    assert quiet(root, uri).features[0].n_extracted == 0
+    assert quiet(root, uri, engine=engine).features[0].n_extracted == 0
     quiet(root, tmp_path / "local")
     spec = SPEC
     assert FeatureStore(uri).fingerprint("ravdess", spec) == FeatureStore(tmp_path / "local").fingerprint(
@@ -170,8 +207,9 @@ def test_limit_takes_the_first_clips(root, tmp_path):
     assert quiet(root, tmp_path).features[0].n_extracted == N_CLIPS - 5
 
 
-def test_each_worker_is_one_process_with_one_thread_and_one_extractor(root, tmp_path):
-    assert quiet(root, tmp_path, "tiny_extractors:Worker").features[0].n_workers == 2
+@each_engine
+def test_each_worker_is_one_process_with_one_thread_and_one_extractor(engine, root, tmp_path):
+    assert quiet(root, tmp_path, "tiny_extractors:Worker", engine=engine).features[0].n_workers == 2
     pids, calls, threads = table_of(tmp_path, "worker").values.T
     assert 1 <= len(set(pids)) <= 2  # one of them may have come too late to find any work
     assert os.getpid() not in pids
@@ -233,9 +271,10 @@ def test_a_feature_that_cannot_be_built_is_refused(root, tmp_path, feature, mess
     assert not (tmp_path / "store").exists()
 
 
-def test_workers_with_another_version_stop_the_job_with_one_line(root, tmp_path):
+@each_engine
+def test_workers_with_another_version_stop_the_job_with_one_line(engine, root, tmp_path):
     with pytest.raises(ExperimentError) as error:
-        quiet(root, tmp_path / "store", "tiny_extractors:OtherElsewhere")
+        quiet(root, tmp_path / "store", "tiny_extractors:OtherElsewhere", engine=engine)
     assert str(error.value).startswith("features 'tiny_extractors:OtherElsewhere': this worker has loudness-v2")
     assert "\n" not in str(error.value)
     with pytest.raises(StoreError, match="no finished 'loudness'"):

@@ -189,12 +189,28 @@ def test_a_graph_goes_to_the_next_learner_of_its_kind_and_to_no_other():
     gc.collect()
     third = learner(data, seed=11, learning_rate=0.5)
     assert third._graph is traced
-    del third
-    gc.collect()
-    assert traced in lstm_attention._spare._graphs
     other = learner(data, dense_units=11)
     assert other._graph is not traced
-    assert not lstm_attention._spare._graphs, "those of another kind are dropped"
-    del second
+    swapped = dataclasses.replace(data, columns=dict(reversed(data.columns.items())))
+    assert learner(swapped)._graph is not traced, "its layers would stand in another order"
+    del third
     gc.collect()
-    assert not lstm_attention._spare._graphs, "and are not taken back"
+    assert learner(data)._graph is traced, "a variant in between does not cost the trace"
+
+
+def test_graphs_of_many_kinds_are_not_kept(monkeypatch):
+    from mien.families import lstm_attention
+
+    spare = lstm_attention._SpareGraphs()
+    monkeypatch.setattr(lstm_attention, "_spare", spare)
+    monkeypatch.setattr(lstm_attention, "N_KINDS", 2)
+    data = dataset()
+    oldest = learner(data, dense_units=11)
+    for units in (12, 13):
+        learner(data, dense_units=units)
+    gc.collect()
+    graph = oldest._graph
+    del oldest
+    gc.collect()
+    kept = [graphs for _, graphs in spare._graphs]
+    assert len(kept) == 2 and graph not in [*kept[0], *kept[1]], "of a kind that is forgotten none is taken back"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import field, make_dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from mien.cli.terminal import print_json
+from mien.cli.terminal import ERR, print_json
 from mien.errors import ExperimentError, MienError
 from mien.features.extractors import EXTRACTORS, settings_of
 
@@ -31,6 +31,7 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         limit: int | None = None,
         retry_rejects: bool = False,
         fresh: bool = False,
+        engine: Literal["auto", "ray", "processes"] = "auto",
         json: bool = False,
     ) -> None:
         """Recordings to features in the store. Asked again, it extracts only what is missing.
@@ -51,6 +52,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
             retry_rejects: Try the clips again that were rejected before. Those that lacked a medium and have it now are
                 tried anyway.
             fresh: Extract all clips anew: for files that were replaced under the same names, which is not looked for.
+            engine: ray for Ray Data, processes for processes of this machine alone, which start sooner; auto takes Ray
+                Data where a cluster is named or the work is large. The store is the same.
             json: Print the summary as JSON.
         """
         from dataclasses import asdict
@@ -71,7 +74,9 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
                 limit=limit,
                 retry_rejects=retry_rejects,
                 fresh=fresh,
+                engine=engine,
                 on_progress=on_progress,
+                on_note=lambda text: None if json else ERR.print(text, soft_wrap=True, markup=False),
             )
         if json:
             print_json(asdict(summary))

@@ -36,6 +36,7 @@ from mien.families.lstm_attention_layers import Attention, EveryNth, Masked, Pre
 from mien.features.spec import FeatureSpec
 
 JOINT = "joint"
+N_KINDS = 4  # of graphs that are kept: an experiment and its variants
 WIDE_ROW, WIDE_ROW_DROPOUT = 1000, 0.5  # ComParE's 6,373 columns say much the same several times over
 
 
@@ -205,30 +206,34 @@ def kind_of(task: Task) -> tuple[Any, ...]:
     and class weights, can use one graph after the other."""
     optimiser = (task.training.weight_decay, task.training.clip_norm, task.training.average)
     loss = dataclasses.replace(task.loss, alpha="none")
-    return (task.model, loss, optimiser, dict(task.inputs), task.target, task.group.world)
+    return (task.model, loss, optimiser, tuple(task.inputs.items()), task.target, task.group.world)
 
 
 class _SpareGraphs:
     """Graphs whose learner is gone, for the next learner of the same kind: tracing takes longer than many an epoch.
 
-    Holds graphs of one kind only, the one last asked for, so that a search through many models keeps none of those
-    before. They end with the process.
+    Holds those of the few kinds last asked for, so that a search through many models does not keep them all. They end
+    with the process.
     """
 
     def __init__(self) -> None:
-        self._kind: tuple[Any, ...] = ()
-        self._graphs: list[_Graph] = []
+        self._graphs: list[tuple[tuple[Any, ...], list[_Graph]]] = []  # by kind, the one last asked for at the end
 
     def take(self, task: Task) -> _Graph:
         """One that no learner uses, traced now if there is none. It still holds the weights of its last learner."""
         kind = kind_of(task)
-        if kind != self._kind:
-            self._kind, self._graphs = kind, []
-        return self._graphs.pop() if self._graphs else _Graph(task)
+        graphs = self._of(kind) or []
+        others = [one for one in self._graphs if one[0] != kind]
+        self._graphs = [*others[1 - N_KINDS :], (kind, graphs)]
+        return graphs.pop() if graphs else _Graph(task)
 
     def give_back(self, graph: _Graph) -> None:
-        if graph.kind == self._kind:
-            self._graphs.append(graph)
+        graphs = self._of(graph.kind)
+        if graphs is not None:
+            graphs.append(graph)
+
+    def _of(self, kind: tuple[Any, ...]) -> list[_Graph] | None:
+        return next((graphs for known, graphs in self._graphs if known == kind), None)
 
 
 _spare = _SpareGraphs()

@@ -1,9 +1,10 @@
-"""prepare: raw media -> features in the store, over as many processes and machines as Ray has.
+"""prepare: raw media -> features in the store, over the cores of this machine or as many machines as Ray has.
 
-Ray Data streams batches of clips to a pool of actors, one core each. An actor decodes each medium once for all the
-extractors that read it, extracts, and writes its own parts of the store (`mien.features.prepare.worker`); only what
-became of each clip comes back. So nothing large passes through the driver, no actor holds more than one batch, and
-whatever is killed wherever, the parts that were written stand: asking again extracts what is missing.
+Ray Data streams batches of clips to a pool of actors, one core each; on one machine and without a cluster, processes of
+mien's own do the same and start sooner. A worker decodes each medium once for all the extractors that read it,
+extracts, and writes its own parts of the store (`mien.features.prepare.worker`); only what became of each clip comes
+back. So nothing large passes through the driver, no worker holds more than one batch, and whatever is killed wherever,
+the parts that were written stand: asking again extracts what is missing.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import pyarrow as pa
 
@@ -27,6 +28,7 @@ from mien.corpora.remote import import_clips
 from mien.errors import CorpusError, ExperimentError, MienError
 from mien.features.extractors import EXTRACTORS
 from mien.features.host import ExtractorHost
+from mien.features.prepare.processes import stream_by_processes
 from mien.features.prepare.progress import OnProgress, PrepareProgress
 from mien.features.prepare.stream import stream
 from mien.features.prepare.tally import Tally
@@ -35,7 +37,12 @@ from mien.features.prepare.worker import Feature
 from mien.features.recipe import Description, ExtractorRecipe
 from mien.features.store import FeatureFolder, FeatureStore
 
-__all__ = ["PrepareProgress", "Prepared", "PreparedFeature", "prepare"]
+__all__ = ["Engine", "PrepareProgress", "Prepared", "PreparedFeature", "prepare"]
+
+Engine = Literal["auto", "ray", "processes"]
+# More clips than this take Ray Data: that is hours of work, which its dashboard shows, and which Ray's memory monitor
+# guards.
+RAY_FROM_CLIPS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +70,12 @@ class PreparedFeature:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """What `prepare` did. n_import_rejects: files that became no clip. ray_startup_s: 0 where Ray was not needed."""
+    """What `prepare` did. engine: what extracted, "ray" or "processes"; empty where nothing was left to do.
+    n_import_rejects: files that became no clip. ray_startup_s: 0 where no Ray was started."""
 
     corpus: str
     store: str
+    engine: str
     n_clips: int
     n_import_rejects: int
     ray_startup_s: float
@@ -94,7 +103,9 @@ def prepare(
     limit: int | None = None,
     retry_rejects: bool = False,
     fresh: bool = False,
+    engine: Engine = "auto",
     on_progress: OnProgress | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> Prepared:
     """Import a corpus and extract features of its clips into a store: only what is missing, and in one pass.
 
@@ -103,8 +114,10 @@ def prepare(
     attach: name of a medium, or "ratings", to the table or folder of files that adds it to the clips, see
     `mien.corpora.attach`. settings: of the corpus, None for the usual ones. workers: processes, by default one per
     core. limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew,
-    for media whose bytes have changed under the same name, which is not looked for otherwise. on_progress: called for
-    each feature as its parts are done; without it nothing is shown.
+    for media whose bytes have changed under the same name, which is not looked for otherwise. engine: "ray" for Ray
+    Data, "processes" for processes of this machine; "auto" takes Ray Data where a cluster is named (RAY_ADDRESS, a job)
+    or more than 100,000 clips are left. The parts are the same bytes. on_progress: called for each feature as its parts
+    are done. on_note: called with a line on who extracts, and why. Without them nothing is shown.
 
     Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
@@ -112,6 +125,8 @@ def prepare(
     """
     if not features:
         raise MienError(f"features: none is named; choose from {', '.join(EXTRACTORS)}")
+    if engine not in get_args(Engine):
+        raise MienError(f"engine {engine!r}: choose from {', '.join(get_args(Engine))}")
     if limit is not None and limit < 1:
         raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
     clips, rejects = _import(corpus, root, attach or {}, settings)
@@ -136,10 +151,11 @@ def prepare(
         asked.append(_Asked(folder, recipe, extractor, done))
     job = _Job(corpus, clips, asked, on_progress or (lambda progress: None))
     with redirect_stdout(sys.stderr):  # Ray tells of dead workers on stdout, which is the caller's
-        job.run(workers)
+        job.run(workers, engine, on_note)
     return Prepared(
         corpus=corpus,
         store=target.folder.uri,
+        engine=job.engine,
         n_clips=len(clips),
         n_import_rejects=len(rejects),
         ray_startup_s=job.ray_startup_s,
@@ -192,6 +208,17 @@ def _supplied(folder: FeatureFolder, medium: str, clips: pa.Table) -> set[str]:
     return lacked & set(have_medium(clips, medium).to_pylist()) if lacked else lacked
 
 
+def _chosen(engine: Engine, n_clips: int) -> tuple[str, str]:
+    """Who extracts, and why."""
+    if engine != "auto":
+        return engine, f"engine is {engine}"
+    if name := connection.named():
+        return "ray", name
+    if n_clips > RAY_FROM_CLIPS:
+        return "ray", f"more than {RAY_FROM_CLIPS:,} clips"
+    return "processes", "no cluster is named"
+
+
 class _Job:
     """The features that a corpus lacks, extracted in one pass."""
 
@@ -207,33 +234,49 @@ class _Job:
         ]
         self._asked_s = 0.0
         self._n_workers = 0
+        self.engine = ""
         self.ray_startup_s = 0.0
 
-    def run(self, workers: int | None) -> None:
-        """Extract what is left, with a Ray of its own where none is in use."""
+    def run(self, workers: int | None, engine: Engine, on_note: Callable[[str], None]) -> None:
+        """Extract what is left."""
         if not len(self._tasks):
             return
-        with connection.connected(workers=workers) as cluster:
-            self.ray_startup_s = cluster.startup_s
-            n_workers = cluster.pool(workers)
+        self.engine, why = _chosen(engine, len(self._tasks))
+        with self._room(workers) as n_workers:
             self._asked_s = time.time()
             busy = [number for number in self._todo if self._n_left[number]]
-            for number in busy:
-                self._on_progress(self._tallies[number].progress())
             is_heavy = any(self._asked[number].extractor.is_heavy for number in busy)
             cut = list(batches(self._tasks, n_workers, largest_part(is_heavy, len(self._tasks))))
             self._n_workers = min(n_workers, len(cut))
+            who = "Ray Data" if self.engine == "ray" else "this machine"
+            on_note(f"{len(self._tasks):,} clips by {self._n_workers} processes of {who}: {why}")
+            for number in busy:
+                self._on_progress(self._tallies[number].progress())
             features = [
                 Feature(self._asked[number].folder, self._asked[number].recipe, self._asked[number].extractor.medium)
                 for number in self._todo
             ]
-            name = "-".join([self._corpus, *(self._asked[number].folder.spec.name for number in busy)])
-            for outcomes in stream(name, features, cut, self._n_workers):
+            if self.engine == "ray":
+                name = "-".join([self._corpus, *(self._asked[number].folder.spec.name for number in busy)])
+                ended = stream(name, features, cut, self._n_workers)
+            else:
+                ended = stream_by_processes(features, cut, self._n_workers)
+            for outcomes in ended:
                 for i, number in enumerate(self._todo):
                     some = [outcome for outcome in outcomes if outcome.feature == i]
                     if some:
                         self._tallies[number].count(some)
                         self._on_progress(self._tallies[number].progress())
+
+    @contextmanager
+    def _room(self, workers: int | None) -> Iterator[int]:
+        """For how many workers there is room; with a Ray where that is the engine, of its own where none is in use."""
+        if self.engine == "processes":
+            yield connection.n_workers(workers, connection.machine_cpus())
+            return
+        with connection.connected(workers=workers) as cluster:
+            self.ray_startup_s = cluster.startup_s
+            yield cluster.pool(workers)
 
     def finish(self, number: int) -> PreparedFeature:
         """Write the MANIFEST of a feature where it has none."""
