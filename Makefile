@@ -40,13 +40,14 @@ PLAIN := not torch and not tensorflow and not bench
 check: guards
 	$(BIN)/python -m pytest -q -n 2 -m "$(PLAIN) and not ray and not slow" tests/unit tests/contract $(DOCTESTS)
 
-# All tests. torch and TensorFlow must not meet in one process: a pytest run for each, and one for the rest. Two files at
-# a time, because a test with a real Ray mostly waits for its processes to start.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# All tests. torch and TensorFlow must not meet in one process: a pytest run for each, and one for the rest. Three files
+# at a time, because a test with a real Ray mostly waits for its processes to start; the long files first.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+TESTS := $(addprefix tests/,cluster fault integration contract unit)
 test: $(READY)
-	$(PYTEST) -m "$(PLAIN)" --cov --cov-report=term tests $(DOCTESTS)
-	$(PYTEST) -m torch tests
-	$(PYTEST) -m tensorflow tests
+	$(PYTEST) -m "$(PLAIN)" --cov --cov-report=term $(TESTS) $(DOCTESTS)
+	$(PYTEST) -m torch $(TESTS)
+	$(PYTEST) -m tensorflow $(TESTS)
 
 # Docstrings with examples; the modules left out import a framework as they are imported.
 DOCTESTS := --doctest-modules platform/mien $(addprefix --ignore=platform/mien/families/,lstm_attention.py \

@@ -48,6 +48,13 @@ LOSSES = {"classes": LossConfig(label_smoothing=0.0), "dimensions": LossConfig(k
 MARKS: dict[str, list[Any]] = {"tensorflow": [pytest.mark.tensorflow], "torch": [pytest.mark.torch], "sklearn": []}
 
 
+@pytest.fixture(autouse=True)
+def _traced_graphs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of lstm_attention, for all tests here: to trace one takes 7 s."""
+    if module := sys.modules.get("mien.families.lstm_attention"):
+        monkeypatch.setattr(module, "N_KINDS", 32)
+
+
 def each(*, iterative: bool = False) -> Any:
     """A parameter `name` for each family; iterative: those alone that are trained in steps."""
     chosen = [name for name, family in FAMILIES.items() if family.is_iterative or not iterative]

@@ -10,6 +10,7 @@ masked before its softmax; an input that is missing altogether contributes a zer
 from __future__ import annotations
 
 import dataclasses
+import random
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -133,13 +134,19 @@ class _Graph:
         n_targets = len(task.target.names)
         targets, rated = tf.TensorSpec((None, n_targets), tf.float32), tf.TensorSpec((None, n_targets), tf.bool)
         weights, total = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)
-        self.train_step = tf.function(self._step, input_signature=[inputs, targets, rated, weights, total])
-        self.predict_step = tf.function(self._predicted, input_signature=[inputs])
+        self.train_step = tf.function(
+            self._step, autograph=False, input_signature=[inputs, targets, rated, weights, total]
+        )
+        self.predict_step = tf.function(self._predicted, autograph=False, input_signature=[inputs])
 
     def reset(self, task: Task) -> None:
         """As new: initial weights by the seed, an optimiser that has seen nothing."""
-        keras.utils.set_random_seed(stable_seed("weights", task.seed) % 2**32)
+        # Keras 3 draws the seeds of its initialisers from Python's generator. `keras.utils.set_random_seed` would set
+        # TensorFlow's too, which forgets all that it has compiled: seconds for each fold and seed.
+        before = random.getstate()
+        random.seed(stable_seed("weights", task.seed) % 2**32)
         self.model.set_weights(keras.models.clone_model(self.model).get_weights())
+        random.setstate(before)
         for variable in self.optimizer.variables:
             variable.assign(np.zeros(variable.shape, variable.dtype))
         self.restart_average()
