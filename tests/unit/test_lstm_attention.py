@@ -179,7 +179,6 @@ def test_a_missing_input_contributes_a_zero_vector():
 
 
 def test_a_graph_goes_to_the_next_learner_of_its_kind_and_to_no_other():
-    from mien.families import lstm_attention
 
     data = dataset()
     first, second = learner(data), learner(data)
