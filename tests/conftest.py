@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,3 +70,19 @@ def s3() -> Iterator[str]:
         boto3.client("s3").create_bucket(Bucket="bucket")
         yield "s3://bucket"
     server.stop()
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batches of `prepare` go to one extractor here, and not to processes of their own."""
+    from mien.features import prepare as room
+    from mien.features.prepare.tasks import tasks_from_table
+    from mien.features.prepare.worker import BatchExtractor
+
+    def stream(features: Any, batches: Any, workers: int) -> Iterator[Any]:
+        extract = BatchExtractor(features)
+        for batch in batches:
+            yield extract(tasks_from_table(batch))
+
+    monkeypatch.setattr(room.connection, "machine_cpus", lambda: 1)
+    monkeypatch.setattr(room, "stream_by_processes", stream)

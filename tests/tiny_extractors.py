@@ -142,10 +142,10 @@ class WorkerExtractor(SoundExtractor):
 
 @dataclass(frozen=True, kw_only=True)
 class OtherElsewhere:
-    """Another version in Ray's workers than in the process that asks, as on a machine with an older mien."""
+    """Another version in the workers than in the process that asks, as on a machine with an older mien."""
 
     def build(self) -> SoundExtractor:
-        return SoundExtractor(version=2 if "ray" in sys.modules else 1)
+        return SoundExtractor(version=2 if "mien.features.prepare.worker" in sys.modules else 1)
 
 
 @dataclass(frozen=True, kw_only=True)

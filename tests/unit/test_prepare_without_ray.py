@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from mien.cli.main import main
 from mien.cli.summaries import prepared
-from mien.connection import Cluster
 from mien.errors import CorpusError, ExperimentError, MienError
-from mien.features import prepare as prepare_room
 from mien.features.extractors.openface import ACTION_UNITS
 from mien.features.prepare import Prepared, PreparedFeature, PrepareProgress, prepare
-from mien.features.prepare.tasks import tasks_from_table
-from mien.features.prepare.worker import BatchExtractor, ClipOutcome, Feature
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Counted
@@ -71,25 +65,6 @@ def test_a_feature_whose_medium_no_clip_has_is_refused(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- what is done again
-
-
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The batches go to one extractor here, where Ray would send them to many."""
-
-    @contextmanager
-    def connected(**_: Any) -> Iterator[Cluster]:
-        yield Cluster(address="", embedded=True, n_cpus=1, n_gpus=0, startup_s=0.0)
-
-    def stream(
-        _: str, features: Sequence[Feature], batches: Sequence[pa.Table], workers: int
-    ) -> Iterator[list[ClipOutcome]]:
-        extract = BatchExtractor(features)
-        for batch in batches:
-            yield extract(tasks_from_table(batch))
-
-    monkeypatch.setattr(prepare_room.connection, "connected", connected)
-    monkeypatch.setattr(prepare_room, "stream", stream)
 
 
 def write_units(path: Path, clip_ids: Sequence[str], value: str = "1") -> str:

@@ -185,7 +185,7 @@ def test_a_clip_table_that_is_not_what_was_written_is_refused(tmp_path):
     store = store_of(tmp_path, 3)
     other = store_of(tmp_path / "other", 4)
     (tmp_path / "ravdess" / "clips.parquet").write_bytes(other.folder.read_bytes("ravdess/clips.parquet"))
-    with pytest.raises(StoreError, match=r"clips\.parquet is not what its MANIFEST\.json says: prepare again"):
+    with pytest.raises(StoreError, match=r"clips\.parquet is missing or damaged: prepare again, which writes it anew"):
         store.clips("ravdess")
 
 
@@ -383,7 +383,7 @@ def test_verify_finds_a_changed_byte(tmp_path):
 def test_a_missing_part_is_found_and_not_loaded(tmp_path):
     store, part = damaged_store(tmp_path)
     part.unlink()
-    with pytest.raises(StoreError, match=f"{part.name} is missing or damaged: delete .*{MANIFEST} and prepare again"):
+    with pytest.raises(StoreError, match=f"{part.name} is missing or damaged: `mien store verify STORE --mend`"):
         store.load("ravdess", SPEC)
     with pytest.raises(StoreError, match=f"{part.name} is missing or damaged"):
         list(store.iterate("ravdess", SPEC))
@@ -405,7 +405,7 @@ def test_parts_that_lost_rows_are_not_loaded(tmp_path):
     manifest["parts"] = [entry for entry in manifest["parts"] if entry["name"] != part.name]
     (part.parent / MANIFEST).write_text(json.dumps(manifest))
     for read in (store.load, lambda *feature: list(store.iterate(*feature))):
-        with pytest.raises(StoreError, match="has [23] rows of .* frames, 5 of .* were written: delete its MANIFEST"):
+        with pytest.raises(StoreError, match="has [23] rows of .* frames, 5 of .* were written: `mien store verify"):
             read("ravdess", SPEC)
 
 

@@ -17,41 +17,49 @@ from mien import corpora
 from mien.bench.extract import HOP_S, WINDOW_S, one_pass_loop, plain_window_loop
 from mien.connection import search_path
 from mien.corpora.clip import Clip
-from mien.features.prepare import prepare
+from mien.features.prepare import Engine, prepare
 from mien.features.prepare.progress import OnProgress
 from mien.features.prepare.worker import peak_bytes
 
+ENGINES: tuple[Engine, ...] = ("processes", "ray")
 _FEATURES = [("egemaps", {"window_s": WINDOW_S, "hop_s": HOP_S})]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PrepareRate:
-    """eGeMAPS windows of the same clips three ways, in clips a second.
+class EngineRate:
+    """`prepare` by one engine.
 
-    plain: openSMILE once per window; one_pass: mien's extractor; both loops of one process, from file to
-    array. prepare: from the first clip's start to the last one's end, writing included. What comes before is
-    stated apart: ray_startup_s, and actors_startup_s until the first actor has its extractor. total_s: all of
-    it, as a user waits.
+    clips_per_s: from the first clip's start to the last one's end, writing included. What comes before is stated
+    apart: ray_startup_s, and workers_startup_s until the first has its extractor. total_s: all of it, as a user waits.
+    """
+
+    n_workers: int
+    clips_per_s: float
+    ray_startup_s: float
+    workers_startup_s: float
+    total_s: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrepareRate:
+    """eGeMAPS windows of the same clips, in clips a second.
+
+    plain: openSMILE once per window; one_pass: mien's extractor; both loops of one process, from file to array.
+    engines: `prepare` by the processes of this machine, and by Ray Data.
     """
 
     n_clips: int
-    n_workers: int
     plain_clips_per_s: float
     one_pass_clips_per_s: float
-    prepare_clips_per_s: float
-    ray_startup_s: float
-    actors_startup_s: float
-    total_s: float
+    engines: dict[Engine, EngineRate]
 
-    @property
-    def over_plain(self) -> float:
+    def over_plain(self, engine: Engine) -> float:
         """How many times as fast as the loop that calls openSMILE once per window."""
-        return self.prepare_clips_per_s / self.plain_clips_per_s
+        return self.engines[engine].clips_per_s / self.plain_clips_per_s
 
-    @property
-    def over_one_pass(self) -> float:
+    def over_one_pass(self, engine: Engine) -> float:
         """How many times as fast as the one-pass loop on one core."""
-        return self.prepare_clips_per_s / self.one_pass_clips_per_s
+        return self.engines[engine].clips_per_s / self.one_pass_clips_per_s
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +80,7 @@ def prepare_rate(
     workers: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> PrepareRate:
-    """Measure all three in one run, on the first clips of a corpus.
+    """Measure all of it in one run, on the first clips of a corpus.
 
     The one-pass loop runs before and after `prepare`, so that a machine whose speed drifts is the same for
     both. n_plain: clips for the slow loop.
@@ -82,21 +90,28 @@ def prepare_rate(
     paths = [clip.media["audio"].path for clip in clips if "audio" in clip.media]
     plain = plain_window_loop(paths[:n_plain])
     before = one_pass_loop(paths)
-    with TemporaryDirectory() as store:
-        start_s = perf_counter()
-        prepared = prepare(corpus, root, store, _FEATURES, limit=n_clips, workers=workers, on_progress=on_progress)
-        total_s = perf_counter() - start_s
+    engines: dict[Engine, EngineRate] = {}
+    for engine in ENGINES:
+        with TemporaryDirectory() as store:
+            start_s = perf_counter()
+            prepared = prepare(
+                corpus, root, store, _FEATURES, limit=n_clips, workers=workers, engine=engine, on_progress=on_progress
+            )
+            total_s = perf_counter() - start_s
+        (feature,) = prepared.features
+        engines[engine] = EngineRate(
+            n_workers=feature.n_workers,
+            clips_per_s=feature.n_rows / feature.work_s,
+            ray_startup_s=prepared.ray_startup_s,
+            workers_startup_s=feature.startup_s,
+            total_s=total_s,
+        )
     after = one_pass_loop(paths)
-    (feature,) = prepared.features
     return PrepareRate(
         n_clips=feature.n_rows,
-        n_workers=feature.n_workers,
         plain_clips_per_s=plain.n_files / plain.seconds,
         one_pass_clips_per_s=2 * len(paths) / (before.seconds + after.seconds),
-        prepare_clips_per_s=feature.n_rows / feature.work_s,
-        ray_startup_s=prepared.ray_startup_s,
-        actors_startup_s=feature.startup_s,
-        total_s=total_s,
+        engines=engines,
     )
 
 

@@ -43,12 +43,15 @@ def bench_prepare(
     rows: dict[str, Any] = {
         "clips/s, openSMILE once a window": round(measured.plain_clips_per_s, 2),
         "clips/s, one pass, one core": round(measured.one_pass_clips_per_s, 2),
-        f"clips/s, prepare on {measured.n_workers} workers": round(measured.prepare_clips_per_s, 2),
-        "ratio to once a window": round(measured.over_plain, 2),
-        "ratio to one pass": round(measured.over_one_pass, 2),
-        "start-up of Ray, s": round(measured.ray_startup_s, 1),
-        "start-up of the workers, s": round(measured.actors_startup_s, 1),
     }
+    for engine, one in measured.engines.items():
+        rows |= {
+            f"{engine}: clips/s on {one.n_workers} workers": round(one.clips_per_s, 2),
+            f"{engine}: ratio to once a window": round(measured.over_plain(engine), 2),
+            f"{engine}: ratio to one pass": round(measured.over_one_pass(engine), 2),
+            f"{engine}: until the first clip, s": round(one.ray_startup_s + one.workers_startup_s, 1),
+            f"{engine}: all of it, s": round(one.total_s, 1),
+        }
     if faces:
         paths = [str(path) for path in faces]
         plain = plain_face_loop(paths, rate)

@@ -54,12 +54,15 @@ def sample(
         print(f"{name}: {root}")
 
 
-def verify(corpus: Annotated[str, Positional], root: Annotated[str, Positional], json: bool = False) -> None:
+def verify(
+    corpus: Annotated[str, Positional], root: Annotated[str, Positional], all: bool = False, json: bool = False
+) -> None:
     """Is this download complete and intact? Exits 2 where it is not.
 
     Args:
         corpus: ravdess or cremad.
         root: Folder of the download.
+        all: Print every finding, not the first three of each kind.
         json: Print the findings as JSON.
     """
     from mien.cli.summaries import verification
@@ -77,6 +80,6 @@ def verify(corpus: Annotated[str, Positional], root: Annotated[str, Positional],
 
         print_json({**asdict(found), "intact": found.intact})
     else:
-        verification(found)
+        verification(found, every=all)
     if not found.intact:
         raise SystemExit(2)

@@ -23,6 +23,7 @@ from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
 from mien.cli.flags import with_flags
 from mien.cli.results import compare, report, runs_list, runs_pull
+from mien.cli.store import store_verify
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -120,6 +121,7 @@ GROUPS = {  # of commands, whose names have two words
     "bench": "Ratios against plain loops, on this machine, in one run; and a model of many nodes.",
     "cluster": "A cluster on EC2: its account, whether its nodes are fit to work, and what is left of it.",
     "runs": "What a storage holds of series and searches, and a copy of it.",
+    "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
     **{command.__name__: command for command in (corpora, sample, verify, report, compare, cost)},
@@ -134,6 +136,7 @@ COMMANDS: dict[str, Command] = {
     "cluster leftovers": cluster_leftovers,
     "runs list": runs_list,
     "runs pull": runs_pull,
+    "store verify": store_verify,
 }
 # Commands whose options depend on their own words: the fields of an experiment, the settings of the features.
 MADE: dict[str, Callable[[list[str]], Command]] = {
@@ -141,7 +144,10 @@ MADE: dict[str, Callable[[list[str]], Command]] = {
     "train": lambda words: train_command(words),
     "search": lambda words: search_command(words),
 }
-ORDER = ("corpora", "sample", "verify", "prepare", "train", "search", "report", "compare", "runs", "cluster", "cost")
+ORDER = (
+    *("corpora", "sample", "verify", "prepare", "store", "train", "search"),
+    *("report", "compare", "runs", "cluster", "cost"),
+)
 
 
 def commands_for(words: Sequence[str]) -> dict[str, Command]:

@@ -10,24 +10,41 @@ from rich.markup import escape
 from mien.cli.terminal import OUT, table
 
 if TYPE_CHECKING:
-    from mien.corpora import Verification
+    from mien.corpora import Finding, Verification
     from mien.features.prepare import Prepared
     from mien.results.run import Series
     from mien.results.search_folder import SearchFolder
 
+N_EXAMPLES = 3  # of findings of one kind
 ENDED = ("done", "pruned", "failed")  # states of a trial
 
 
-def verification(found: Verification) -> None:
-    """Counts against the published ones, then what was noticed, worst first."""
+def verification(found: Verification, *, every: bool = False) -> None:
+    """The verdict, counts against the published ones, what was noticed, worst first, and the verdict again.
+
+    every: each finding, and not the first three of each kind.
+    """
+    OUT.print(f"{found.root}: {'intact' if found.intact else 'NOT intact'}", soft_wrap=True, markup=False)
     table(
         [found.corpus, "found", "published"],
         [[part, n_found, published] for part, (n_found, published) in found.counts.items()],
     )
-    order = {"error": 0, "warning": 1, "info": 2}
-    for finding in sorted(found.findings, key=lambda finding: order[finding.severity]):
-        OUT.print(f"{finding.severity}: {finding.what}: {finding.path} {finding.detail}".rstrip(), markup=False)
+    findings(found.findings, every=every)
     OUT.print("intact" if found.intact else "NOT intact: see the errors above")
+
+
+def findings(found: Sequence[Finding], *, every: bool = False) -> None:
+    """What was noticed, worst first; of each kind the first three, or every one."""
+    order = {"error": 0, "warning": 1, "info": 2}
+    kinds: dict[tuple[str, str], list[Finding]] = {}
+    for finding in sorted(found, key=lambda finding: order[finding.severity]):
+        kinds.setdefault((finding.severity, finding.what), []).append(finding)
+    for (severity, what), some in kinds.items():
+        shown = some if every else some[:N_EXAMPLES]
+        for finding in shown:
+            OUT.print(f"{severity}: {what}: {finding.path} {finding.detail}".rstrip(), soft_wrap=True, markup=False)
+        if len(shown) < len(some):
+            OUT.print(f"{severity}: {what}: {len(some) - len(shown):,} more like these; --all prints them")
 
 
 def prepared(summary: Prepared) -> None:

@@ -55,8 +55,8 @@ def source_of(store: FeatureStore, corpus: str, spec: FeatureSpec) -> Source:
     """Of a finished feature. The fingerprint alone would not do: it names the rows, and not the bytes of their frames,
     which may differ after the feature was prepared afresh."""
     fingerprint = store.fingerprint(corpus, spec)
-    manifest = store.feature_folder(corpus, spec).manifest() or {"parts": []}
-    parts = sorted(part["sha256"] for part in manifest["parts"])
+    manifest = store.feature_folder(corpus, spec).manifest()
+    parts = sorted(part["sha256"] for part in manifest["parts"]) if manifest else []
     digest = hashlib.sha256(json.dumps([fingerprint, parts]).encode()).hexdigest()
     return Source(store.folder.uri, corpus, spec, digest)
 

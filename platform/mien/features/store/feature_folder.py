@@ -30,9 +30,11 @@ from mien.features.store.manifest import (
     FORMAT,
     MANIFEST,
     REJECTS,
+    FeatureManifest,
+    altered,
     hash_ids,
     lost,
-    read_manifest,
+    read_feature_manifest,
     read_rejects,
     read_table,
     sha256,
@@ -118,6 +120,18 @@ class FeatureFolder:
                 done |= {reject.id for reject in kept}
         return done
 
+    def damaged(self, manifest: FeatureManifest) -> dict[str, str]:
+        """Files that are not as the MANIFEST says, by name, with what is wrong: "missing", "damaged", or "unexpected"
+        where no reader takes it."""
+        written = {part["name"]: part["sha256"] for part in manifest["parts"]} | {REJECTS: manifest["rejects_sha256"]}
+        there = [name for name in self.folder.names() if name != MANIFEST]
+        with ThreadPoolExecutor(_READERS) as pool:
+            both = sorted(written.keys() & set(there))
+            same = pool.map(lambda name: sha256(self.folder.read_bytes(name)) == written[name], both)
+            found = {name: "damaged" for name, is_same in zip(both, same) if not is_same}
+        found |= dict.fromkeys(written.keys() - set(there), "missing")
+        return found | {name: "unexpected" for name in there if name not in written}
+
     def rejected(self, reason: str) -> set[str]:
         """Ids of the clips that were rejected for this reason, finished or not."""
         manifest = self.manifest()
@@ -126,7 +140,7 @@ class FeatureFolder:
         names = self._names("rejects")
         return {r.id for name in names for r in read_rejects(self.folder, name) if r.reason == reason}
 
-    def finish(self, clip_ids: Collection[str], recipe: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def finish(self, clip_ids: Collection[str], recipe: Mapping[str, Any] | None = None) -> FeatureManifest:
         """Prove that each clip has one row or one reject, and write the MANIFEST, which is returned.
 
         Rows and rejects of other clips (gone from the corpus since) do not count. recipe: what the extractor was built
@@ -151,7 +165,7 @@ class FeatureFolder:
             for name in self._names("rejects-"):  # only now: until it is written, they are the only ones that know
                 self.folder.remove(name)
             n_rows = Counter(entry.part for entry in all_entries)
-            manifest = {
+            manifest: FeatureManifest = {
                 "format": FORMAT,
                 "mien": __version__,
                 "spec": self.spec.to_json(),
@@ -210,9 +224,14 @@ class FeatureFolder:
 
     # ---------------------------------------------------------------- reading
 
-    def manifest(self) -> dict[str, Any] | None:
-        """What was finished, None where nothing is. Raises StoreError for one of another format."""
-        return read_manifest(self.folder) if self.folder.exists(MANIFEST) else None
+    def manifest(self) -> FeatureManifest | None:
+        """What was finished, None where nothing is. Raises StoreError for another format, or one changed since."""
+        if not self.folder.exists(MANIFEST):
+            return None
+        manifest = read_feature_manifest(self.folder)
+        if manifest["spec"] != self.spec.to_json():
+            raise altered(self.folder, "its spec is another")
+        return manifest
 
     def entries(self, parts: Iterable[str]) -> list[Entry]:
         """The rows of these parts without their values, sorted by clip id. Raises StoreError for a damaged part."""
@@ -235,7 +254,7 @@ class FeatureFolder:
         except (OSError, KeyError, ValueError, pa.ArrowException) as error:
             raise lost(self.folder, part) from error
 
-    def load(self, manifest: Mapping[str, Any], clip_ids: Collection[str]) -> FeatureTable:
+    def load(self, manifest: FeatureManifest, clip_ids: Collection[str]) -> FeatureTable:
         """The rows of these clips in memory: one copy, from each part straight to where it stays.
 
         manifest: what `finish` returned; other parts than its own (of a process that was late) are not read. Raises

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import pyarrow as pa
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from mien import __version__
 from mien.corpora.clip import Reject
@@ -17,17 +21,102 @@ from mien.folder import Folder
 FORMAT = 2  # of the store's layout; raised when an older mien could misread what a newer one writes
 MANIFEST = "MANIFEST.json"
 REJECTS = "rejects.parquet"
+STRICT = ConfigDict(extra="forbid")
 
 
-def read_manifest(folder: Folder) -> dict[str, Any]:
-    """The MANIFEST of a folder. Raises StoreError where another format of the store wrote it."""
-    manifest: dict[str, Any] = folder.read_json(MANIFEST)
-    if manifest["format"] != FORMAT:
-        raise StoreError(
-            f"{folder} is in format {manifest['format']} of the store, written by mien {manifest['mien']}; this mien "
-            f"{__version__} reads format {FORMAT}: prepare into a new store"
-        )
+@with_config(STRICT)
+class Part(TypedDict):
+    """A part of a feature, as it was written."""
+
+    name: str
+    n_rows: int
+    sha256: str
+
+
+@with_config(STRICT)
+class FeatureManifest(TypedDict):
+    """The MANIFEST of a finished feature; see docs/reference/store.md."""
+
+    format: int
+    mien: str
+    spec: dict[str, Any]
+    recipe: dict[str, Any] | None
+    clip_ids_sha256: str
+    n_clips: int
+    n_rows: int
+    n_rejects: int
+    reasons: dict[str, int]
+    n_frames: int
+    fingerprint: str
+    rejects_sha256: str
+    parts: list[Part]
+
+
+@with_config(STRICT)
+class CorpusManifest(TypedDict):
+    """The MANIFEST of a clip table."""
+
+    format: int
+    mien: str
+    corpus: str
+    synthetic: bool
+    n_clips: int
+    n_subjects: int
+    n_rejects: int
+    clip_ids_sha256: str
+    sha256: dict[str, str]
+
+
+def read_corpus_manifest(folder: Folder) -> CorpusManifest:
+    """The MANIFEST of a corpus. Raises StoreError for one of another format, and for one that mien did not write."""
+    manifest: CorpusManifest = _read(folder, "corpus")
     return manifest
+
+
+def read_feature_manifest(folder: Folder) -> FeatureManifest:
+    """The MANIFEST of a feature. Raises StoreError for one of another format, and for one that mien did not write."""
+    manifest: FeatureManifest = _read(folder, "feature")
+    names = Counter(part["name"] for part in manifest["parts"])
+    doubled = [name for name, n_times in names.items() if n_times > 1]
+    if doubled:
+        raise altered(folder, f"part {doubled[0]} stands in it {names[doubled[0]]} times")
+    if manifest["n_rows"] + manifest["n_rejects"] != manifest["n_clips"]:
+        raise altered(folder, "rows and rejects are not as many as clips")
+    if sum(manifest["reasons"].values()) != manifest["n_rejects"]:
+        raise altered(folder, "reasons are not as many as rejects")
+    return manifest
+
+
+def _read(folder: Folder, kind: Literal["corpus", "feature"]) -> Any:
+    try:
+        manifest = folder.read_json(MANIFEST)
+    except DamagedError as error:
+        raise altered(folder, "no JSON") from error
+    if isinstance(manifest, dict) and manifest.get("format", FORMAT) != FORMAT:
+        raise StoreError(
+            f"{folder} is in format {manifest['format']} of the store, written by mien {manifest.get('mien')}; this "
+            f"mien {__version__} reads format {FORMAT}: prepare into a new store"
+        )
+    try:
+        return _adapter(kind).validate_python(manifest, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise altered(folder, f"{place}: {first['msg']}" if place else first["msg"]) from None
+
+
+@cache
+def _adapter(kind: Literal["corpus", "feature"]) -> TypeAdapter[Any]:
+    return TypeAdapter(CorpusManifest if kind == "corpus" else FeatureManifest)
+
+
+class AlteredError(StoreError):
+    """A MANIFEST that mien did not write so."""
+
+
+def altered(folder: Folder, why: str) -> AlteredError:
+    """The error of a MANIFEST that somebody changed."""
+    return AlteredError(f"{folder.path(MANIFEST)} is not what mien wrote ({why}): {mend_remedy(folder)}")
 
 
 def read_rejects(folder: Folder, name: str = REJECTS) -> list[Reject]:
@@ -44,11 +133,26 @@ def read_table(folder: Folder, name: str, columns: list[str] | None = None) -> p
 
 
 def lost(folder: Folder, name: str) -> StoreError:
-    """The error of a file of a feature that is gone or is not what was written."""
-    return StoreError(
-        f"{folder.path(name)} is missing or damaged: delete {folder.path(MANIFEST)} and prepare again, only what is "
-        "lost is extracted"
+    """The error of a file of the store that is gone or is not what was written."""
+    return StoreError(f"{folder.path(name)} is missing or damaged: {mend_remedy(folder)}")
+
+
+def mend_remedy(folder: Folder) -> str:
+    """What to do about something damaged in the folder of a corpus or feature."""
+    return (
+        f"`mien store verify STORE --mend` takes out what is damaged of the store that {folder} lies in; then prepare "
+        "again, only what is lost is extracted"
     )
+
+
+def take_out(folder: Folder, names: Iterable[str]) -> list[str]:
+    """Removes these files and the MANIFEST, so that `prepare` makes again what they held; paths of what was there."""
+    found = [MANIFEST, *(name for name in names if name != MANIFEST)]  # first: without it nothing is finished
+    gone = [folder.path(name) for name in found if folder.exists(name)]
+    with writing(folder):
+        for name in found:
+            folder.remove(name)
+    return gone
 
 
 @contextmanager

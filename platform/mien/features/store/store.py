@@ -18,9 +18,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -35,13 +36,20 @@ from mien.features.store.manifest import (
     FORMAT,
     MANIFEST,
     REJECTS,
+    AlteredError,
+    CorpusManifest,
+    FeatureManifest,
+    altered,
     hash_ids,
-    read_manifest,
+    mend_remedy,
+    read_corpus_manifest,
+    read_feature_manifest,
     read_rejects,
     sha256,
+    take_out,
     writing,
 )
-from mien.features.store.rows import FeatureTable, Row
+from mien.features.store.rows import Entry, FeatureTable, Row, fingerprint
 from mien.folder import Folder, to_parquet
 
 _CLIPS = "clips.parquet"
@@ -68,9 +76,10 @@ class FeatureStore:
 
     def _clip_table(self, corpus: str, columns: list[str] | None = None) -> pa.Table:
         manifest = self._manifest(corpus)
-        data = (self.folder / corpus).read_bytes(_CLIPS)
-        if sha256(data) != manifest["sha256"][_CLIPS]:
-            raise StoreError(f"{self.folder.path(corpus)}/{_CLIPS} is not what its {MANIFEST} says: prepare again")
+        folder = self.folder / corpus
+        data = folder.read_bytes(_CLIPS) if folder.exists(_CLIPS) else b""
+        if sha256(data) != manifest["sha256"].get(_CLIPS):
+            raise StoreError(f"{folder.path(_CLIPS)} is missing or damaged: prepare again, which writes it anew")
         return pq.read_table(pa.BufferReader(data), columns=columns)
 
     def _clip_ids(self, corpus: str) -> set[str]:
@@ -82,7 +91,8 @@ class FeatureStore:
         return read_rejects(self.folder / corpus, REJECTS)
 
     def write_clips(self, corpus: str, clips: pa.Table | Iterable[Clip], rejects: Sequence[Reject]) -> None:
-        """Replace the clip table of a corpus, given as one or as clips. An equal table is left as it is.
+        """Replace the clip table of a corpus, given as one or as clips. An equal table is left as it is, a damaged one
+        is written anew.
 
         Raises StoreError for an id that comes twice, and where another format of the store is in the way.
         """
@@ -105,13 +115,22 @@ class FeatureStore:
             "clip_ids_sha256": hash_ids(table["id"].to_pylist()),
             "sha256": {name: sha256(data) for name, data in files.items()},
         }
-        if folder.exists(MANIFEST) and read_manifest(folder)["sha256"] == manifest["sha256"]:
+        if self._is_written(folder, manifest["sha256"]):
             return
         with writing(folder):
             folder.remove(MANIFEST)
             for name, data in files.items():
                 folder.write_bytes(name, data)
             folder.write_json(MANIFEST, manifest)
+
+    def _is_written(self, folder: Folder, digests: Mapping[str, str]) -> bool:
+        """Whether the files are there with these digests. Raises StoreError where the store is of another format."""
+        try:
+            if not folder.exists(MANIFEST) or read_corpus_manifest(folder)["sha256"] != digests:
+                return False
+        except AlteredError:
+            return False
+        return all(_is_intact(folder, name, digest) for name, digest in digests.items())
 
     # ---------------------------------------------------------------- features
 
@@ -121,11 +140,8 @@ class FeatureStore:
 
     def specs(self, corpus: str) -> list[FeatureSpec]:
         """The finished features, in the order of their folders' names."""
-        return [
-            FeatureSpec.from_json(read_manifest(folder)["spec"])
-            for folder in self._feature_folders(corpus)
-            if folder.exists(MANIFEST)
-        ]
+        self._manifest(corpus)
+        return [found[0].spec for folder in self.feature_folders(corpus) if (found := _opened(folder))]
 
     def spec(self, corpus: str, name: str) -> FeatureSpec:
         """The spec of a finished feature by its name ("egemaps") or its folder ("egemaps-v1-0a1b2c3d").
@@ -153,25 +169,28 @@ class FeatureStore:
         Raises StoreError where it is not finished, where clips came or went since, and for damaged parts.
         """
         manifest = self._finished(corpus, spec)
-        table = self.feature_folder(corpus, spec).load(manifest, self._clip_ids(corpus))
-        self._check_counts(corpus, spec, manifest, len(table), int(table.offsets[-1]))
+        folder = self.feature_folder(corpus, spec)
+        table = folder.load(manifest, self._clip_ids(corpus))
+        n_frames = np.diff(table.offsets).tolist()
+        rows = zip(table.clip_ids, table.content, table.start_s, table.end_s, n_frames)
+        _check_rows(folder, manifest, [Entry(*row, "") for row in rows])
         return table
 
     def iterate(self, corpus: str, spec: FeatureSpec) -> Iterator[Row]:
         """The rows of one feature in the order of its parts: one part at a time is in memory.
 
-        Each part is checked against the MANIFEST before its first row is given, and the number of rows and frames after
-        the last. Raises StoreError as `load` does.
+        Each part is checked against the MANIFEST before its first row is given, and all rows after the last. Raises
+        StoreError as `load` does.
         """
         manifest = self._finished(corpus, spec)
         folder, clip_ids = self.feature_folder(corpus, spec), self._clip_ids(corpus)
-        n_rows = n_frames = 0
+        entries = []
         for part in manifest["parts"]:
             for row in folder.rows(part["name"], part["sha256"]):
                 if row.clip_id in clip_ids:
-                    n_rows, n_frames = n_rows + 1, n_frames + len(row.valid)
+                    entries.append(Entry(row.clip_id, row.content, row.start_s, row.end_s, len(row.valid), ""))
                     yield row
-        self._check_counts(corpus, spec, manifest, n_rows, n_frames)
+        _check_rows(folder, manifest, entries)
 
     def rejects(self, corpus: str, spec: FeatureSpec) -> list[Reject]:
         """Clips without a row of this feature, and why."""
@@ -196,49 +215,75 @@ class FeatureStore:
     def verify(self, corpus: str) -> list[Finding]:
         """What is wrong with a corpus and its features; empty where rows + rejects == clips, each id once,
         and all files are as they were written."""
-        clip_ids = self._clip_ids(corpus)
-        return [f for folder in self._feature_folders(corpus) for f in self._findings(corpus, folder, clip_ids)]
+        return [*self._table_findings(corpus), *self._all_findings(corpus)]
 
-    def _findings(self, corpus: str, folder: Folder, clip_ids: set[str]) -> Iterator[Finding]:
-        if not folder.exists(MANIFEST):
-            yield Finding(severity="warning", what="not finished", path=str(folder), detail=_AGAIN)
+    def mend(self, corpus: str) -> list[str]:
+        """Takes out what `verify` finds damaged, and returns its paths: `prepare` then extracts or writes it anew.
+
+        Of a MANIFEST that was changed nothing can be believed: all that it speaks of goes.
+        """
+        gone = []
+        is_damaged = any(True for _ in self._table_findings(corpus))
+        clip_ids = set() if is_damaged else self._clip_ids(corpus)
+        for folder in self.feature_folders(corpus):
+            try:
+                found = _opened(folder)
+            except AlteredError:
+                gone += take_out(folder, folder.names())
+                continue
+            if found:
+                feature, manifest = found
+                damaged = feature.damaged(manifest)
+                if set(damaged.values()) - {"unexpected"} or _miscounted(feature, manifest, clip_ids):
+                    gone += take_out(folder, damaged)
+        if is_damaged:
+            gone += take_out(self.folder / corpus, (_CLIPS, REJECTS))
+        return gone
+
+    def _table_findings(self, corpus: str) -> Iterator[Finding]:
+        folder = self.folder / corpus
+        try:
+            manifest = self._manifest(corpus)
+        except AlteredError as error:
+            yield Finding(severity="error", what="altered", path=folder.path(MANIFEST), detail=str(error))
             return
-        manifest = read_manifest(folder)
-        if manifest["clip_ids_sha256"] != hash_ids(clip_ids):
-            yield Finding(severity="error", what="clips changed", path=str(folder), detail=_AGAIN)
-        written = {part["name"]: part["sha256"] for part in manifest["parts"]} | {REJECTS: manifest["rejects_sha256"]}
-        there = {name for name in folder.names() if name != MANIFEST}
-        intact = {name for name in there & written.keys() if sha256(folder.read_bytes(name)) == written[name]}
-        for name in sorted((written.keys() | there) - intact):
-            severity, what = ("error", "damaged") if name in written else ("warning", "unexpected")
-            detail = "not as it was written" if name in there & written.keys() else "no reader takes it"
-            if name not in there:
-                what, detail = "missing", "it was written, and is gone"
-            yield Finding(severity=severity, what=what, path=folder.path(name), detail=detail)
-        feature = FeatureFolder(folder, FeatureSpec.from_json(manifest["spec"]))
-        n_rows = Counter(entry.clip_id for entry in feature.entries(intact - {REJECTS}))
-        n_rejects = Counter(reject.id for name in intact & {REJECTS} for reject in read_rejects(folder, name))
-        for clip_id in sorted(clip_ids):
-            if n_rows[clip_id] + n_rejects[clip_id] != 1:
-                detail = f"{clip_id} has {n_rows[clip_id]} rows and {n_rejects[clip_id]} rejects, not one in all"
-                yield Finding(severity="error", what="row or reject", path=str(folder), detail=detail)
+        for name in (_CLIPS, REJECTS):
+            if not _is_intact(folder, name, manifest["sha256"].get(name)):
+                detail = "not as it was written" if folder.exists(name) else "it was written, and is gone"
+                yield Finding(severity="error", what="damaged", path=folder.path(name), detail=detail)
+
+    def _all_findings(self, corpus: str) -> Iterator[Finding]:
+        try:
+            clip_ids = self._clip_ids(corpus)
+        except StoreError:  # told by the findings of the table
+            return
+        for folder in self.feature_folders(corpus):
+            try:
+                found = _opened(folder)
+            except AlteredError as error:
+                yield Finding(severity="error", what="altered", path=folder.path(MANIFEST), detail=str(error))
+                continue
+            if found:
+                yield from _findings(*found, clip_ids)
+            else:
+                yield Finding(severity="warning", what="not finished", path=str(folder), detail=_AGAIN)
 
     # ---------------------------------------------------------------- within
 
-    def _manifest(self, corpus: str) -> dict[str, Any]:
+    def _manifest(self, corpus: str) -> CorpusManifest:
         folder = self.folder / corpus
         if not folder.exists(MANIFEST):
             corpora = self.corpora()
             there = ", ".join(corpora) or "no corpus"
             raise StoreError(f"{self.folder} has no corpus {corpus!r}, it has {there}: {_or_prepare(corpus, corpora)}")
-        return read_manifest(folder)
+        return read_corpus_manifest(folder)
 
-    def _feature_folders(self, corpus: str) -> list[Folder]:
-        self._manifest(corpus)
+    def feature_folders(self, corpus: str) -> list[Folder]:
+        """The folders of a corpus's features, finished or not."""
         folder = self.folder / corpus
         return [folder / name for name in folder.names() if not name.endswith((".parquet", ".json"))]
 
-    def _finished(self, corpus: str, spec: FeatureSpec) -> dict[str, Any]:
+    def _finished(self, corpus: str, spec: FeatureSpec) -> FeatureManifest:
         feature = self.feature_folder(corpus, spec)
         manifest = feature.manifest()
         if manifest is None:
@@ -247,14 +292,75 @@ class FeatureStore:
             raise StoreError(f"{feature.folder}: clips came or went since it was finished: {_AGAIN}")
         return manifest
 
-    def _check_counts(
-        self, corpus: str, spec: FeatureSpec, manifest: dict[str, Any], n_rows: int, n_frames: int
-    ) -> None:
-        if (n_rows, n_frames) != (manifest["n_rows"], manifest["n_frames"]):
-            raise StoreError(
-                f"{self.feature_folder(corpus, spec).folder} has {n_rows} rows of {n_frames} frames, "
-                f"{manifest['n_rows']} of {manifest['n_frames']} were written: delete its {MANIFEST} and {_AGAIN}"
-            )
+
+def _opened(folder: Folder) -> tuple[FeatureFolder, FeatureManifest] | None:
+    """A feature with its MANIFEST, None where it is not finished. Raises AlteredError for one that was changed."""
+    if not folder.exists(MANIFEST):
+        return None
+    manifest = read_feature_manifest(folder)
+    try:
+        spec = FeatureSpec.from_json(manifest["spec"])
+    except (KeyError, TypeError, ValueError):
+        raise altered(folder, "its spec is none") from None
+    if spec.folder != folder.uri.rsplit("/", 1)[-1]:
+        raise altered(folder, "its spec is that of another feature")
+    return FeatureFolder(folder, spec), manifest
+
+
+def _is_intact(folder: Folder, name: str, digest: str | None) -> bool:
+    return digest is not None and folder.exists(name) and sha256(folder.read_bytes(name)) == digest
+
+
+def _miscounted(feature: FeatureFolder, manifest: FeatureManifest, clip_ids: set[str]) -> bool:
+    """Whether the rows are others than those of which the MANIFEST speaks. clip_ids: of the clip table."""
+    if manifest["clip_ids_sha256"] != hash_ids(clip_ids):
+        return False
+    entries = feature.entries(part["name"] for part in manifest["parts"])
+    try:
+        _check_rows(feature, manifest, [entry for entry in entries if entry.clip_id in clip_ids])
+    except StoreError:
+        return True
+    return False
+
+
+def _check_rows(feature: FeatureFolder, manifest: FeatureManifest, entries: Collection[Entry]) -> None:
+    n_frames = sum(entry.n_frames for entry in entries)
+    if (len(entries), n_frames) != (manifest["n_rows"], manifest["n_frames"]):
+        raise StoreError(
+            f"{feature.folder} has {len(entries)} rows of {n_frames} frames, {manifest['n_rows']} of "
+            f"{manifest['n_frames']} were written: {mend_remedy(feature.folder)}"
+        )
+    if fingerprint(feature.spec, entries) != manifest["fingerprint"]:
+        raise altered(feature.folder, "its fingerprint is that of other rows")
+
+
+def _findings(feature: FeatureFolder, manifest: FeatureManifest, clip_ids: set[str]) -> Iterator[Finding]:
+    folder = feature.folder
+    if manifest["clip_ids_sha256"] != hash_ids(clip_ids):
+        yield Finding(severity="error", what="clips changed", path=str(folder), detail=_AGAIN)
+    damaged = feature.damaged(manifest)
+    details = {
+        "damaged": "not as it was written",
+        "missing": "it was written, and is gone",
+        "unexpected": "no reader takes it",
+    }
+    for name, what in sorted(damaged.items()):
+        severity = "warning" if what == "unexpected" else "error"
+        yield Finding(severity=severity, what=what, path=folder.path(name), detail=details[what])
+    parts = [part["name"] for part in manifest["parts"] if part["name"] not in damaged]
+    entries = feature.entries(parts)
+    n_rows = Counter(entry.clip_id for entry in entries)
+    rejects = [] if REJECTS in damaged else read_rejects(folder, REJECTS)
+    n_rejects = Counter(reject.id for reject in rejects)
+    for clip_id in sorted(clip_ids):
+        if n_rows[clip_id] + n_rejects[clip_id] != 1:
+            detail = f"{clip_id} has {n_rows[clip_id]} rows and {n_rejects[clip_id]} rejects, not one in all"
+            yield Finding(severity="error", what="row or reject", path=str(folder), detail=detail)
+    if not set(damaged.values()) - {"unexpected"} and manifest["clip_ids_sha256"] == hash_ids(clip_ids):
+        try:
+            _check_rows(feature, manifest, [entry for entry in entries if entry.clip_id in clip_ids])
+        except StoreError as error:
+            yield Finding(severity="error", what="altered", path=folder.path(MANIFEST), detail=str(error))
 
 
 _AGAIN = "prepare it again, only what is missing is extracted"
