@@ -47,8 +47,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def quiet(root: Path, store: str | Path, *features: str, **options: object) -> Prepared:
-    return prepare("ravdess", root, store, features or (LOUDNESS,), workers=2, **options)  # type: ignore[arg-type]
+def quiet(root: Path, store: str | Path, *features: str, engine: str = "processes", **options: object) -> Prepared:
+    return prepare("ravdess", root, store, features or (LOUDNESS,), workers=2, engine=engine, **options)  # type: ignore[arg-type]
 
 
 def table_of(store: str | Path, name: str = "loudness") -> FeatureTable:
@@ -108,7 +108,7 @@ def test_both_engines_write_the_same_bytes(root, tmp_path):
 
 def test_who_extracts_is_told_and_why(root, tmp_path, monkeypatch):
     notes: list[str] = []
-    quiet(root, tmp_path / "a", on_note=notes.append)
+    quiet(root, tmp_path / "a", engine="auto", on_note=notes.append)
     quiet(root, tmp_path / "b", engine="processes", on_note=notes.append)
     assert notes == [
         f"{N_CLIPS} clips by 2 processes of Ray Data: a Ray is in use",
@@ -116,8 +116,8 @@ def test_who_extracts_is_told_and_why(root, tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(cluster, "named", str)
     monkeypatch.setattr(prepare_module, "RAY_FROM_CLIPS", N_CLIPS - 1)
-    quiet(root, tmp_path / "c", on_note=notes.append)
-    quiet(root, tmp_path / "d", limit=N_CLIPS - 1, on_note=notes.append)
+    quiet(root, tmp_path / "c", engine="auto", on_note=notes.append)
+    quiet(root, tmp_path / "d", engine="auto", limit=N_CLIPS - 1, on_note=notes.append)
     assert notes[2:] == [
         f"{N_CLIPS} clips by 2 processes of Ray Data: more than {N_CLIPS - 1} clips",
         f"{N_CLIPS - 1} clips by 2 processes of this machine: no cluster is named",
