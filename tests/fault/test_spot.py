@@ -121,7 +121,7 @@ def sidecar(endpoint: str, *words: str) -> Iterator[subprocess.Popen[str]]:
         process.wait()
 
 
-def wait_until(condition, what: str, seconds: float = 120) -> None:
+def wait_until(condition, what: str, seconds: float = 300) -> None:
     end_s = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end_s, f"waited {seconds} s for {what}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -70,6 +72,7 @@ def run_trials(
         folder=folder,
         split=dataclasses.replace(split, test=split.test[:0]),  # no person to be tested on
     )
+    _import_without_torch("tensorboardX")
     ctrl_c = CtrlC()
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
@@ -317,6 +320,18 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
             result = summary(history[:n_epochs], "", keep, mode_of(folder.search))
             if scheduler.on_trial_result(None, past, result) == scheduler.STOP:
                 break  # later trials may have made an earlier one a weak one
+
+
+def _import_without_torch(module: str) -> None:
+    """Tune writes for TensorBoard by tensorboardX, which imports torch where it can. This process may have to train the
+    winners with TensorFlow, and the two do not share one."""
+    if module in sys.modules or "torch" in sys.modules:
+        return
+    sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails
+    try:
+        import_module(module)
+    finally:
+        del sys.modules["torch"]
 
 
 @contextmanager
