@@ -5,7 +5,7 @@ python experiments/svc_baselines.py --data.normalise speaker --model.c 3
 python experiments/svc_baselines.py --data.features egemaps-clip --model.members --model.c 1    # one SVC
 """
 
-from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
+from mien.experiment import AugmentConfig, DataConfig, Experiment, ProtocolConfig, SvmConfig
 
 EXPERIMENT = Experiment(
     name="svc-baselines",
@@ -13,7 +13,6 @@ EXPERIMENT = Experiment(
     data=DataConfig(corpora=("ravdess",), features=("egemaps-clip", "compare-clip", "openface-clip")),
     protocol=ProtocolConfig(folds=6),
     augment=AugmentConfig(kind="none"),
-    loss=LossConfig(kind="cross-entropy", label_smoothing=0.0),
     model=SvmConfig(c=10.0, members=("egemaps-clip+openface-clip", "compare-clip", "openface-clip")),
 )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
@@ -10,6 +11,7 @@ from tyro.conf import Positional, arg
 from mien.cli.terminal import print_json
 from mien.errors import MienError
 from mien.experiment import Experiment
+from mien.experiment.effects import set_in_vain, setting
 from mien.experiment.scripts import load_experiment, load_search
 from mien.experiment.search import Search
 
@@ -93,6 +95,7 @@ def _train(experiment: Experiment, *, as_json: bool) -> None:
     from mien.results import report as reports
     from mien.training.launch import launch
 
+    _tell_of_vain_settings(experiment)
     with training_events(quiet=as_json) as events:
         series = launch(experiment, events)
     if (baseline := series.baseline) is not None:
@@ -111,6 +114,7 @@ def _search(asked: Search, *, as_json: bool) -> None:
     from mien.results import report as reports
     from mien.training.search.search import search
 
+    _tell_of_vain_settings(asked.experiment, searched=asked.space)
     with search_events(quiet=as_json) as events:
         folder = search(asked, events)
     page, *_ = reports.report_search(folder)
@@ -119,3 +123,11 @@ def _search(asked: Search, *, as_json: bool) -> None:
         return
     searched(folder)
     print(f"report: {page}")
+
+
+def _tell_of_vain_settings(experiment: Experiment, searched: Collection[str] = ()) -> None:
+    """One line for each setting that somebody has set and that decides nothing; on stderr, as all that is not asked
+    for."""
+    for path, (value, why) in set_in_vain(experiment).items():
+        if path not in map(setting, searched):
+            print(f"note: {path} is {value} and has no effect: {why}", file=sys.stderr)

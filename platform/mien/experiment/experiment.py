@@ -14,6 +14,7 @@ from tyro.conf import arg
 from mien.errors import ExperimentError
 from mien.experiment.augment import AugmentConfig
 from mien.experiment.data import DataConfig
+from mien.experiment.effects import without_effect
 from mien.experiment.execution import ExecutionConfig
 from mien.experiment.loss import LossConfig
 from mien.experiment.model import LstmAttentionConfig, ModelConfig
@@ -73,10 +74,14 @@ class Experiment:
     def signature(self, fingerprints: Mapping[str, str]) -> str:
         """Eight hex digits of everything that decides what is learnt.
 
-        Name, question and execution are left out: asking the same again, elsewhere or wider, resumes.
-        fingerprints: "<corpus>/<feature>" to the fingerprint of those rows in the store.
+        Name, question and execution are left out: asking the same again, elsewhere or wider, resumes. So are settings
+        without effect (`mien.experiment.effects`). fingerprints: "<corpus>/<feature>" to the fingerprint of those rows
+        in the store.
         """
         content = {key: value for key, value in self.to_json().items() if key not in NOT_LEARNT}
+        for path in without_effect(self):
+            page, _, name = path.partition(".")
+            del content[page][name]
         text = json.dumps([content, dict(fingerprints)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 

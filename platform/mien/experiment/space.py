@@ -9,6 +9,7 @@ A distribution is a line of text, the same in a script, on the command line and 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mien.errors import ExperimentError
+from mien.experiment.effects import SWITCHES, setting, without_effect
 from mien.experiment.experiment import NOT_LEARNT, Experiment
 
 if TYPE_CHECKING:
@@ -45,11 +47,17 @@ class Choice:
 Distribution = Range | Choice
 
 
-def read_space(experiment: Experiment, space: Mapping[str, str], what: str = "space") -> dict[str, Distribution]:
+def read_space(
+    experiment: Experiment,
+    space: Mapping[str, str],
+    what: str = "space",
+    beside: Mapping[str, Distribution] | None = None,
+) -> dict[str, Distribution]:
     """The distributions by path, each tried on the experiment at its ends.
 
-    Raises ExperimentError naming the path: a field that there is not, one that decides nothing, a line that is no
-    distribution, inverted ends, a logarithm of 0, a value that the field does not take.
+    beside: another space, whose fields vary as well. Raises ExperimentError naming the path: a field that there is not,
+    one that decides nothing, whatever the others are; a line that is no distribution, inverted ends, a logarithm of 0,
+    a value that the field does not take.
     """
     if not space:
         raise ExperimentError(f"{what} is empty: give at least one field, such as --{what} loss.gamma '0 .. 4'")
@@ -64,14 +72,35 @@ def read_space(experiment: Experiment, space: Mapping[str, str], what: str = "sp
         if path.startswith("target.") and path != "target.soft":
             raise ExperimentError(f"{name}: a search compares by one score of one target; search it by experiments")
         distribution = read_distribution(text, name, is_integer=isinstance(now, int) and not isinstance(now, bool))
-        ends = distribution.values if isinstance(distribution, Choice) else (distribution.low, distribution.high)
-        for value in ends:
+        for value in _ends(distribution):
             try:
                 with_point(experiment, {path: value})
             except ExperimentError as error:
                 raise ExperimentError(f"{name}: {json.dumps(value)} is refused: {error}") from None
         read[path] = distribution
+    inert = _without_effect_at_all(experiment, {**(beside or {}), **read})
+    for path in read:
+        if why := inert.get(setting(path)):
+            raise ExperimentError(f"{what} {path!r}: it has no effect: {why}. Leave it out, or search that as well")
     return read
+
+
+def _ends(distribution: Distribution) -> tuple[Any, ...]:
+    return distribution.values if isinstance(distribution, Choice) else (distribution.low, distribution.high)
+
+
+def _without_effect_at_all(experiment: Experiment, space: Mapping[str, Distribution]) -> dict[str, str]:
+    """The settings that decide nothing, whatever the switches are that the space varies; and why, at one of its
+    points."""
+    switches = {path: _ends(distribution) for path, distribution in space.items() if path in SWITCHES}
+    found: dict[str, str] | None = None
+    for values in itertools.product(*switches.values()):
+        try:
+            there = without_effect(with_point(experiment, dict(zip(switches, values))))
+        except ExperimentError:  # two values that do not go together: such a trial fails
+            continue
+        found = there if found is None else {path: why for path, why in found.items() if path in there}
+    return found or {}
 
 
 def read_distribution(text: str, name: str = "distribution", *, is_integer: bool = False) -> Distribution:

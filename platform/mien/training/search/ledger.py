@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mien.errors import ExperimentError
-from mien.experiment.space import Distribution
+from mien.experiment.effects import setting, without_effect
+from mien.experiment.space import Distribution, Point
 from mien.results.history import Record
 from mien.results.search_folder import SearchFolder, Trial
 from mien.training.search.sampler import Sampler
@@ -109,8 +110,14 @@ class Ledger:
         self._on_trial(written)
         return written
 
-    def _signature(self, point: Mapping[str, Any]) -> str:
-        text = json.dumps([dict(point), dict(self._fingerprints)], sort_keys=True)
+    def _signature(self, point: Point) -> str:
+        """Points that differ only in what has no effect are one trial."""
+        try:
+            inert = without_effect(trial_experiment(self._folder.search, point))
+        except ExperimentError:  # the trial will fail, and say so
+            inert = {}
+        decides = {path: value for path, value in point.items() if setting(path) not in inert}
+        text = json.dumps([decides, dict(self._fingerprints)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 

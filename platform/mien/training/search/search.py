@@ -37,9 +37,10 @@ def search(asked: Search, events: SearchEvents = SearchEvents()) -> SearchFolder
     Raises ExperimentError, StoreError or LeakError before anything is trained.
     """
     experiment = asked.experiment
+    _check_family(experiment.model.family)
     space = read_space(experiment, asked.space)
-    questions = _questions(asked)
-    _check(asked, space)
+    questions = _questions(asked, space)
+    _check_method(asked, space)
     dataset = read_dataset(FeatureStore(experiment.execution.store), experiment.data, experiment.target, mapped=True)
     splits = _splits(dataset, experiment)
     folder = SearchFolder.create(asked)
@@ -68,22 +69,24 @@ def load(path: str) -> Any:
     return SearchFolder.open(path).frame()
 
 
-def _questions(asked: Search) -> dict[str, Choice]:
+def _questions(asked: Search, space: Mapping[str, Distribution]) -> dict[str, Choice]:
     found: dict[str, Choice] = {}
     if asked.questions:
-        for path, distribution in read_space(asked.experiment, asked.questions, "questions").items():
+        for path, distribution in read_space(asked.experiment, asked.questions, "questions", beside=space).items():
             if not isinstance(distribution, Choice):
                 raise ExperimentError(f"questions {path!r}: give the values to compare, such as 'none | sync'")
             found[path] = distribution
     return found
 
 
-def _check(asked: Search, space: Mapping[str, Distribution]) -> None:
-    family = asked.experiment.model.family
+def _check_family(family: str) -> None:
     if not FAMILIES[family].is_iterative:
         raise ExperimentError(
             f"{family} is fitted in one pass and has no validation score to search by: search an iterative family"
         )
+
+
+def _check_method(asked: Search, space: Mapping[str, Distribution]) -> None:
     ranges = [path for path, distribution in space.items() if not isinstance(distribution, Choice)]
     if asked.method == "grid" and ranges:
         raise ExperimentError(f"method grid combines lists, and {', '.join(ranges)} is a range: list its values with |")
