@@ -31,6 +31,7 @@ SEARCH = Search(
         "training.batch_size": "16 | 32 | 64",
         "model.lstm_units": "16 | 32 | 64",
         "model.dropout": "0.1 .. 0.6",
+        "model.input_noise": "0 .. 0.4",
     },
     questions={
         "augment.kind": "none | audio | sync | independent",

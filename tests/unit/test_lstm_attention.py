@@ -153,6 +153,52 @@ def test_sequences_of_the_chosen_modalities_are_convolved(conv, widths):
     assert len(kernels) == len(widths)
 
 
+@pytest.mark.parametrize("pooling", ["max", "last"])  # each is a graph to trace; the others below, by their layers
+def test_no_pooling_reads_what_fills_a_batch(pooling):
+    """A clip by itself is predicted as among longer ones, and each frame of it counts where the pooling says so."""
+    data = dataset(missing=False)
+    built = scrambled(learner(data, pooling=pooling))
+    together = built.predict(batches(data, batch_size=len(data))).values
+    np.testing.assert_allclose(built.predict(batches(data, batch_size=1)).values, together, atol=2e-6)
+
+    def in_the_middle(name: str, row: int, one: Frames) -> Frames:
+        new = one.values.copy()
+        new[len(new) // 2] += 3.0 if name == "voice" else 0.0
+        return Frames(new, one.valid)
+
+    assert np.abs(built.predict(batches(with_frames(data, in_the_middle))).values - together).max() > 0.001
+
+
+def test_poolings_are_what_numpy_makes_of_the_valid_frames():
+    from mien.families.lstm_attention_layers import Attention, MaskedMax, MaskedMean
+
+    rng = np.random.default_rng(0)
+    x = (
+        rng.normal(size=(4, 6, 3)).astype(np.float32) - 2.0
+    )  # below 0, so that a zero of the padding would be the largest
+    mask = np.array([[1, 1, 1, 0, 0, 0], [0, 1, 0, 1, 1, 0], [1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0]], bool)
+    one, small = Attention(0), Attention(4)
+    found = {layer: np.array(layer([x, mask])) for layer in (MaskedMean(), MaskedMax(), one, small)}
+    mean, largest, by_one, by_small = found.values()
+    for layer in (one, small):
+        for weight in layer.weights:
+            weight.assign(rng.normal(size=weight.shape))
+    by_one, by_small = np.array(one([x, mask])), np.array(small([x, mask]))
+    (kernel, bias), (hidden, offset, score) = ([np.array(weight) for weight in layer.weights] for layer in (one, small))
+    assert (kernel.shape, hidden.shape, score.shape) == ((3, 1), (3, 4), (4, 1))
+    for row, valid in enumerate(mask[:3]):
+        frames = x[row][valid]
+        np.testing.assert_allclose(mean[row], frames.mean(axis=0), rtol=1e-5)
+        np.testing.assert_allclose(largest[row], frames.max(axis=0), rtol=1e-5)
+        for by, scores in (
+            (by_one, np.tanh(frames @ kernel + bias)),
+            (by_small, np.tanh(frames @ hidden + offset) @ score),
+        ):
+            np.testing.assert_allclose(by[row], (softmax(scores.T) @ frames)[0], rtol=1e-4)
+    assert not mean[3].any()
+    assert not largest[3].any()
+
+
 def test_a_missing_input_contributes_a_zero_vector():
     import keras
 

@@ -22,6 +22,10 @@ class LstmAttentionConfig:
     conv_kernel: int = 3
     lstm_units: int = 64
     """Units of the LSTM in each direction."""
+    pooling: Literal["attention", "tanh-attention", "mean", "max", "last"] = "attention"
+    """What makes one vector of a sequence. attention: weights by a small network (Bahdanau et al. 2015).
+    tanh-attention: weights by a single tanh unit, as system S1 has it. mean, max: over the valid frames. last: the last
+    state of either direction."""
     row_units: int = 128
     """Units of the dense layer that reads inputs of one row per clip instead of a sequence."""
     dense_units: int = 128

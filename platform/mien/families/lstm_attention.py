@@ -1,10 +1,10 @@
 """LSTM with temporal attention (system S1), in Keras 3 on TensorFlow.
 
-Each sequence: Conv1D (of some modalities, if asked for) -> BiLSTM -> attention over time. Each whole-clip row: a dense
-layer, and one over all narrow rows together, since what is heard and seen explains each other. The vectors are joined
-by a dense head; each also predicts by itself, and such experts may be combined with it. Unlike the original, the
-attention has no bias per time step, which could not take clips of other lengths, and padding and unseen frames are
-masked before its softmax; an input that is missing altogether contributes a zero vector.
+Each sequence: Conv1D (of some modalities, if asked for) -> BiLSTM -> attention over time, or another pooling. Each
+whole-clip row: a dense layer, and one over all narrow rows together, since what is heard and seen explains each other.
+The vectors are joined by a dense head; each also predicts by itself, and such experts may be combined with it. Unlike
+the original, the attention has no bias per time step, which could not take clips of other lengths, and padding and
+unseen frames are masked before its softmax; an input that is missing altogether contributes a zero vector.
 """
 
 from __future__ import annotations
@@ -33,7 +33,14 @@ from mien.experiment import LstmAttentionConfig
 from mien.families.arrays import CHECKPOINT, WEIGHTS, read_arrays, write_arrays
 from mien.families.contract import Predictions, Rate, Task
 from mien.families.frameworks.tensorflow_losses import Loss
-from mien.families.lstm_attention_layers import Attention, EveryNth, Masked, Present
+from mien.families.lstm_attention_layers import (
+    Attention,
+    EveryNth,
+    Masked,
+    MaskedMax,
+    MaskedMean,
+    Present,
+)
 from mien.features.spec import FeatureSpec
 
 JOINT = "joint"
@@ -288,8 +295,15 @@ def _read_sequence(values: Any, mask: Any, spec: FeatureSpec, config: LstmAttent
     if conv_filters:
         x = layers.Conv1D(conv_filters, config.conv_kernel, padding="same", activation="relu")(x)
         x = Masked()([x, mask])
-    x = layers.Bidirectional(layers.LSTM(config.lstm_units, return_sequences=True))(x, mask=mask)
-    return _normalised(Attention(config.lstm_units)([x, mask]), config)
+    is_last = config.pooling == "last"
+    x = layers.Bidirectional(layers.LSTM(config.lstm_units, return_sequences=not is_last))(x, mask=mask)
+    return _normalised(x if is_last else _pooling(config)([x, mask]), config)
+
+
+def _pooling(config: LstmAttentionConfig) -> layers.Layer:
+    if config.pooling in ("mean", "max"):
+        return MaskedMean() if config.pooling == "mean" else MaskedMax()
+    return Attention(config.lstm_units if config.pooling == "attention" else 0)
 
 
 def _read_row(row: Any, dropout: float, config: LstmAttentionConfig) -> Any:

@@ -14,21 +14,22 @@ FARTHEST = -1e9  # logit of a masked frame: its share of a float32 softmax is ex
 
 
 class Attention(layers.Layer):
-    """Weighted sum over time: e = v·tanh(x W + b), a = softmax(e) over valid frames, sum of a x (Bahdanau 2015).
+    """Weighted sum over time: a = softmax(e) over valid frames, sum of a x; (b, T, D) and mask (b, T) to (b, D).
 
-    (b, T, D) and mask (b, T) to (b, D).
+    e = v·tanh(x W + b) with so many units (Bahdanau et al. 2015); with 0 units e = tanh(x w + b), one number, as system
+    S1 has it.
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True  # it takes the mask as an input, and leaves no time axis to mask
         self.units = units
-        self.hidden = layers.Dense(units, activation="tanh")
-        self.score = layers.Dense(1, use_bias=False)
+        self.hidden = layers.Dense(units or 1, activation="tanh")
+        self.score = layers.Dense(1, use_bias=False) if units else layers.Identity()
 
     def build(self, shapes: Any) -> None:
         self.hidden.build(shapes[0])
-        self.score.build((*shapes[0][:-1], self.units))
+        self.score.build((*shapes[0][:-1], self.units or 1))
 
     def call(self, inputs: Any) -> Any:
         x, mask = inputs
@@ -62,6 +63,39 @@ class Masked(layers.Layer):
     def call(self, inputs: Any) -> Any:
         x, mask = inputs
         return x * ops.cast(mask, x.dtype)[..., None]
+
+
+class MaskedMean(layers.Layer):
+    """Mean over the valid frames, (b, T, D) and mask (b, T) to (b, D); zeros where there are none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        x, mask = inputs
+        weights = ops.cast(mask, x.dtype)[..., None]
+        return ops.sum(x * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        return None
+
+
+class MaskedMax(layers.Layer):
+    """Largest value of each column over the valid frames, (b, T, D) and mask (b, T) to (b, D); zeros where there are
+    none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs: Any) -> Any:
+        x, mask = inputs
+        largest = ops.max(ops.where(mask[..., None], x, FARTHEST), axis=1)
+        return ops.where(ops.any(mask, axis=1, keepdims=True), largest, 0)
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        return None
 
 
 class Present(layers.Layer):
