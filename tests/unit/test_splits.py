@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mien.data.leaks import check_leak
 from mien.data.splits import Split, inner_splits, make_splits
 from mien.errors import ExperimentError, LeakError
+from mien.experiment.official import lists_in, official_folds
 from mien.experiment.protocol import ProtocolConfig
 
 GROUPED = ("by-subject", "loso", "leave-one-corpus-out", "by-group")
@@ -510,3 +511,97 @@ def test_inner_splits_deal_each_corpus_or_stratum_evenly(kind: Any) -> None:
             )
             n_of_unit = 1 if kind == "random-leaky" else 2
             assert (np.ptp(counts, axis=0) <= n_of_unit).all(), counts
+
+
+# ------------------------------------------------------------------ official
+
+
+def official(*lists: str, **settings: Any) -> ProtocolConfig:
+    return ProtocolConfig(kind="official", official=official_folds(*lists), **settings)
+
+
+def fold_of_subject(splits: list[Split], clips: Clips) -> dict[str, int]:
+    return {clips["subjects"][row]: split.fold for split in splits for row in split.test}
+
+
+@pytest.mark.parametrize(
+    ("lists", "n_folds"),
+    [
+        (["hicmae-ravdess"], 6),
+        (["emobox-ravdess"], 6),
+        (["hicmae-cremad"], 5),
+        (["hicmae-ravdess", "hicmae-cremad"], 6),
+    ],
+)
+def test_official_folds_test_whom_their_list_names(lists, n_folds):
+    named = {one.split("-")[1] for one in lists}
+    clips = clips_of(
+        {s: size for s, size in Counter(ravdess_and_cremad()["subjects"]).items() if s.split("/")[0] in named}
+    )
+    protocol = official(*lists)
+    splits = make_splits(**clips, protocol=protocol)
+    assert [split.name for split in splits] == [f"fold {fold}" for fold in range(n_folds)]
+    assert protocol.n_folds == n_folds
+    assert fold_of_subject(splits, clips) == official_folds(*lists)
+    assert lists_in(protocol.official) == sorted(lists)
+    for split in splits:
+        check_leak(split, **leak_arguments(clips), protocol=protocol)
+        assert split.validation.size
+    assert inner_splits(splits[0], **clips, protocol=protocol)
+
+
+def test_some_published_folds_as_they_stand():
+    """Read from the lists' own files: HiCMAE deals actors in order, EmoBox does not."""
+    assert {actor: fold for actor, fold in official_folds("hicmae-ravdess").items() if fold == 1} == {
+        f"ravdess/{actor}": 1 for actor in ("05", "06", "07", "08")
+    }
+    assert {actor for actor, fold in official_folds("emobox-ravdess").items() if fold == 5} == {
+        f"ravdess/{actor}" for actor in ("06", "13", "17", "22")
+    }
+    assert len(official_folds("hicmae-cremad")) == 91
+
+
+def test_folds_of_a_file_are_kept_in_the_experiment(tmp_path):
+    clips = clips_of({f"mine/{person}": 3 for person in "abcd"})
+    file = tmp_path / "folds.csv"
+    file.write_text("fold,subject,remark\n0,mine/a,\n1,mine/b,x\n1, mine/c,\n0,mine/d,\n")
+    protocol = official(str(file))
+    file.unlink()
+    splits = make_splits(**clips, protocol=protocol)
+    assert fold_of_subject(splits, clips) == {"mine/a": 0, "mine/b": 1, "mine/c": 1, "mine/d": 0}
+    assert lists_in(protocol.official) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("subject,fold\nmine/a,0\nmine/a,1\n", "line 3: mine/a is in fold 1 and in fold 0"),
+        ("subject,fold\nmine/a,one\n", "line 2: give a subject"),
+        ("person,fold\nmine/a,0\n", "must name the columns subject and fold"),
+        ("subject,fold\nmine/a,1\nmine/b,2\n", r"has the folds \[1, 2\]"),
+        ("subject,fold\nmine/a,0\nmine/b,0\n", r"has the folds \[0\]"),
+        ("subject,fold\n", "official needs a list"),
+    ],
+)
+def test_a_file_that_holds_no_folds_is_refused(tmp_path, text, message):
+    file = tmp_path / "folds.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        official(str(file))
+
+
+def test_official_folds_that_do_not_fit_the_clips_are_refused():
+    with pytest.raises(ValueError, match="no published list .*hicmae-ravdess"):
+        official("emobox-cremad")
+    with pytest.raises(ValueError, match="no other kind takes one"):
+        ProtocolConfig(official=official_folds("hicmae-ravdess"))
+    actors = {f"ravdess/{actor:02d}": 3 for actor in range(1, 25)}
+    with pytest.raises(ExperimentError, match="no fold for mine/a"):
+        make_splits(**clips_of({**actors, "mine/a": 3}), protocol=official("hicmae-ravdess"))
+    with pytest.raises(ExperimentError, match="fold 5 tests ravdess/21, .* no clip of them"):
+        few = {actor: n for actor, n in actors.items() if actor < "ravdess/21"}
+        make_splits(**clips_of(few), protocol=official("hicmae-ravdess"))
+    clips = clips_of(actors)
+    clips["copies"][clips["clip_ids"].index("ravdess/24-0")] = clips["copies"][0]
+    with pytest.raises(ExperimentError, match=r"ravdess/01\+ravdess/24 share a recording"):
+        make_splits(**clips, protocol=official("hicmae-ravdess"))

@@ -52,7 +52,8 @@ def make_splits(
 
     by-subject deals the subjects of each corpus, most clips first, to the lightest fold, so each fold holds people of
     each corpus where there are enough; protocol.seed decides between subjects of as many clips. by-group deals whole
-    groups in the same way; groups that share a subject or a recording count as one. random-leaky deals clips at random,
+    groups in the same way; groups that share a subject or a recording count as one. official takes protocol.official as
+    it is. random-leaky deals clips at random,
     the same share of each stratum to each fold. The rest of a fold trains, but for protocol.validation of its units,
     drawn evenly from the corpora (random-leaky: strata).
 

@@ -125,13 +125,24 @@ def _subject_units(subject: Coded, corpus: Coded, copies: Ints, protocol: Protoc
             )
         return Units(unit, stratum, draw, fold_of_place[stratum], fold_names, "subject")
 
+    if protocol.kind == "official":
+        fold_of_person = _official(people, protocol.official)
+        fold = fold_of_person[np.unique(unit_of_person, return_index=True)[1]]
+        parted = np.flatnonzero(fold[unit_of_person] != fold_of_person)
+        if parted.size:
+            raise ExperimentError(
+                f"official: {names[unit_of_person[parted[0]]]} share a recording, and protocol.official has them in "
+                "different folds: leave one of them out"
+            )
+        return Units(unit, stratum, draw, fold, _numbered(int(fold.max()) + 1), "subject")
+
     if len(names) < protocol.folds:
         raise ExperimentError(
             f"by-subject with protocol.folds={protocol.folds} needs as many subjects and has {len(names)} "
             f"({listed(names)}): lower protocol.folds, to 2 at least, or add subjects"
         )
     fold = _lightest(stratum, np.bincount(unit), draw, protocol.folds)
-    return Units(unit, stratum, draw, fold, _numbered(protocol), "subject", " or raise protocol.folds")
+    return Units(unit, stratum, draw, fold, _numbered(protocol.folds), "subject", " or raise protocol.folds")
 
 
 def _group_units(group: Coded, subject: Coded, corpus: Coded, copies: Ints, protocol: ProtocolConfig) -> Units:
@@ -157,7 +168,7 @@ def _group_units(group: Coded, subject: Coded, corpus: Coded, copies: Ints, prot
     stratum = corpus.code[np.unique(unit, return_index=True)[1]]
     draw = _draws(names, protocol)
     fold = _lightest(stratum, np.bincount(unit), draw, protocol.folds)
-    return Units(unit, stratum, draw, fold, _numbered(protocol), "group", " or raise protocol.folds")
+    return Units(unit, stratum, draw, fold, _numbered(protocol.folds), "group", " or raise protocol.folds")
 
 
 def _clip_units(copies: Ints, overlaps: Ints, strata: Ints, protocol: ProtocolConfig) -> Units:
@@ -173,11 +184,29 @@ def _clip_units(copies: Ints, overlaps: Ints, strata: Ints, protocol: ProtocolCo
     # Raw bits: unlike those of `permutation`, they stay the same in all versions of numpy (its NEP 19).
     draw = np.random.PCG64(_number(f"{protocol.seed}:clips")).random_raw(len(first))
     fold = dealt(stratum, draw, protocol.folds)
-    return Units(unit, stratum, draw, fold, _numbered(protocol), "clip", " or raise protocol.folds")
+    return Units(unit, stratum, draw, fold, _numbered(protocol.folds), "clip", " or raise protocol.folds")
 
 
-def _numbered(protocol: ProtocolConfig) -> list[str]:
-    return [f"fold {fold}" for fold in range(protocol.folds)]
+def _official(people: Sequence[str], fold_of: Mapping[str, int]) -> Ints:
+    """The fold of each person; refused where one is in none, or where a fold would test nobody."""
+    unknown = [person for person in people if person not in fold_of]
+    if unknown:
+        raise ExperimentError(
+            f"official: protocol.official has no fold for {listed(unknown)}: choose lists that have, or leave their "
+            "corpus out of data.corpora"
+        )
+    empty = sorted(set(fold_of.values()) - {fold_of[person] for person in people})
+    if empty:
+        lost = sorted(subject for subject, fold in fold_of.items() if fold == empty[0])
+        raise ExperimentError(
+            f"official: fold {empty[0]} tests {listed(lost)}, and there is no clip of them: prepare the whole corpus, "
+            "or choose another protocol.kind"
+        )
+    return np.array([fold_of[person] for person in people])
+
+
+def _numbered(n_folds: int) -> list[str]:
+    return [f"fold {fold}" for fold in range(n_folds)]
 
 
 def _draws(names: Sequence[str], protocol: ProtocolConfig) -> Draws:

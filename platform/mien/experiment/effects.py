@@ -74,7 +74,7 @@ def without_effect(experiment: Experiment) -> dict[str, str]:
             switched_off("model", ["conv_filters", "conv_kernel"], "model.conv is empty")
 
     kind = experiment.protocol.kind
-    if kind in ("loso", "leave-one-corpus-out"):
+    if kind in ("loso", "leave-one-corpus-out", "official"):
         switched_off("protocol", ["folds"], f"protocol.kind is {kind}")
         if keeps_last:
             switched_off("protocol", ["seed"], f"protocol.kind is {kind} and nothing is held out: nothing is drawn")

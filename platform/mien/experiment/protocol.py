@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-ProtocolKind = Literal["by-subject", "loso", "by-group", "leave-one-corpus-out", "random-leaky"]
+from mien.experiment.official import FoldOf
+
+ProtocolKind = Literal["by-subject", "loso", "by-group", "leave-one-corpus-out", "official", "random-leaky"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -16,10 +18,14 @@ class ProtocolConfig:
 
     kind: ProtocolKind = "by-subject"
     """by-subject: k folds of whole subjects. loso: one subject per fold. by-group: k folds of whole groups, see group;
-    groups that share a subject stay together. leave-one-corpus-out: one corpus per fold. random-leaky: clips at random,
-    one subject on both sides; only to compare with papers that split so."""
+    groups that share a subject stay together. leave-one-corpus-out: one corpus per fold. official: the folds that
+    protocol.official names. random-leaky: clips at random, one subject on both sides; only to compare with papers that
+    split so."""
     group: str = ""
     """by-group: which groups are never torn apart, as the clips name them: meeting, dyad, ..."""
+    official: FoldOf = field(default_factory=dict)
+    """official: published lists (hicmae-ravdess, hicmae-cremad, emobox-ravdess), or CSV files of your own with the
+    columns subject (ravdess/07) and fold (0, 1, ...). An experiment keeps what they say: each subject and its fold."""
     folds: int = 5
     """Folds of by-subject, by-group and random-leaky; the others have one per subject or corpus."""
     validation: float = 0.2
@@ -34,5 +40,20 @@ class ProtocolConfig:
             raise ValueError(
                 f"protocol.kind is {self.kind} and protocol.group is {self.group!r}: by-group needs a group"
             )
+        if (self.kind == "official") != bool(self.official):
+            raise ValueError(
+                f"protocol.kind is {self.kind} and protocol.official holds {len(self.official)} subjects: official "
+                "needs a list, such as hicmae-ravdess, and no other kind takes one"
+            )
+        numbers = sorted(set(self.official.values()))
+        if self.official and (numbers != list(range(len(numbers))) or len(numbers) < 2):
+            raise ValueError(f"protocol.official has the folds {numbers}: number them 0, 1, ... and have two at least")
         if not 0 < self.validation < 1:
             raise ValueError(f"protocol.validation is {self.validation}: a share between 0 and 1")
+
+    @property
+    def n_folds(self) -> int | None:
+        """How many folds there are; None where the clips decide it."""
+        if self.kind == "official":
+            return len(set(self.official.values()))
+        return None if self.kind in ("loso", "leave-one-corpus-out") else self.folds

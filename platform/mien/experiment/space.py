@@ -47,17 +47,11 @@ class Choice:
 Distribution = Range | Choice
 
 
-def read_space(
-    experiment: Experiment,
-    space: Mapping[str, str],
-    what: str = "space",
-    beside: Mapping[str, Distribution] | None = None,
-) -> dict[str, Distribution]:
+def read_space(experiment: Experiment, space: Mapping[str, str], what: str = "space") -> dict[str, Distribution]:
     """The distributions by path, each tried on the experiment at its ends.
 
-    beside: another space, whose fields vary as well. Raises ExperimentError naming the path: a field that there is not,
-    one that decides nothing, whatever the others are; a line that is no distribution, inverted ends, a logarithm of 0,
-    a value that the field does not take.
+    Raises ExperimentError naming the path: a field that there is not, one that decides nothing, a line that is no
+    distribution, inverted ends, a logarithm of 0, a value that the field does not take.
     """
     if not space:
         raise ExperimentError(f"{what} is empty: give at least one field, such as --{what} loss.gamma '0 .. 4'")
@@ -78,11 +72,23 @@ def read_space(
             except ExperimentError as error:
                 raise ExperimentError(f"{name}: {json.dumps(value)} is refused: {error}") from None
         read[path] = distribution
-    inert = _without_effect_at_all(experiment, {**(beside or {}), **read})
-    for path in read:
+    return read
+
+
+def check_effects(
+    experiment: Experiment,
+    space: Mapping[str, Distribution],
+    what: str = "space",
+    beside: Mapping[str, Distribution] | None = None,
+) -> None:
+    """Raises ExperimentError naming a field of the space that decides nothing, whatever the others are.
+
+    beside: another space, whose fields vary as well.
+    """
+    inert = _without_effect_at_all(experiment, {**(beside or {}), **space})
+    for path in space:
         if why := inert.get(setting(path)):
             raise ExperimentError(f"{what} {path!r}: it has no effect: {why}. Leave it out, or search that as well")
-    return read
 
 
 def _ends(distribution: Distribution) -> tuple[Any, ...]:

@@ -185,16 +185,16 @@ def _train(job: Job, rates: Rates) -> Iterator[Stage]:
 
 def _n_folds(experiment: Experiment) -> int:
     protocol, execution = experiment.protocol, experiment.execution
-    if protocol.kind not in ("by-subject", "random-leaky"):
+    if protocol.n_folds is None:
         raise MienError(
             f"{protocol.kind}: its folds are known when the clips are; set protocol.kind by-subject to estimate"
         )
-    return len(execution.only_folds) or protocol.folds
+    return len(execution.only_folds) or protocol.n_folds
 
 
 def _run_s(experiment: Experiment, n_clips: int, rates: Rates) -> float:
     protocol, training = experiment.protocol, experiment.training
-    share = 1 - 1 / protocol.folds
+    share = 1 - 1 / (protocol.n_folds or protocol.folds)
     if training.keep == "best":
         share *= 1 - protocol.validation
     augment = experiment.augment

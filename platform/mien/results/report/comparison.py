@@ -122,7 +122,7 @@ def _entry(label: str, series: Series, tested: Tested, bootstrap: Bootstrap) -> 
         "label": label,
         "folder": series.folder.uri,
         "family": family(summary["family"]),
-        "protocol_text": protocol_text(summary["protocol"], summary["group"]),
+        "protocol_text": protocol_text(summary["protocol"], summary["group"], summary["official"]),
         "tested_on": measured_on(summary),
         **{key: summary[key] for key in KEPT},
         "difference": None,
@@ -155,7 +155,8 @@ def _leakage(
     found = []
     for grouped, random in permutations(range(len(series)), 2):
         protocols = [series[i].experiment.protocol for i in (grouped, random)]
-        group = {"by-subject": "subject", "loso": "subject", "by-group": protocols[0].group}.get(protocols[0].kind)
+        by = {"by-subject": "subject", "official": "subject", "loso": "subject", "by-group": protocols[0].group}
+        group = by.get(protocols[0].kind)
         if group is None or protocols[1].kind != "random-leaky":
             continue
         if _asked(series[grouped]) != _asked(series[random]):

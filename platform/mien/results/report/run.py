@@ -51,7 +51,7 @@ def report_run(run: Run, series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> No
         "label": metrics[target.primary].label,
         "measure": f"{kind.measure(target)}, on the test clips of this fold",
         "caveats": list(caveats_of_data(series)),
-        "statement": run_statement(protocol.kind, protocol.group, split),
+        "statement": run_statement(protocol, split),
         "score_rows": [(metrics[name].label, digits(s["value"]), interval(s)) for name, s in scores.items()],
         "side_rows": [
             (side, f"{split[side]['n_clips']:,}", ", ".join(split[side]["subjects"]))

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from mien.experiment.official import lists_in
 from mien.experiment.target import TargetSpec
 from mien.results.intervals import Scored
 from mien.results.json_values import Json, as_json
@@ -44,6 +45,7 @@ def summarise(
             "family": experiment.model.family,
             "protocol": experiment.protocol.kind,
             "group": experiment.protocol.group,
+            "official": lists_in(experiment.protocol.official),
             "label_source": experiment.target.source,
             "target": {"kind": target.kind, "names": target.names, "primary": target.primary},
             "score_name": target.primary,

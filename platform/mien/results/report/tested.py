@@ -188,7 +188,7 @@ def _folds_asked(series: Series) -> range | tuple[int, ...]:
         return experiment.execution.only_folds
     if experiment.protocol.kind == "leave-one-corpus-out":
         return range(len(experiment.data.corpora))
-    return range(0 if experiment.protocol.kind == "loso" else experiment.protocol.folds)
+    return range(experiment.protocol.n_folds or 0)
 
 
 def _pool(folder: Folder, folds: list[Predicted]) -> Predicted:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from mien.experiment.official import lists_in
 from mien.folder import absolute
 from mien.results.json_values import Json
 from mien.results.metrics import Metric, metric_named
@@ -12,7 +14,7 @@ from mien.results.report.estimates import gain
 from mien.results.report.page import digits, interval, p_value
 
 if TYPE_CHECKING:
-    from mien.experiment import ExecutionConfig
+    from mien.experiment import ExecutionConfig, ProtocolConfig
     from mien.results.run import Series
     from mien.results.search_folder import SearchFolder
 
@@ -20,6 +22,7 @@ PROTOCOLS = {
     "by-subject": "by-subject: no person on both sides of a split",
     "loso": "leave one subject out: each person tested by a model that never met them",
     "by-group": "by-group: no {group} and no person on both sides of a split",
+    "official": "official folds ({lists}): no person on both sides of a split",
     "leave-one-corpus-out": "leave one corpus out: each corpus tested by a model that never saw it",
     "random-leaky": "random-leaky: clips split at random, the same people on both sides",
 }
@@ -53,14 +56,15 @@ def measured_on(summary: Json) -> str:
     return f"{_counted(summary['n_clips'], 'clip')} of {_counted(summary['n_subjects'], 'subject')}, {folds}, {seeds}"
 
 
-def protocol_text(protocol: str, group: str) -> str:
-    """A protocol in words. group: what by-group keeps apart, else empty."""
-    return PROTOCOLS.get(protocol, protocol).format(group=group)
+def protocol_text(protocol: str, group: str, lists: Sequence[str] = ()) -> str:
+    """A protocol in words. group: what by-group keeps apart, else empty. lists: the published ones that official takes;
+    none of them where it takes a file."""
+    return PROTOCOLS.get(protocol, protocol).format(group=group, lists=", ".join(lists) or "a list of one's own")
 
 
 def statement(summary: Json) -> str:
     """What the headline was measured on, in one sentence."""
-    protocol = protocol_text(summary["protocol"], summary["group"])
+    protocol = protocol_text(summary["protocol"], summary["group"], summary["official"])
     if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
         protocol = f"{summary['protocol']}, but with people on both sides of a split"
     return (
@@ -69,12 +73,12 @@ def statement(summary: Json) -> str:
     )
 
 
-def run_statement(protocol: str, group: str, split: Json) -> str:
+def run_statement(protocol: ProtocolConfig, split: Json) -> str:
     """What one fold was tested on."""
     test = split["test"]
     return (
         f"{_counted(test['n_clips'], 'clip')} of {_counted(len(test['subjects']), 'subject')}; "
-        f"protocol {protocol_text(protocol, group)}."
+        f"protocol {protocol_text(protocol.kind, protocol.group, lists_in(protocol.official))}."
     )
 
 

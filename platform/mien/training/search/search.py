@@ -19,7 +19,7 @@ from mien.data.splits import Split
 from mien.errors import ExperimentError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
-from mien.experiment.space import Choice, Distribution, read_space
+from mien.experiment.space import Choice, Distribution, check_effects, read_space
 from mien.families import FAMILIES
 from mien.features.store.store import FeatureStore
 from mien.folder import absolute
@@ -39,6 +39,7 @@ def search(asked: Search, events: SearchEvents = SearchEvents()) -> SearchFolder
     experiment = asked.experiment
     _check_family(experiment.model.family)
     space = read_space(experiment, asked.space)
+    check_effects(experiment, space)
     questions = _questions(asked, space)
     _check_method(asked, space)
     dataset = read_dataset(FeatureStore(experiment.execution.store), experiment.data, experiment.target, mapped=True)
@@ -72,7 +73,9 @@ def load(path: str) -> Any:
 def _questions(asked: Search, space: Mapping[str, Distribution]) -> dict[str, Choice]:
     found: dict[str, Choice] = {}
     if asked.questions:
-        for path, distribution in read_space(asked.experiment, asked.questions, "questions", beside=space).items():
+        read = read_space(asked.experiment, asked.questions, "questions")
+        check_effects(asked.experiment, read, "questions", beside=space)
+        for path, distribution in read.items():
             if not isinstance(distribution, Choice):
                 raise ExperimentError(f"questions {path!r}: give the values to compare, such as 'none | sync'")
             found[path] = distribution

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mien.errors import MienError
+from mien.experiment.official import lists_in
 from mien.experiment.space import Distribution, read_space
 from mien.results.json_values import Json, as_json
 from mien.results.report import figures
@@ -88,6 +89,7 @@ def analyse(
             "family": search.experiment.model.family,
             "protocol": search.experiment.protocol.kind,
             "group": search.experiment.protocol.group,
+            "official": lists_in(search.experiment.protocol.official),
             "label_source": search.experiment.target.source,
             "target": {"kind": target.kind, "names": target.names, "primary": target.primary},
             "score_name": target.primary,
