@@ -292,7 +292,7 @@ def test_progress_is_lines_in_a_log_and_nothing_of_rays(root, tmp_path, capfd):
     with preparing() as on_progress:
         prepare("ravdess", root, tmp_path, [LOUDNESS], workers=2, on_progress=on_progress)
     lines = capfd.readouterr().err.splitlines()
-    assert lines[-1].startswith(f"ravdess-loudness: {N_CLIPS}/{N_CLIPS}, 0 rejects, ")
+    assert lines[-1].startswith(f"ravdess-loudness: {N_CLIPS}/{N_CLIPS} clips, 0 rejects, ")
     assert lines[-1].endswith("clips/s, 0:00:00 left")
     assert all(line.startswith("ravdess-loudness: ") for line in lines)
 

@@ -53,14 +53,6 @@ def test_help_names_what_there_is(capsys, words, named):
     assert named in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["runs", "pul", "x"], ["cluster", "nonsense"]])
-def test_a_wrong_word_is_a_mistake_of_the_user(capsys, words):
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-    assert words[-1] in capsys.readouterr().err
-
-
 FRAGILE = """
 import atexit, os, signal, sys
 from mien.cli import main as cli

@@ -14,8 +14,8 @@ from mien.experiment.scripts import load_experiment, load_search
 
 
 def bench_prepare(
-    corpus: Annotated[str, Positional],
-    root: Annotated[Path, Positional],
+    corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
+    root: Annotated[Path, Positional, arg(metavar="ROOT")],
     clips: int = 200,
     memory: bool = False,
     faces: tuple[Path, ...] = (),
@@ -82,7 +82,9 @@ def bench_prepare(
 
 
 def bench_train(
-    experiment: Annotated[str, Positional], store: str = "store", as_json: Annotated[bool, arg(name="json")] = False
+    experiment: Annotated[str, Positional, arg(metavar="SCRIPT")],
+    store: str = "store",
+    as_json: Annotated[bool, arg(name="json")] = False,
 ) -> None:
     """Training against a plain Keras loop: the same model, the same batches in memory.
 
@@ -110,7 +112,7 @@ def bench_train(
 
 
 def bench_svc(
-    root: Annotated[Path, Positional],
+    root: Annotated[Path, Positional, arg(metavar="ROOT")],
     nkululeko: Path = Path("nkululeko-environment"),
     rounds: int = 3,
     as_json: Annotated[bool, arg(name="json")] = False,
@@ -138,7 +140,7 @@ def bench_svc(
 
 
 def bench_search(
-    search: Annotated[str, Positional],
+    search: Annotated[str, Positional, arg(metavar="SCRIPT")],
     store: str = "store",
     trials: int = 20,
     epochs: int = 8,

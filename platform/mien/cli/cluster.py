@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mien.cli.terminal import OUT, print_json, table
 from mien.errors import above_0
@@ -15,7 +15,7 @@ HERE = Path("cluster.yaml")
 SOMETHING_LEFT = 2  # exit code: something is left to mend or to end
 
 
-def cluster_setup(file: Annotated[Path, Positional] = HERE, dry_run: bool = False) -> None:
+def cluster_setup(file: Annotated[Path, Positional, arg(metavar="FILE")] = HERE, dry_run: bool = False) -> None:
     """Make in your AWS account what cluster.yaml needs and is not there yet: bucket, roles, security group, token.
 
     Args:
@@ -37,7 +37,7 @@ def cluster_setup(file: Annotated[Path, Positional] = HERE, dry_run: bool = Fals
         print(f"nothing was missing; next: ray up {file}")
 
 
-def cluster_leftovers(file: Annotated[Path, Positional] = HERE, json: bool = False) -> None:
+def cluster_leftovers(file: Annotated[Path, Positional, arg(metavar="FILE")] = HERE, json: bool = False) -> None:
     """What still costs money of this cluster: nodes that are not terminated, disks without a node. Exits 2 where
     there are some.
 

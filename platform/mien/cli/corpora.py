@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mien.cli.terminal import bar, print_json, table
 from mien.errors import MienError
@@ -31,7 +31,7 @@ def corpora(json: bool = False) -> None:
 
 
 def sample(
-    directory: Annotated[Path, Positional],
+    directory: Annotated[Path, Positional, arg(metavar="DIRECTORY")],
     corpora: tuple[str, ...] = ("ravdess", "cremad"),
     subjects: int = 4,
     seed: int = 0,
@@ -55,7 +55,10 @@ def sample(
 
 
 def verify(
-    corpus: Annotated[str, Positional], root: Annotated[str, Positional], all: bool = False, json: bool = False
+    corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
+    root: Annotated[str, Positional, arg(metavar="ROOT")],
+    all: bool = False,
+    json: bool = False,
 ) -> None:
     """Is this download complete and intact? Exits 2 where it is not.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mien.errors import MienError
 
@@ -22,7 +22,7 @@ _CORPORA = {"ravdess": (3.70, 7356, 24.8), "cremad": (2.54, 3 * 7442, 3.7)}
 
 
 def cost(
-    runs: Annotated[tuple[str, ...], Positional] = (),
+    runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")] = (),
     corpus: str | None = None,
     clips: int | None = None,
     mean_seconds: float | None = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from mien.cli.flags import Quiet, Verbose
 from mien.cli.terminal import print_json
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -21,27 +22,39 @@ def train_command(of: Experiment | Sequence[str]) -> Callable[..., None]:
     name."""
     if isinstance(of, Experiment):
 
-        def train_declared(experiment: Annotated[Experiment, arg(name="")] = of, json: bool = False) -> None:
-            _train(experiment, as_json=json)
+        def train_declared(
+            experiment: Annotated[Experiment, arg(name="")] = of,
+            json: bool = False,
+            quiet: Quiet = False,
+            verbose: Verbose = False,
+        ) -> None:
+            _train(experiment, as_json=json, quiet=quiet, verbose=verbose)
 
-        train_declared.__doc__ = f"{of.question}\n\nArgs:\n    json: Print where the series is and its metrics as JSON."
+        train_declared.__doc__ = (
+            f"{of.question}\n\nArgs:\n    json: Print where the series is and its metrics as JSON.\n"
+            "    quiet: No progress.\n    verbose: A line per epoch."
+        )
         return train_declared
     script = _script(of)
     declared = load_experiment(script) if script else Experiment(name="experiment")
 
     def train(
-        script: Annotated[str, Positional],
+        script: Annotated[str, Positional, arg(metavar="SCRIPT")],
         experiment: Annotated[Experiment, arg(name="")] = declared,
         json: bool = False,
+        quiet: Quiet = False,
+        verbose: Verbose = False,
     ) -> None:
         """Train an experiment and report on it. Every field can be set.
 
         Args:
             script: A script of experiments/, or the experiment.json of an earlier run.
             json: Print where the series is and its metrics as JSON.
+            quiet: No progress.
+            verbose: A line per epoch.
         """
         _check_first(script, declared, "train")
-        _train(experiment, as_json=json)
+        _train(experiment, as_json=json, quiet=quiet, verbose=verbose)
 
     return train
 
@@ -51,28 +64,34 @@ def search_command(of: Search | Sequence[str]) -> Callable[..., None]:
     name."""
     if isinstance(of, Search):
 
-        def search_declared(asked: Annotated[Search, arg(name="")] = of, json: bool = False) -> None:
-            _search(asked, as_json=json)
+        def search_declared(
+            asked: Annotated[Search, arg(name="")] = of, json: bool = False, quiet: Quiet = False
+        ) -> None:
+            _search(asked, as_json=json, quiet=quiet)
 
-        question = of.experiment.question
-        search_declared.__doc__ = f"{question}\n\nArgs:\n    json: Print where the search is and its analysis as JSON."
+        search_declared.__doc__ = (
+            f"{of.experiment.question}\n\nArgs:\n    json: Print where the search is and its analysis as JSON.\n"
+            "    quiet: No progress."
+        )
         return search_declared
     script = _script(of)
     declared = load_search(script) if script else Search(experiment=Experiment(name="experiment"))
 
     def search(
-        script: Annotated[str, Positional],
+        script: Annotated[str, Positional, arg(metavar="SCRIPT")],
         asked: Annotated[Search, arg(name="")] = declared,
         json: bool = False,
+        quiet: Quiet = False,
     ) -> None:
         """Search fields of an experiment with Ray Tune, nested by subject.
 
         Args:
             script: A script of experiments/ with a SEARCH or an EXPERIMENT, or the search.json of an earlier search.
             json: Print where the search is and its analysis as JSON.
+            quiet: No progress.
         """
         _check_first(script, declared, "search")
-        _search(asked, as_json=json)
+        _search(asked, as_json=json, quiet=quiet)
 
     return search
 
@@ -89,14 +108,14 @@ def _check_first(script: str, declared: Any, command: str) -> None:
         raise MienError(f"{script}: give the script first: mien {command} {script} [overrides]")
 
 
-def _train(experiment: Experiment, *, as_json: bool) -> None:
+def _train(experiment: Experiment, *, as_json: bool, quiet: bool, verbose: bool) -> None:
     from mien.cli.progress import training_events
     from mien.cli.summaries import summaries
     from mien.results import report as reports
     from mien.training.launch import launch
 
     _tell_of_vain_settings(experiment)
-    with training_events(quiet=as_json) as events:
+    with training_events(quiet=as_json or quiet, verbose=verbose) as events:
         series = launch(experiment, events)
     if (baseline := series.baseline) is not None:
         reports.report(baseline)
@@ -108,14 +127,14 @@ def _train(experiment: Experiment, *, as_json: bool) -> None:
     print(f"report: {series.folder.path('report.html')}")
 
 
-def _search(asked: Search, *, as_json: bool) -> None:
+def _search(asked: Search, *, as_json: bool, quiet: bool) -> None:
     from mien.cli.progress import search_events
     from mien.cli.summaries import searched
     from mien.results import report as reports
     from mien.training.search.search import search
 
     _tell_of_vain_settings(asked.experiment, searched=asked.space)
-    with search_events(quiet=as_json) as events:
+    with search_events(quiet=as_json or quiet) as events:
         folder = search(asked, events)
     page, *_ = reports.report_search(folder)
     if as_json:

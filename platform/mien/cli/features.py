@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from mien.cli.flags import Quiet
 from mien.cli.terminal import ERR, print_json
 from mien.errors import ExperimentError, MienError
 from mien.features.extractors import EXTRACTORS, settings_of
@@ -21,8 +22,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
     usual = pages()
 
     def prepare(
-        corpus: Annotated[str, Positional],
-        root: Annotated[str, Positional],
+        corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
+        root: Annotated[str, Positional, arg(metavar="ROOT")],
         store: str = "store",
         features: tuple[str, ...] = USUAL,
         settings: Annotated[Any, arg(name="")] = usual,
@@ -33,6 +34,7 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         fresh: bool = False,
         engine: Literal["auto", "ray", "processes"] = "auto",
         json: bool = False,
+        quiet: Quiet = False,
     ) -> None:
         """Recordings to features in the store. Asked again, it extracts only what is missing.
 
@@ -55,6 +57,7 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
             engine: ray for Ray Data, processes for processes of this machine alone, which start sooner; auto takes Ray
                 Data where a cluster is named or the work is large. The store is the same.
             json: Print the summary as JSON.
+            quiet: No progress.
         """
         from dataclasses import asdict
 
@@ -63,7 +66,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         from mien.features.prepare import prepare as run
 
         chosen = [(name, getattr(settings, attribute(name), {})) for name in features]
-        with preparing(enabled=not json) as on_progress:
+        is_quiet = json or quiet
+        with preparing(enabled=not is_quiet) as on_progress:
             summary = run(
                 corpus,
                 root,
@@ -76,7 +80,7 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
                 fresh=fresh,
                 engine=engine,
                 on_progress=on_progress,
-                on_note=lambda text: None if json else ERR.print(text, soft_wrap=True, markup=False),
+                on_note=lambda text: None if is_quiet else ERR.print(text, soft_wrap=True, markup=False),
             )
         if json:
             print_json(asdict(summary))

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Annotated
+
+from tyro.conf import arg
+
+# Said once: every command that takes long has them.
+Quiet = Annotated[bool, arg(aliases=["-q"])]
+Verbose = Annotated[bool, arg(aliases=["-v"])]
 
 # The first word of a message, up to its value or colon: an argument of the library, dots for groups of them.
 _ARGUMENT = re.compile(r"^(?:execution\.)?([a-z][a-z0-9_.-]*)(?=[ :])")

@@ -22,6 +22,7 @@ from mien.cli.cost import cost
 from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
 from mien.cli.flags import with_flags
+from mien.cli.mistakes import no_such_command, refused
 from mien.cli.results import compare, report, runs_list, runs_pull
 from mien.cli.store import store_verify
 from mien.errors import MienError
@@ -74,21 +75,27 @@ def _dispatch(words: list[str]) -> None:
         group, *words = words
         prog, description = f"mien {group}", GROUPS[group]
         commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{group} ")}
+    if words and not words[0].startswith("-") and words[0] not in commands:
+        raise no_such_command(words[0], [*commands, *GROUPS] if prog == "mien" else commands, prog)
     _parsed(commands, words or ["--help"], prog, description)
 
 
 def _parsed(commands: dict[str, Command], words: list[str], prog: str, description: str) -> None:
     """Calls the command that the words name, with what they say of it."""
     config = (tyro.conf.AvoidSubcommands,)
+    name = next(iter(words), "") if "" not in commands else ""
+    called = f"{prog} {name}".strip()
     try:
-        if list(commands) == [""]:
-            tyro.cli(commands[""], prog=prog, args=words, config=config)
-        else:
-            tyro.extras.subcommand_cli_from_dict(
-                commands, prog=prog, description=description, args=words, config=config
-            )
+        with tyro._errors.on_parse_error(lambda event: refused(event, called, commands[name])):
+            if name in commands and not name.startswith("-"):
+                # By itself, not as one of all: tyro would build the parsers of all to tell of an option of one.
+                tyro.cli(commands[name], prog=called, args=words[bool(name) :], config=config)
+            else:
+                tyro.extras.subcommand_cli_from_dict(
+                    commands, prog=prog, description=description, args=words, config=config
+                )
     except ValueError as error:  # raised by a dataclass whose fields have no group of their own: execution
-        raise MienError(f"{error}; see --help") from None
+        raise MienError(f"{error}; see {called} --help") from None
 
 
 def _guarded(command: Callable[[], None], words: Sequence[str]) -> int:

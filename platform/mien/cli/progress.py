@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from mien.cli.terminal import ERR, Bars
+from mien.cli.terminal import ERR, Bars, left
 
 if TYPE_CHECKING:
     from mien.features.prepare import PrepareProgress
-    from mien.results.run import Series
+    from mien.results.run import Run, Series
     from mien.results.search_folder import SearchFolder, Trial
     from mien.training.launch import TrainingEvents
     from mien.training.search.events import SearchEvents
@@ -32,61 +32,112 @@ def preparing(*, enabled: bool = True) -> Iterator[Callable[[PrepareProgress], N
 def _rest(progress: PrepareProgress) -> str:
     """
     >>> from mien.features.prepare import PrepareProgress
-    >>> _rest(PrepareProgress(feature="f", n_done=1, n_clips=9, n_rejects=0, clips_per_s=0.5, left_s=100_000.4))
-    '0 rejects, 0.5 clips/s, 1 day, 3:46:40 left'
+    >>> _rest(PrepareProgress(feature="f", n_done=1, n_clips=9, n_rejects=0, clips_per_s=0.5, left_s=16.0))
+    'clips, 0 rejects, 0.5 clips/s, 0:00:16 left'
     """
     if progress.left_s is None:
-        return "starting workers"
-    left = timedelta(seconds=round(progress.left_s))
-    return f"{progress.n_rejects} rejects, {progress.clips_per_s:.1f} clips/s, {left} left"
+        return "clips, starting workers"
+    return f"clips, {progress.n_rejects} rejects, {progress.clips_per_s:.1f} clips/s, {left(progress.left_s)}"
 
 
 @contextmanager
-def training_events(*, quiet: bool = False) -> Iterator[TrainingEvents]:
-    """Shows what `launch` reports: a bar of runs in a terminal, a line per run in a log."""
+def training_events(*, quiet: bool = False, verbose: bool = False) -> Iterator[TrainingEvents]:
+    """Shows what `launch` reports: a bar of epochs in a terminal and a line per run; in a log a line every ten epochs.
+
+    verbose: a line per epoch.
+    """
     from mien.training.launch import TrainingEvents
 
     if quiet:
         yield TrainingEvents()
         return
     with Bars() as bars:
-        state: dict[str, Any] = {"name": "", "n_done": 0, "n_runs": 0, "last": ""}
-        begun: set[Any] = set()
+        shown = _Epochs(bars)
+        log_every = 1 if verbose else LOG_EVERY_EPOCHS
 
-        def show() -> None:
-            if state["n_runs"]:
-                bars.update(state["name"], state["n_done"], state["n_runs"], state["last"])
+        def on_epoch(run: Run, record: Mapping[str, Any]) -> None:
+            if shown.has_begun(run) and record["epoch"] > 1:
+                bars.line(f"{_named(run)}: goes on at epoch {record['epoch']}")
+            shown.epoch(run, record)
+            if (verbose or not ERR.is_terminal) and record["epoch"] % log_every == 0:
+                bars.line(f"{_named(run)}  {epoch_line(record)}")
 
-        def on_start(series: Series, n_to_do: int, n_runs: int) -> None:
-            state.update(name=series.experiment.name, n_done=n_runs - n_to_do, n_runs=n_runs, last="")
-            bars.line(f"{series.experiment.name}: {n_runs} runs, {n_runs - n_to_do} of them done; {series.folder}")
-            if n_to_do:
-                show()
+        def on_run(run: Run, metrics: Mapping[str, Any]) -> None:
+            shown.end(run)
+            bars.line(f"{_named(run)}: {test_line(metrics)}; {metrics['stopped']}")
 
-        def on_epoch(run: Any, record: Mapping[str, Any]) -> None:
-            if run not in begun and record["epoch"] > 1:
-                bars.line(f"seed {run.seed} fold {run.fold}: goes on at epoch {record['epoch']}")
-            begun.add(run)
-            state["last"] = f"seed {run.seed} fold {run.fold}  {epoch_line(record)}"
-            show()
-            if not ERR.is_terminal and record["epoch"] % LOG_EVERY_EPOCHS == 0:
-                bars.line(state["last"])
+        yield TrainingEvents(shown.start, bars.line, on_epoch, on_run)
 
-        def on_run(run: Any, metrics: Mapping[str, Any]) -> None:
-            state["n_done"] += 1
-            show()
-            bars.line(f"seed {run.seed} fold {run.fold}: {test_line(metrics)}; {metrics['stopped']}")
 
-        yield TrainingEvents(on_start, bars.line, on_epoch, on_run)
+class _Epochs:
+    """The bar of a series: epochs done of those that its runs may have. One that stops early counts as all of its."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+
+    def start(self, series: Series, n_to_do: int, n_runs: int) -> None:
+        from mien.families import FAMILIES
+
+        experiment = series.experiment
+        self._name, self._n_runs, self._n_done = experiment.name, n_runs, n_runs - n_to_do
+        self._of_run = experiment.training.epochs if FAMILIES[experiment.model.family].is_iterative else 1
+        self._epoch: dict[Run, int] = {}  # of the runs that are trained now
+        self._score = ""
+        self._bars.line(f"{self._name}: {n_runs} runs, {self._n_done} of them done; {series.folder}")
+        if n_to_do:
+            self._start_s, self._n_before = time.monotonic(), self._n_epochs
+            self._show()
+
+    def has_begun(self, run: Run) -> bool:
+        """Whether this is the first that is heard of a run."""
+        return run not in self._epoch
+
+    def epoch(self, run: Run, record: Mapping[str, Any]) -> None:
+        if run not in self._epoch:  # what an earlier attempt trained took none of this one's time
+            self._n_before += record["epoch"] - 1
+        self._epoch[run] = record["epoch"]
+        self._score = f", {_label(record)} {_digits(record['score'])}" if record["score"] is not None else ""
+        self._show()
+
+    def end(self, run: Run) -> None:
+        self._epoch.pop(run, None)
+        self._n_done += 1
+        self._show()
+
+    @property
+    def _n_epochs(self) -> int:
+        return self._n_done * self._of_run + sum(self._epoch.values())
+
+    def _show(self) -> None:
+        n_now, n_all = self._n_epochs, self._n_runs * self._of_run
+        n_new = n_now - self._n_before
+        rest = f"epochs, run {min(self._n_done + 1, self._n_runs)}/{self._n_runs}{self._score}"
+        if n_new > 0:
+            rest += f", {left((time.monotonic() - self._start_s) / n_new * (n_all - n_now))}"
+        self._bars.update(self._name, n_now, n_all, rest)
+
+
+def _named(run: Run) -> str:
+    return f"seed {run.seed} fold {run.fold}"
 
 
 def epoch_line(record: Mapping[str, Any]) -> str:
     """One epoch in one line of a log."""
+    loss, score = _digits(record["train_loss"]), _digits(record["score"])
+    return (
+        f"epoch {record['epoch']:3d}  loss {loss}  validation {_label(record)} {score}  "
+        f"{record['samples_per_s']:.0f} clips/s"
+    )
+
+
+def _label(record: Mapping[str, Any]) -> str:
     from mien.results.metrics import metric_named
 
-    label = metric_named(record["score_name"]).label
-    loss, score = ("undefined" if record[key] is None else f"{record[key]:.4f}" for key in ("train_loss", "score"))
-    return f"epoch {record['epoch']:3d}  loss {loss}  validation {label} {score}  {record['samples_per_s']:.0f} clips/s"
+    return metric_named(record["score_name"]).label
+
+
+def _digits(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def test_line(metrics: Mapping[str, Any]) -> str:

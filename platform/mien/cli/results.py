@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mien.cli.terminal import ERR, OUT, bar, print_json, table
 from mien.errors import MienError
 
 
-def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> None:
+def report(runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")], json: bool = False) -> None:
     """Write the report of each series or search anew, from its directory alone: no ray, no framework.
 
     Args:
@@ -44,7 +44,7 @@ def report(runs: Annotated[tuple[str, ...], Positional], json: bool = False) -> 
             print(f"report: {series.folder.path('report.html')}")
 
 
-def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison") -> None:
+def compare(runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")], out: str = "comparison") -> None:
     """Set series side by side: differences on the same clips, with intervals, and the leakage gap.
 
     Args:
@@ -67,7 +67,7 @@ def compare(runs: Annotated[tuple[str, ...], Positional], out: str = "comparison
         print(path)
 
 
-def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) -> None:
+def runs_list(storage: Annotated[str, Positional, arg(metavar="STORAGE")] = "runs", json: bool = False) -> None:
     """What a storage holds: series and searches, runs done, protocol, and the test score of what was reported.
 
     Args:
@@ -96,8 +96,8 @@ def runs_list(storage: Annotated[str, Positional] = "runs", json: bool = False) 
 
 
 def runs_pull(
-    storage: Annotated[str, Positional],
-    directory: Annotated[str, Positional] = "runs",
+    storage: Annotated[str, Positional, arg(metavar="STORAGE")],
+    directory: Annotated[str, Positional, arg(metavar="DIRECTORY")] = "runs",
     only: str = "",
     checkpoints: bool = False,
     json: bool = False,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from tyro.conf import Positional
+from tyro.conf import Positional, arg
 
 from mien.cli.terminal import OUT, print_json
 from mien.errors import MienError
 
 
 def store_verify(
-    store: Annotated[str, Positional] = "store", mend: bool = False, all: bool = False, json: bool = False
+    store: Annotated[str, Positional, arg(metavar="STORE")] = "store",
+    mend: bool = False,
+    all: bool = False,
+    json: bool = False,
 ) -> None:
     """Read every file of a store and compare it with what was written. Exit code 2 where something is damaged.
 

@@ -6,14 +6,16 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 OUT = Console(highlight=False)
 ERR = Console(stderr=True, highlight=False)
+BAR_WIDTH = 12  # so that a line with all that is said beside the bar fits 80 columns
 LOG_EVERY_S = 10.0  # between two lines of progress where there is no terminal to draw a bar on
 
 
@@ -36,7 +38,7 @@ class Bars:
     def __init__(self, *, enabled: bool = True) -> None:
         self._is_drawn = enabled and ERR.is_terminal
         self._is_logged = enabled and not ERR.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(BAR_WIDTH), MofNCompleteColumn())
         self._progress = Progress(*columns, TextColumn("{task.fields[rest]}"), console=ERR, disable=not self._is_drawn)
         self._tasks: dict[str, Any] = {}
         self._logged_s: dict[str, float] = {}
@@ -49,7 +51,7 @@ class Bars:
         self._progress.stop()
 
     def update(self, name: str, n_done: int, n_all: int, rest: str = "") -> None:
-        """How far one thing is. rest: what else there is to say of it."""
+        """How far one thing is. rest: what is counted, and what else there is to say of it."""
         if self._is_drawn:
             if name not in self._tasks:
                 self._tasks[name] = self._progress.add_task(name, total=n_all, rest="")
@@ -57,15 +59,29 @@ class Bars:
         now_s = time.monotonic()
         if self._is_logged and (n_done == n_all or now_s - self._logged_s.get(name, -LOG_EVERY_S) >= LOG_EVERY_S):
             self._logged_s[name] = now_s
-            self.line(f"{name}: {n_done}/{n_all}{', ' * bool(rest)}{rest}")
+            self.line(f"{name}: {n_done}/{n_all} {rest}".rstrip())
 
     def line(self, text: str) -> None:
         """A line above the bars."""
         ERR.print(text, soft_wrap=True, markup=False)
 
 
+def left(seconds: float) -> str:
+    """A time that is left.
+
+    >>> left(100_000.4)
+    '1 day, 3:46:40 left'
+    """
+    return f"{timedelta(seconds=round(seconds))} left"
+
+
 @contextmanager
 def bar(what: str, *, enabled: bool = True) -> Iterator[Callable[[int, int], None]]:
     """One bar on stderr; yields a function of (done, total)."""
+    start_s = time.monotonic()
+
+    def rest(n_done: int, n_all: int) -> str:
+        return left((time.monotonic() - start_s) / n_done * (n_all - n_done)) if n_done else ""
+
     with Bars(enabled=enabled) as bars:
-        yield lambda n_done, n_all: bars.update(what, n_done, n_all)
+        yield lambda n_done, n_all: bars.update(what, n_done, n_all, rest(n_done, n_all))

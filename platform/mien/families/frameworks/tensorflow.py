@@ -27,8 +27,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its sums depend on the nu
 
 # isort: split
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
+
+from mien.families.frameworks.quiet import without_native_lines
+
+with without_native_lines():  # what absl says before it is initialised heeds no log level, and breaks progress bars
+    import tensorflow as tf
 
 GROUP_KEY = 1
 
