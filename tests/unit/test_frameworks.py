@@ -105,3 +105,15 @@ def test_what_is_drawn_inside_a_seed_depends_on_it_alone():
         assert torch.equal(torch.rand(3), one)
     with seeded("dropout", 3, 2, 0):
         assert not torch.equal(torch.rand(3), one)
+
+
+@pytest.mark.tensorflow
+def test_tensorflow_is_imported_without_a_word_and_without_what_it_does_not_need():
+    asked = (
+        "import sys; from mien.families.frameworks import tensorflow; "
+        "print([name for name in ('matplotlib', 'pandas', 'scipy', 'sklearn', 'torch') if name in sys.modules]); "
+        "import scipy.stats, pandas; print(pandas.DataFrame({'x': [1.0]}).x.sum())"
+    )
+    ended = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert ended.stdout.split("\n")[:2] == ["[]", "1.0"]
+    assert ended.stderr == ""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -18,6 +16,7 @@ from mien.errors import ExperimentError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import with_point
+from mien.families.frameworks.imports import without
 from mien.results.history import Record, kept_record
 from mien.results.metrics import METRICS
 from mien.results.run import Run
@@ -72,7 +71,10 @@ def run_trials(
         folder=folder,
         split=dataclasses.replace(split, test=split.test[:0]),  # no person to be tested on
     )
-    _import_without_torch("tensorboardX")
+    # Tune writes for TensorBoard by tensorboardX, which imports torch where it can. This process may have to train the
+    # winners with TensorFlow, and the two do not share one.
+    with without("torch"):
+        import tensorboardX  # noqa: F401
     ctrl_c = CtrlC()
     tuner = tune.Tuner(
         tune.with_resources(trainable, resources),
@@ -320,18 +322,6 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
             result = summary(history[:n_epochs], "", keep, mode_of(folder.search))
             if scheduler.on_trial_result(None, past, result) == scheduler.STOP:
                 break  # later trials may have made an earlier one a weak one
-
-
-def _import_without_torch(module: str) -> None:
-    """Tune writes for TensorBoard by tensorboardX, which imports torch where it can. This process may have to train the
-    winners with TensorFlow, and the two do not share one."""
-    if module in sys.modules or "torch" in sys.modules:
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails
-    try:
-        import_module(module)
-    finally:
-        del sys.modules["torch"]
 
 
 @contextmanager

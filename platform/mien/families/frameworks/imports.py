@@ -1,4 +1,4 @@
-"""What native code prints while a framework is imported, kept off the terminal."""
+"""How a framework is imported: without what it does not need, and without what native code prints meanwhile."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 STDERR = 2  # the file descriptor, which native code writes to
+
+
+@contextmanager
+def without(*modules: str) -> Iterator[None]:
+    """What is imported here does as if these packages were not installed, unless they are imported already.
+
+    For packages that another imports where it can, and that would cost seconds or harm.
+    """
+    hidden = [name for name in modules if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: an import of it fails
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextmanager
