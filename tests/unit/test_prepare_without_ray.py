@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mien.cli.features import prepare_command
 from mien.cli.main import main
 from mien.cli.summaries import prepared
 from mien.errors import CorpusError, ExperimentError, MienError
@@ -16,6 +18,7 @@ from mien.features.prepare import Prepared, PreparedFeature, PrepareProgress, pr
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Counted
+from tiny_media import tone, write_wav
 
 LOUDNESS = "tiny_extractors:Loudness"
 
@@ -46,6 +49,33 @@ def test_a_limit_below_one_is_refused(tmp_path: Path, limit: int) -> None:
     with pytest.raises(MienError, match=f"^limit {limit}: give at least 1"):
         prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS], limit=limit)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("limits", [{"clip_limit_s": 0.0}, {"clip_limit_mb": -1}])
+def test_a_clip_that_may_take_nothing_is_refused(tmp_path: Path, limits: dict[str, Any]) -> None:
+    write_corpus(tmp_path / "root", 2)
+    with pytest.raises(MienError, match=r"^clip_limit_s .*, clip_limit_mb .*: give more than 0"):
+        prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS], **limits)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_limits_of_a_clip_reach_its_decoder_from_the_command_line(tmp_path: Path, in_this_process: None) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    clip_ids = write_corpus(root, 3)
+    write_wav(wav_of(root, clip_ids[1]), tone(10.0, 16_000), 16_000)
+    words = ["prepare", "ravdess", str(root), "--store", str(store), "--features", LOUDNESS]
+    assert main([*words, "--clip-limit-mb", "1"]) == 0
+    opened = FeatureStore(store)
+    (reject,) = opened.rejects("ravdess", opened.spec("ravdess", "loudness"))
+    assert (reject.id, reject.reason) == (clip_ids[1], "too-large")
+    assert reject.detail.endswith("than the 1 MB that a clip may take; cut it into stretches, or raise clip_limit_mb")
+    assert main([*words, "--retry-rejects"]) == 0
+    assert not opened.rejects("ravdess", opened.spec("ravdess", "loudness"))
+
+
+def test_the_command_has_the_limits_of_the_library() -> None:
+    command, library = signature(prepare_command([])).parameters, signature(prepare).parameters
+    assert all(command[name].default == library[name].default for name in ("clip_limit_s", "clip_limit_mb"))
 
 
 def test_no_feature_is_refused(tmp_path: Path) -> None:

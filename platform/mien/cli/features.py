@@ -32,6 +32,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         retry_rejects: bool = False,
         fresh: bool = False,
         engine: Literal["auto", "ray", "processes"] = "auto",
+        clip_limit_s: float = 1800.0,
+        clip_limit_mb: int = 4096,
         json: bool = False,
     ) -> None:
         """Recordings to features in the store. Asked again, it extracts only what is missing.
@@ -54,6 +56,9 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
             fresh: Extract all clips anew: for files that were replaced under the same names, which is not looked for.
             engine: ray for Ray Data, processes for processes of this machine alone, which start sooner; auto takes Ray
                 Data where a cluster is named or the work is large. The store is the same.
+            clip_limit_s: Seconds that one clip may take a worker; one that takes longer is the reject took-too-long.
+            clip_limit_mb: Memory that one clip may take, decoded and while it is extracted; one that takes more is the
+                reject too-large.
             json: Print the summary as JSON.
         """
         from dataclasses import asdict
@@ -75,6 +80,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
                 retry_rejects=retry_rejects,
                 fresh=fresh,
                 engine=engine,
+                clip_limit_s=clip_limit_s,
+                clip_limit_mb=clip_limit_mb,
                 on_progress=on_progress,
                 on_note=lambda text: None if json else ERR.print(text, soft_wrap=True, markup=False),
             )
