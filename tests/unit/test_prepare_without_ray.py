@@ -228,6 +228,18 @@ def test_a_finished_feature_can_be_built_again(tmp_path: Path, in_this_process: 
     assert store.recipe("ravdess", store.spec("ravdess", "egemaps"))["settings"]["hop_s"] == 0.2  # type: ignore[index]
 
 
+def test_files_that_became_no_clip_are_counted_by_reason(
+    tmp_path: Path, in_this_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip_ids = write_corpus(tmp_path / "root", 2)
+    for name in ("a.opus", "b.opus", f"{'n' * 250}.wav"):
+        (wav_of(tmp_path / "root", clip_ids[0]).parent / name).write_bytes(b"x")
+    found = prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS])
+    assert found.import_reasons == {"unknown-suffix": 2, "bad-name": 1}
+    prepared(found)
+    assert "3 files became no clip (2 unknown-suffix, 1 bad-name): see ravdess/rejects" in capsys.readouterr().out
+
+
 def test_nothing_is_shown_unless_it_is_asked_for(
     tmp_path: Path, in_this_process: None, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,13 +72,15 @@ class PreparedFeature:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
     """What `prepare` did. engine: what extracted, "ray" or "processes"; empty where nothing was left to do.
-    n_import_rejects: files that became no clip. ray_startup_s: 0 where no Ray was started."""
+    n_import_rejects: files that became no clip; import_reasons: of which why. ray_startup_s: 0 where no Ray was
+    started."""
 
     corpus: str
     store: str
     engine: str
     n_clips: int
     n_import_rejects: int
+    import_reasons: dict[str, int]
     ray_startup_s: float
     features: tuple[PreparedFeature, ...]
 
@@ -166,6 +168,7 @@ def prepare(
         engine=job.engine,
         n_clips=len(clips),
         n_import_rejects=len(rejects),
+        import_reasons=dict(Counter(reject.reason for reject in rejects).most_common()),
         ray_startup_s=job.ray_startup_s,
         features=tuple(job.finish(number) for number in range(len(asked))),
     )
