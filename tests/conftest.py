@@ -79,8 +79,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from mien.features.prepare.tasks import tasks_from_table
     from mien.features.prepare.worker import BatchExtractor
 
-    def stream(features: Any, batches: Any, workers: int) -> Iterator[Any]:
-        extract = BatchExtractor(features)
+    def stream(features: Any, batches: Any, workers: int, limits: Any) -> Iterator[Any]:
+        extract = BatchExtractor(features, limits)
         for batch in batches:
             yield extract(tasks_from_table(batch))
 

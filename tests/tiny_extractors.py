@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 import time
@@ -75,6 +76,41 @@ class Deadly:
 
     def build(self) -> SoundExtractor:
         return SoundExtractor(self.called, before=lambda sound: os._exit(1) if len(sound) == self.length else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endless:
+    """Does not return from a clip of this many samples, in C code that keeps the interpreter's lock."""
+
+    length: int
+    called: str = "loudness"
+
+    def build(self) -> SoundExtractor:
+        sleep = ctypes.PyDLL(None).sleep  # PyDLL, other than CDLL, does not let go of the lock
+        return SoundExtractor(self.called, before=lambda sound: sleep(3600) if len(sound) == self.length else None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy:
+    """Takes a gigabyte for a clip of this many samples, and does not return."""
+
+    length: int
+
+    def build(self) -> SoundExtractor:
+        def take(sound: Sound) -> None:
+            if len(sound) == self.length:
+                held = np.ones(2**30, np.uint8)
+                time.sleep(3600 + len(held))
+
+        return SoundExtractor(before=take)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boundless:
+    """Asks for more memory than any machine has."""
+
+    def build(self) -> SoundExtractor:
+        return SoundExtractor(before=lambda sound: np.ones(2**60, np.uint8))
 
 
 @dataclass(frozen=True, kw_only=True)

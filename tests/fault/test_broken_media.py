@@ -220,6 +220,82 @@ def test_a_header_that_states_huge_pictures_is_refused(tmp_path: Path, size: tup
     assert reason_of(path, "pictures") == "bad-header"
 
 
+def test_a_sound_that_takes_too_much_memory_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    """A file of 60 kB is eight minutes of sound, and of an hour only a stretch is asked."""
+    soundfile.write(tmp_path / "a.flac", np.zeros(480 * 8_000, np.float32), 8_000)
+    film = write_movie(tmp_path / "a.mp4", seconds=4.0)
+    for path, too_few_mb in ((tmp_path / "a.flac", 58), (Path(film), 1)):
+        medium = Medium(path=str(path))
+        tracemalloc.start()
+        with pytest.raises(MediaError) as error:
+            media.decode("sound", medium, 16_000, most_bytes=2**20 * too_few_mb)
+        assert tracemalloc.get_traced_memory()[1] < 8 * 2**20
+        tracemalloc.stop()
+        assert error.value.reason == "too-large"
+        assert str(error.value).startswith(f"{path}: takes more memory to decode than the {too_few_mb} MB that a clip ")
+    stretch = Medium(path=str(tmp_path / "a.flac"), start_s=1.0, end_s=2.0)
+    with pytest.raises(MediaError) as error:
+        media.decode("sound", stretch, 16_000, most_bytes=2**20)
+    assert error.value.reason == "silent"  # it was decoded
+
+
+@pytest.mark.parametrize("kind", ["pictures", "faces"])
+def test_a_picture_that_takes_too_much_memory_is_not_made(tmp_path: Path, kind: str) -> None:
+    film = Medium(path=str(write_movie(tmp_path / "a.mp4", size=(640, 480), audio=None)))
+    assert len(next(iter(media.decode("pictures", film, 10.0, most_bytes=3 * 640 * 480)))) == 480
+    with pytest.raises(MediaError) as error:
+        list(media.decode(kind, film, 10.0, most_bytes=3 * 640 * 480 - 1))
+    assert error.value.reason == "too-large"
+
+
+def test_a_table_that_takes_too_much_memory_is_not_read(tmp_path: Path) -> None:
+    table = tmp_path / "a.csv"
+    table.write_text("clip,AU01_r\n" + "a,1\n" * 10_000)
+    medium = Medium(path=f"{table}#a")
+    assert media.decode("table", medium, 0.0) == medium.path
+    with pytest.raises(MediaError) as error:
+        media.decode("table", medium, 0.0, most_bytes=2**19)
+    assert error.value.reason == "too-large"
+
+
+def test_many_channels_are_decoded_in_small_blocks(tmp_path: Path) -> None:
+    """A header can claim a thousand channels; a block of each would take gigabytes."""
+    sound = np.tile(tone(0.2, 8_000)[:, None], (1, 1000))
+    soundfile.write(tmp_path / "a.wav", np.tile(sound, (10, 1)), 8_000, subtype="PCM_U8")
+    tracemalloc.start()
+    assert decode(tmp_path / "a.wav") == 32_000
+    assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.9])
+def test_channels_of_opposite_phase_are_not_called_silent(tmp_path: Path, gain: float) -> None:
+    sound = voice(1.0)
+    path = Path(write_wav(tmp_path / "a.wav", np.stack([sound, -gain * sound], axis=1), 16_000))
+    assert reason_of(path) == "opposite-phase"
+    np.testing.assert_allclose(media.decode("sound", Medium(path=str(path), track=0), 16_000), sound, atol=1e-4)
+
+
+def test_channels_that_heard_different_things_are_averaged(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, (16_000, 8)).astype(np.float32)
+    np.testing.assert_allclose(
+        heard(Path(write_wav(tmp_path / "a.wav", noise, 16_000)), 16_000), noise.mean(axis=1), atol=1e-4
+    )
+    noise[:, 1:] = 0  # one microphone of eight was plugged in
+    assert decode(Path(write_wav(tmp_path / "b.wav", noise, 16_000))) == 16_000
+
+
+@pytest.mark.parametrize("scale", [32_768.0, 100.0, 2**31])
+def test_floats_of_another_scale_are_not_clipped_to_a_row(tmp_path: Path, scale: float) -> None:
+    path = Path(write_wav(tmp_path / "a.wav", np.float32(scale) * voice(1.0), 16_000, "FLOAT"))
+    assert reason_of(path) == "out-of-range"
+
+
+def test_floats_that_overshoot_a_little_are_kept(tmp_path: Path) -> None:
+    sound = 3.9 * tone(1.0, 16_000)
+    np.testing.assert_array_equal(heard(Path(write_wav(tmp_path / "a.wav", sound, 16_000, "FLOAT")), 16_000), sound)
+
+
 def test_digital_silence(tmp_path: Path) -> None:
     path = Path(write_wav(tmp_path / "a.wav", np.zeros(32_000, np.float32), 16_000))
     assert reason_of(path) == "silent"

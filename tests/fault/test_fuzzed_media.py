@@ -1,4 +1,7 @@
-"""Media broken at random, by a seed: each clip a row or a reject with its reason, and no intact clip is touched by it."""
+"""Media broken at random, by a seed: each clip a row or a reject with its reason, and no intact clip is touched by it.
+
+None takes more memory or time than its few kilobytes are worth, whatever they claim.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 N_FILES = 30
 N_BROKEN = 18
+MOST_BYTES = 2**29  # that the process may have at any time: it has 250 MB with all its libraries and whole files
+LONGEST_S = 60.0  # that a clip may take before its worker is ended; whole ones take a hundredth of a second
 LIVES = 20  # processes that broken files may take with them before the test gives up
 HEADER_BYTES = 64  # no format says within so few what it holds and holds it too
 FOUND = (3, 7, 9, 24)  # each found a fault: errors that no decoder should show, and a film of days
@@ -116,29 +121,33 @@ from pathlib import Path
 from mien.corpora.clip import Medium
 from mien.features.recipe import ExtractorRecipe
 from mien.features.prepare.tasks import ClipTask
-from mien.features.prepare.worker import BatchExtractor, Feature
+from mien.features.prepare.watch import ClipLimits
+from mien.features.prepare.worker import BatchExtractor, Feature, peak_bytes
 from mien.features.store import FeatureFolder
 from mien.folder import Folder
-folder, medium, extractor, files = json.load(sys.stdin)
+folder, medium, extractor, files, longest_s = json.load(sys.stdin)
 recipe = ExtractorRecipe(extractor)
-extract = BatchExtractor([Feature(FeatureFolder(Folder(folder), recipe.build().spec), recipe, medium)])
+feature = Feature(FeatureFolder(Folder(folder), recipe.build().spec), recipe, medium)
+extract = BatchExtractor([feature], ClipLimits(time_s=longest_s))
 tasks = [ClipTask(Path(file).name, {medium: Medium(path=file)}, (0,)) for file in files]
 for start in range(0, len(tasks), 8):
     extract(tasks[start : start + 8])
+    print(peak_bytes(), flush=True)
 """
 
 
 def extracted(folder: Path, medium: str, files: list[Path]) -> tuple[FeatureTable, dict[str, Reject]]:
     """What one worker makes of these files in batches of 8: rows, and rejects by clip id.
 
-    A process of its own, begun again where a codec took it with it, as Ray does.
+    A process of its own, begun again where a codec took it with it, as Ray does; its memory is asserted.
     """
-    work = json.dumps([str(folder), medium, EXTRACTORS[medium], [str(path) for path in files]])
+    work = json.dumps([str(folder), medium, EXTRACTORS[medium], [str(path) for path in files], LONGEST_S])
     environment = os.environ | {"PYTHONPATH": search_path()}
     for _ in range(LIVES):
         done = subprocess.run(
             [sys.executable, "-c", WORKER], input=work, text=True, capture_output=True, env=environment
         )
+        assert max(map(int, done.stdout.split()), default=0) < MOST_BYTES
         if done.returncode >= 0:
             break
     assert done.returncode == 0, done.stderr[-3000:]
@@ -182,6 +191,6 @@ def test_each_broken_file_is_a_reject_or_a_row_and_all_others_are_as_without_it(
             assert path.name in rejects, break_.__name__
     for name, reject in rejects.items():
         assert (reject.path, reject.stage) == (str(folder / name), "extract")
-        assert reject.reason not in ("", "unexpected-error"), reject.detail
+        assert reject.reason not in ("", "unexpected-error", "took-too-long", "too-large"), reject.detail
         assert str(folder / name) in reject.detail
     assert np.isfinite(table.values).all()

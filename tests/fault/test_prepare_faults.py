@@ -36,7 +36,7 @@ from mien.errors import MienError
 from mien.features.prepare import prepare
 root, store, feature, engine = sys.argv[1:]
 try:
-    prepared = prepare("ravdess", root, store, [json.loads(feature)], workers=2, engine=engine)
+    prepared = prepare("ravdess", root, store, [json.loads(feature)], workers=2, engine=engine, clip_limit_s=10)
 except MienError as error:
     sys.exit(f"{type(error).__name__}: {error}")
 print(json.dumps([prepared.n_clips, prepared.features[0].n_rows, prepared.features[0].n_extracted]))
@@ -144,15 +144,16 @@ def test_killed_again_and_again_is_as_if_never_killed(engine, tmp_path):
 
 
 @each_engine
-def test_a_clip_that_kills_its_worker_is_left_out_and_all_others_come(engine, tmp_path):
+@pytest.mark.parametrize(("kind", "reason"), [("Deadly", "worker-crashed"), ("Endless", "took-too-long")])
+def test_a_clip_that_kills_or_keeps_its_worker_is_left_out_and_all_others_come(engine, kind, reason, tmp_path):
     root, store = tmp_path / "corpus", tmp_path / "store"
     clip_ids = write_corpus(root, 16)
     length = soundfile.info(wav_of(root, clip_ids[5])).frames
-    status, out, err = Job(engine, root, store, "Deadly", {"length": length}).wait()
+    status, out, err = Job(engine, root, store, kind, {"length": length}).wait()
     assert status == 0, err
     assert json.loads(out)[:2] == [16, 15]
     (reject,) = FeatureStore(store).rejects("ravdess", SPEC)
-    assert (reject.id, reject.reason) == (clip_ids[5], "worker-crashed")
+    assert (reject.id, reject.reason) == (clip_ids[5], reason)
     assert_never_killed(root, store, [*clip_ids[:5], *clip_ids[6:]], tmp_path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +23,7 @@ from mien.errors import ExperimentError, MienError
 from mien.features import media
 from mien.features.prepare.content import content_of
 from mien.features.prepare.tasks import ClipTask, tasks_from_table, tasks_left
+from mien.features.prepare.watch import ClipLimits
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import FeatureSpec
@@ -163,18 +165,23 @@ import json, sys
 from mien.corpora.clip import Medium
 from mien.features.recipe import ExtractorRecipe
 from mien.features.prepare.tasks import ClipTask
+from mien.features.prepare.watch import ClipLimits
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.store import FeatureFolder
 from mien.folder import Folder
 from tiny_extractors import SoundExtractor
-clips, *asked = json.loads(sys.argv[1])
+limits, clips, *asked = json.loads(sys.argv[1])
 features = [
     Feature(FeatureFolder(Folder(folder), SoundExtractor(name).spec), ExtractorRecipe(f"tiny_extractors:{kind}", settings), "audio")
     for folder, name, kind, settings in asked
 ]
 todo = tuple(range(len(features)))
-BatchExtractor(features)([ClipTask(clip_id, {"audio": Medium(path=path)}, todo) for clip_id, path in clips])
+tasks = [ClipTask(clip_id, {"audio": Medium(path=path)}, todo) for clip_id, path in clips]
+BatchExtractor(features, ClipLimits(*limits))(tasks)
 """
+
+
+USUAL = ClipLimits()
 
 
 def attempt(folder: FeatureFolder, tasks: list[ClipTask], kind: str, **settings: object) -> int:
@@ -182,10 +189,12 @@ def attempt(folder: FeatureFolder, tasks: list[ClipTask], kind: str, **settings:
     return attempt_all([(folder, kind, settings)], tasks)
 
 
-def attempt_all(features: list[tuple[FeatureFolder, str, dict]], tasks: list[ClipTask]) -> int:
+def attempt_all(
+    features: list[tuple[FeatureFolder, str, dict]], tasks: list[ClipTask], limits: ClipLimits = USUAL
+) -> int:
     clips = [(task.clip_id, task.media["audio"].path) for task in tasks]
     asked = [(folder.folder.uri, folder.spec.name, kind, settings) for folder, kind, settings in features]
-    command = [sys.executable, "-c", ATTEMPT, json.dumps([clips, *asked])]
+    command = [sys.executable, "-c", ATTEMPT, json.dumps([limits, clips, *asked])]
     return subprocess.run(command, env={"PYTHONPATH": search_path()}, cwd=ROOT).returncode
 
 
@@ -198,6 +207,66 @@ def test_a_clip_that_kills_its_processes_is_left_out_and_no_other(tmp_path):
     assert {clip_id: reject.reason for clip_id, reject in rejects.items()} == {tasks[2].clip_id: "worker-crashed"}
     assert rejects[tasks[2].clip_id].detail == f"{path_of(tasks[2])}: killed 2 processes that tried to extract loudness"
     assert not folder.attempts.exists()
+
+
+# No other clip of these tests takes a second or grows by half a gigabyte; the wicked ones go on until they are ended.
+SHORT, SMALL = ClipLimits(time_s=4.0), ClipLimits(memory_bytes=2**29)
+
+
+@pytest.mark.parametrize(
+    ("kind", "limits", "reason", "detail"),
+    [
+        (
+            "Endless",
+            SHORT,
+            "took-too-long",
+            "loudness took longer than 4 s of it; cut it into stretches, or raise clip_",
+        ),
+        ("Greedy", SMALL, "too-large", "loudness took more than 512 MB for it; cut it into stretches, or raise clip_"),
+    ],
+)
+def test_a_clip_without_end_is_ended_and_left_out(tmp_path, kind, limits, reason, detail):
+    tasks = tasks_of(tmp_path, 4)
+    folder = folder_in(tmp_path)
+    settings = {"length": soundfile.info(path_of(tasks[1])).frames}
+    assert [attempt_all([(folder, kind, settings)], tasks, limits) for _ in range(2)] == [-signal.SIGKILL, 0]
+    (reject,) = rejects_of(folder, tasks).values()
+    assert (reject.id, reject.reason) == (tasks[1].clip_id, reason)
+    assert reject.detail.startswith(f"{path_of(tasks[1])}: {detail}")
+    assert len(table_of(folder, tasks)) == 3
+    assert not folder.attempts.exists()
+
+
+def test_a_clip_without_end_in_one_feature_has_all_the_others(tmp_path):
+    tasks = tasks_of(tmp_path, 3)
+    length = soundfile.info(path_of(tasks[1])).frames
+    good, endless = (folder_in(tmp_path, SoundExtractor(name).spec) for name in ("good", "endless"))
+    features = [(good, "Counted", {"log": str(tmp_path / "log"), "called": "good"})]
+    features += [(endless, "Endless", {"called": "endless", "length": length})]
+    codes = [attempt_all(features, tasks, SHORT) for _ in range(3)]
+    assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]  # together, then each by itself, then without it
+    tasks = [task._replace(todo=(0, 1)) for task in tasks]
+    assert rejects_of(good, tasks) == {} and len(table_of(good, tasks)) == 3
+    assert {clip_id: reject.reason for clip_id, reject in rejects_of(endless, tasks).items()} == {
+        tasks[1].clip_id: "took-too-long"
+    }
+
+
+def test_memory_that_is_not_there_is_a_reject(tmp_path):
+    tasks = tasks_of(tmp_path, 2)
+    folder = folder_in(tmp_path)
+    assert extract(folder, "Boundless", tasks) == ["too-large"] * 2
+    assert path_of(tasks[0]).name in rejects_of(folder, tasks)[tasks[0].clip_id].detail
+
+
+def test_a_watch_ends_with_its_worker(tmp_path):
+    (task,) = tasks_of(tmp_path, 1)
+    worker = BatchExtractor([feature(tmp_path, "Loudness")])
+    worker([task])
+    process = worker._watch._process
+    assert process.poll() is None
+    del worker
+    assert process.poll() == 0
 
 
 def test_a_clip_that_kills_in_one_feature_has_all_the_others(tmp_path):

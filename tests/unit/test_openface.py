@@ -51,6 +51,22 @@ def test_failures_doubts_and_gaps_are_masked(tmp_path: Path) -> None:
     assert not frames.values[1:].any()
 
 
+@pytest.mark.parametrize("time_s", [1e9, -1.0, "nan", "inf"])
+def test_a_timestamp_far_off_does_not_ask_for_years_of_frames(tmp_path: Path, time_s: object) -> None:
+    rows = [{"timestamp": at_s, **ONES} for at_s in (0.0, 0.1, time_s)]
+    path = write_csv(tmp_path / "a.csv", rows)
+    with pytest.raises(MediaError, match="a.csv: its timestamps fall, jump or are no numbers") as error:
+        extractors.build("openface")(path, 0.0)
+    assert error.value.reason == "bad-times"
+
+
+def test_a_person_who_leaves_the_room_for_long_is_no_jump(tmp_path: Path) -> None:
+    rows = [{"face_id": k % 2, "timestamp": 300.0 * k, **ONES} for k in range(5)]
+    rows += [{"face_id": 0, "timestamp": 1200.0 + 300 * k, **ONES} for k in range(1, 4)]
+    rows += [{"face_id": 1, "timestamp": 2100.0 + k, **ONES} for k in range(9)]
+    assert read_openface(write_csv(tmp_path / "a.csv", rows)).times_s.tolist()[:3] == [300.0, 900.0, 2100.0]
+
+
 def test_of_several_faces_the_one_seen_most(tmp_path: Path) -> None:
     rows = [
         {"face_id": face, "timestamp": 0.1 * k, **dict.fromkeys(ACTION_UNITS, face)}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mien.cli.features import prepare_command
 from mien.cli.main import main
 from mien.cli.summaries import prepared
 from mien.errors import CorpusError, ExperimentError, MienError
@@ -16,6 +18,7 @@ from mien.features.prepare import Prepared, PreparedFeature, PrepareProgress, pr
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import Counted
+from tiny_media import tone, write_wav
 
 LOUDNESS = "tiny_extractors:Loudness"
 
@@ -46,6 +49,33 @@ def test_a_limit_below_one_is_refused(tmp_path: Path, limit: int) -> None:
     with pytest.raises(MienError, match=f"^limit {limit}: give at least 1"):
         prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS], limit=limit)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("limits", [{"clip_limit_s": 0.0}, {"clip_limit_mb": -1}])
+def test_a_clip_that_may_take_nothing_is_refused(tmp_path: Path, limits: dict[str, Any]) -> None:
+    write_corpus(tmp_path / "root", 2)
+    with pytest.raises(MienError, match=r"^clip_limit_s .*, clip_limit_mb .*: give more than 0"):
+        prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS], **limits)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_limits_of_a_clip_reach_its_decoder_from_the_command_line(tmp_path: Path, in_this_process: None) -> None:
+    root, store = tmp_path / "root", tmp_path / "store"
+    clip_ids = write_corpus(root, 3)
+    write_wav(wav_of(root, clip_ids[1]), tone(10.0, 16_000), 16_000)
+    words = ["prepare", "ravdess", str(root), "--store", str(store), "--features", LOUDNESS]
+    assert main([*words, "--clip-limit-mb", "1"]) == 0
+    opened = FeatureStore(store)
+    (reject,) = opened.rejects("ravdess", opened.spec("ravdess", "loudness"))
+    assert (reject.id, reject.reason) == (clip_ids[1], "too-large")
+    assert reject.detail.endswith("than the 1 MB that a clip may take; cut it into stretches, or raise clip_limit_mb")
+    assert main([*words, "--retry-rejects"]) == 0
+    assert not opened.rejects("ravdess", opened.spec("ravdess", "loudness"))
+
+
+def test_the_command_has_the_limits_of_the_library() -> None:
+    command, library = signature(prepare_command([])).parameters, signature(prepare).parameters
+    assert all(command[name].default == library[name].default for name in ("clip_limit_s", "clip_limit_mb"))
 
 
 def test_no_feature_is_refused(tmp_path: Path) -> None:
@@ -196,6 +226,18 @@ def test_a_finished_feature_can_be_built_again(tmp_path: Path, in_this_process: 
         assert build(recipe["name"], **recipe["settings"]).spec == spec
         assert settings is None or recipe["settings"] == settings
     assert store.recipe("ravdess", store.spec("ravdess", "egemaps"))["settings"]["hop_s"] == 0.2  # type: ignore[index]
+
+
+def test_files_that_became_no_clip_are_counted_by_reason(
+    tmp_path: Path, in_this_process: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip_ids = write_corpus(tmp_path / "root", 2)
+    for name in ("a.opus", "b.opus", f"{'n' * 250}.wav"):
+        (wav_of(tmp_path / "root", clip_ids[0]).parent / name).write_bytes(b"x")
+    found = prepare("ravdess", tmp_path / "root", tmp_path / "store", [LOUDNESS])
+    assert found.import_reasons == {"unknown-suffix": 2, "bad-name": 1}
+    prepared(found)
+    assert "3 files became no clip (2 unknown-suffix, 1 bad-name): see ravdess/rejects" in capsys.readouterr().out
 
 
 def test_nothing_is_shown_unless_it_is_asked_for(

@@ -243,6 +243,30 @@ def test_unrelated_and_hidden_files_are_left_out(tmp_path: Path) -> None:
     assert rejects == []
 
 
+@pytest.mark.parametrize("name", ["03-01-05-01-01-01-01.opus", "03-01-05-01-01-01-01.wav.part", "take 7", "a.xyz"])
+def test_a_file_of_unknown_suffix_does_not_vanish(tmp_path: Path, name: str) -> None:
+    put(tmp_path, f"Actor_01/{name}", "Actor_01/03-01-05-01-01-02-01.wav", "LICENSE")
+    _, (reject,) = sort(tmp_path)
+    assert (reject.path, reject.reason) == (str(tmp_path / "Actor_01" / name), "unknown-suffix")
+    assert reject.detail.startswith(f"Actor_01/{name}: ")
+    (warning,) = (finding for finding in ravdess.verify(tmp_path).findings if finding.what == "unknown-suffix")
+    assert (warning.severity, warning.path) == ("warning", reject.path)
+
+
+def test_a_folder_with_the_name_of_a_recording_is_a_reject_and_is_searched(tmp_path: Path) -> None:
+    put(tmp_path, "Actor_01/03-01-05-01-01-01-01.wav/Actor_01/03-01-05-01-01-02-01.wav")
+    (clip,), (reject,) = sort(tmp_path)
+    assert clip.media["audio"].path.endswith("02-01.wav")
+    assert (reject.id, reject.reason) == ("ravdess/01-05-01-01-01-01", "unreadable")
+    assert "is a folder with the name of a recording" in reject.detail
+
+
+def test_only_files_of_unknown_suffix_are_no_corpus(tmp_path: Path) -> None:
+    put(tmp_path, "Actor_01/03-01-05-01-01-01-01.opus")
+    with pytest.raises(CorpusError, match="no media files below it"):
+        sort(tmp_path)
+
+
 def test_links_are_followed_once_and_a_dangling_one_is_a_reject(tmp_path: Path) -> None:
     put(tmp_path / "elsewhere", "Actor_01/03-01-05-01-01-01-01.wav")
     root = tmp_path / "root"

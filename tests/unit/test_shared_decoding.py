@@ -92,9 +92,9 @@ def n_passes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for module in (pictures, faces, shared):
         stills = module.stills
 
-        def counted(medium: Medium, stills: Any = stills) -> Iterator[Any]:
+        def counted(medium: Medium, *limits: int, stills: Any = stills) -> Iterator[Any]:
             opened.append(medium.path)
-            yield from stills(medium)
+            yield from stills(medium, *limits)
 
         monkeypatch.setattr(module, "stills", counted)
     return opened
@@ -310,7 +310,9 @@ def test_sound_is_decoded_once_per_rate_and_nobody_can_change_it(
     medium = Medium(path=write_wav(tmp_path / "a.wav", tone(0.5, 16_000), 16_000))
     decoded: list[float] = []
     decode_sound = sound.decode_sound
-    monkeypatch.setitem(media.DECODERS, "sound", lambda m, rate_hz: decoded.append(rate_hz) or decode_sound(m, rate_hz))
+    monkeypatch.setitem(
+        media.DECODERS, "sound", lambda m, rate_hz, n: decoded.append(rate_hz) or decode_sound(m, rate_hz)
+    )
     ears = [Ear(16_000), Ear(16_000, wicked=True), Ear(8_000), Ear(16_000)]
     first, wicked, low, last = shared.extract(medium, ears)
     assert decoded == [16_000, 8_000]

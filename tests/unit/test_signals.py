@@ -303,3 +303,19 @@ def test_a_sound_is_no_signal_and_a_signal_no_sound(tmp_path: Path) -> None:
     assert error.value.reason == "not-media"
     assert reason_of(Path(__file__)) == "not-media"
     assert reason_of(tmp_path / "gone.bdf") == "missing"
+
+
+def test_signals_that_take_too_much_memory_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    text = tmp_path / "a.csv"
+    text.write_text("time_s,ECG\n" + "".join(f"{k / 10},1\n" for k in range(100_000)))
+    edf = write_bdf(tmp_path / "a.bdf", recorded(seconds=100))
+    for path, needed_bytes in ((text, 12 * text.stat().st_size), (edf, edf.stat().st_size)):
+        assert len(signals(path).values)
+        tracemalloc.start()
+        with pytest.raises(MediaError) as error:
+            media.decode("signals", Medium(path=str(path)), 0.0, most_bytes=needed_bytes - 1)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+        tracemalloc.stop()
+        assert error.value.reason == "too-large"
+    stretch = Medium(path=str(edf), start_s=50.0, end_s=51.0)
+    assert len(media.decode("signals", stretch, 0.0, most_bytes=2**16).values) == RATE_HZ

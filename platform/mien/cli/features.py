@@ -33,6 +33,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         retry_rejects: bool = False,
         fresh: bool = False,
         engine: Literal["auto", "ray", "processes"] = "auto",
+        clip_limit_s: float = 1800.0,
+        clip_limit_mb: int = 4096,
         json: bool = False,
         quiet: Quiet = False,
     ) -> None:
@@ -56,6 +58,9 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
             fresh: Extract all clips anew: for files that were replaced under the same names, which is not looked for.
             engine: ray for Ray Data, processes for processes of this machine alone, which start sooner; auto takes Ray
                 Data where a cluster is named or the work is large. The store is the same.
+            clip_limit_s: Seconds that one clip may take a worker; one that takes longer is the reject took-too-long.
+            clip_limit_mb: Memory that one clip may take, decoded and while it is extracted; one that takes more is the
+                reject too-large.
             json: Print the summary as JSON.
             quiet: No progress.
         """
@@ -79,6 +84,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
                 retry_rejects=retry_rejects,
                 fresh=fresh,
                 engine=engine,
+                clip_limit_s=clip_limit_s,
+                clip_limit_mb=clip_limit_mb,
                 on_progress=on_progress,
                 on_note=lambda text: None if is_quiet else ERR.print(text, soft_wrap=True, markup=False),
             )

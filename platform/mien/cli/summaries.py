@@ -55,7 +55,9 @@ def prepared(summary: Prepared) -> None:
     ]
     table([summary.corpus, "rows", "rejects", "extracted now", "in " + summary.store], rows)
     if summary.n_import_rejects:
-        OUT.print(f"{summary.n_import_rejects} files became no clip: see {summary.corpus}/rejects.parquet")
+        why = ", ".join(f"{n_files} {reason}" for reason, n_files in summary.import_reasons.items())
+        where = f"{summary.corpus}/rejects.parquet"
+        OUT.print(f"{summary.n_import_rejects} files became no clip ({why}): see {where}", soft_wrap=True, markup=False)
     for feature in summary.features:
         for reason, n_clips in sorted(feature.reasons.items(), key=lambda item: -item[1]):
             OUT.print(f"{feature.name}: {n_clips} clips rejected: {reason}", markup=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mien.corpora import Finding, OnFile, Verification
-from mien.corpora.tree import SYNTHETIC_MARKER, MediaFile, Misplaced
+from mien.corpora.tree import SYNTHETIC_MARKER, UNKNOWN_SUFFIX, MediaFile, Misplaced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +72,10 @@ def _match(
     found: dict[str, MediaFile] = {}
     findings: list[Finding] = []
     for file in files:
+        if file.problem and file.problem[0] == UNKNOWN_SUFFIX:
+            what, detail = file.problem
+            findings.append(Finding(severity="warning", what=what, path=str(file.path), detail=detail))
+            continue
         try:
             place(file.path)
         except Misplaced as error:

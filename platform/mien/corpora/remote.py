@@ -39,7 +39,7 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
     with TemporaryDirectory(prefix="mien-") as temporary:
         stand_in = Path(temporary).resolve() / "root"
         stand_in.mkdir()
-        yield from _stand_in(folder, stand_in, module.SUFFIXES, getattr(module, "TABLE_SUFFIXES", ()))
+        yield from _stand_in(folder, stand_in, getattr(module, "TABLE_SUFFIXES", ()))
         here, there = str(stand_in), folder.uri
         try:
             for found in module.import_clips(stand_in, settings):
@@ -53,14 +53,12 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
             raise CorpusError(str(error).replace(here, there)) from error
 
 
-def _stand_in(
-    folder: Folder, stand_in: Path, suffixes: Sequence[str], table_suffixes: Sequence[str]
-) -> Iterator[Reject]:
+def _stand_in(folder: Folder, stand_in: Path, table_suffixes: Sequence[str]) -> Iterator[Reject]:
     """Makes what stands for the bucket; yields a reject for each key that is no path here."""
     for name, file in folder.files().items():
         path = PurePosixPath(name)
         is_table = path.suffix.lower() in table_suffixes
-        if not (is_table or is_noticed(path, suffixes) or path.name == SYNTHETIC_MARKER):
+        if not (is_table or is_noticed(path) or path.name == SYNTHETIC_MARKER):
             continue
         target = stand_in / path
         why = unfit_as_path(name)

@@ -23,10 +23,65 @@ SYNTHETIC_MARKER = "SYNTHETIC.json"
 # a reject that says so.
 RECORDINGS = (".wav", ".flac", ".mp4", ".flv", ".mp3", ".avi", ".mov", ".mkv", ".webm", ".m4a", ".aac", ".ogg")
 
+# What lies beside recordings and surely is none. All else (.opus, .wav.part, no suffix) may be one that got lost, and
+# becomes a reject.
+DOCUMENTS = frozenset(
+    [
+        ".txt",
+        ".md",
+        ".rst",
+        ".pdf",
+        ".doc",
+        ".docx",
+        ".rtf",
+        ".html",
+        ".htm",
+        ".xml",
+        ".json",
+        ".yaml",
+        ".yml",
+        ".csv",
+        ".tsv",
+        ".xls",
+        ".xlsx",
+        ".ods",
+        ".textgrid",
+        ".eaf",
+        ".srt",
+        ".vtt",
+        ".r",
+        ".rmd",
+        ".rproj",
+        ".py",
+        ".m",
+        ".sh",
+        ".ipynb",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".gif",
+        ".bmp",
+        ".zip",
+        ".tar",
+        ".gz",
+        ".tgz",
+        ".bz2",
+        ".xz",
+        ".7z",
+        ".rar",
+        ".md5",
+        ".sha1",
+        ".sha256",
+        ".torrent",
+    ]
+)
+_DOCUMENT_NAMES = ("readme", "license", "licence", "copying", "changelog", "changes", "notice", "md5sums", "sha256sums")
+UNKNOWN_SUFFIX = "unknown-suffix"
+
 
 @dataclass(frozen=True, slots=True)
 class MediaFile:
-    """A directory entry with a media suffix.
+    """A directory entry that is a medium, or may be meant to be one.
 
     problem: (reason, sentence) where it cannot be used. synthetic: `mien sample` wrote the corpus that it lies in.
     """
@@ -45,13 +100,15 @@ class Misplaced(ValueError):
         self.reason = reason
 
 
-def is_noticed(path: PurePath, suffixes: Sequence[str]) -> bool:
-    """Whether a file is a medium of a corpus that reads these suffixes, or would be one in another format."""
-    return path.suffix.lower() in (*suffixes, *RECORDINGS)
+def is_noticed(path: PurePath) -> bool:
+    """Whether a file becomes part of a clip or a reject: all but documents."""
+    if not path.suffix:
+        return path.name.lower() not in _DOCUMENT_NAMES
+    return path.suffix.lower() not in DOCUMENTS
 
 
 def find_media(root: Path, suffixes: Sequence[str], title: str, remedy: str) -> list[MediaFile]:
-    """Every media file below root; hidden files and other suffixes are left out.
+    """Every media file below root, and what may be meant to be one; hidden files and documents are left out.
 
     suffixes: those that the corpus reads. Sorted by them, then by path, so that of two files for one recording the
     first is the better. Links to folders are followed, each folder once. title, remedy: name of the corpus and how to
@@ -72,7 +129,7 @@ def find_media(root: Path, suffixes: Sequence[str], title: str, remedy: str) -> 
         return preference.get(file.path.suffix.lower(), len(preference)), file.path
 
     files = sorted(_walk(root, suffixes, set(), _is_marked(root)), key=order)
-    if not files:
+    if all(file.problem and file.problem[0] == UNKNOWN_SUFFIX for file in files):
         raise CorpusError(f"{root}: no media files below it. {title}: {remedy}")
     return files
 
@@ -98,10 +155,18 @@ def _walk(folder: Path, suffixes: Sequence[str], seen: set[tuple[int, int]], syn
             yield MediaFile(path, 0, ("unreadable", f"cannot be followed ({error.strerror}): check the link"))
             continue
         is_marked = synthetic or (entry.is_symlink() and _is_marked(path))
+        is_media = path.suffix.lower() in (*suffixes, *RECORDINGS)
         if stat.S_ISDIR(state.st_mode):
+            if is_media:
+                detail = "is a folder with the name of a recording: rename it, or put the recording in its place"
+                yield MediaFile(path, 0, ("unreadable", detail), is_marked)
             yield from _walk(path, suffixes, seen, is_marked)
-        elif is_noticed(path, suffixes):
+        elif is_media:
             yield MediaFile(path, state.st_size, _problem(path, state), is_marked)
+        elif is_noticed(path):
+            what = f"{path.suffix} is no format of a recording" if path.suffix else "has no suffix"
+            problem = UNKNOWN_SUFFIX, f"{what} that is known here: rename or convert it, or take it away"
+            yield MediaFile(path, state.st_size, problem, is_marked)
 
 
 def _is_marked(path: Path) -> bool:

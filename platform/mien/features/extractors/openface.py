@@ -29,6 +29,7 @@ _INTENSITIES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 _PRESENCES = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 28, 45)
 ACTION_UNITS = tuple(f"AU{u:02}_r" for u in _INTENSITIES) + tuple(f"AU{u:02}_c" for u in _PRESENCES)
 HOP_S = 1001 / 30_000  # NTSC video: the rate of RAVDESS, and the one assumed where a file has no timestamps
+LONGEST_GAP_S = 600.0  # one wrong digit in a timestamp can ask for years of frames
 MIN_CONFIDENCE = 0.5  # below it, OpenFace itself says that it more likely lost the face than not
 
 
@@ -98,7 +99,8 @@ def read_openface(path: str) -> Track:
     Masked (zeros, not valid): rows that OpenFace marks as failed, below MIN_CONFIDENCE, or without a number.
     Of several faces, the one that is in most rows (of equals, the lower face_id). Without timestamps, rows
     are HOP_S apart. Raises MediaError: missing, unreadable, empty, truncated (a row that stops), bad-table
-    (text where a number belongs), missing-columns.
+    (text where a number belongs), missing-columns, bad-times (timestamps that do not ascend, or ten minutes
+    without a row of anybody).
     """
     names, rows = _read_csv(path)
     try:
@@ -117,6 +119,9 @@ def read_openface(path: str) -> Track:
     if "confidence" in columns:
         valid &= columns["confidence"][keep] >= MIN_CONFIDENCE
     times_s = columns["timestamp"][keep] if "timestamp" in columns else np.arange(len(values)) * HOP_S
+    gaps_s = np.diff(np.sort(columns.get("timestamp", times_s)), prepend=0.0)
+    if not (np.diff(times_s, prepend=0.0) >= 0).all() or not (gaps_s <= LONGEST_GAP_S).all():
+        raise MediaError("bad-times", f"{path}: its timestamps fall, jump or are no numbers; run OpenFace again")
     return Track(times_s, _masked(values, valid))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from mien.corpora.clip import Medium
 from mien.features.extractors.face_track import TRACK_HZ, Box, FaceTrack, TrackSettings
 from mien.features.media.pictures import Clock, Picture, Still, stills
+from mien.features.media.truncation import MOST_BYTES
 
 Seen = tuple[Picture, Box | None]
 
@@ -54,14 +55,16 @@ class Faces:
         return picture, self._track.box(time_s)
 
 
-def decode_faces(medium: Medium, rate_hz: float, settings: TrackSettings | None = None) -> Iterator[Seen]:
+def decode_faces(
+    medium: Medium, rate_hz: float, most_bytes: int = MOST_BYTES, settings: TrackSettings | None = None
+) -> Iterator[Seen]:
     """(picture, box) at a constant rate: picture (H, W, 3) uint8 RGB, box (4,) float32 or None.
 
     Raises MediaError as `decode_pictures` does.
     """
     shared = SharedTrack(settings or TrackSettings())
     faces = Faces(rate_hz, shared)
-    for still in stills(medium):
+    for still in stills(medium, most_bytes):
         shared.advance(still)
         yield from faces.due(still)
     yield from faces.rest()

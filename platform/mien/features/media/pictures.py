@@ -18,7 +18,7 @@ from mien.corpora.clip import Medium
 from mien.errors import MediaError
 from mien.features.media.container import Stream, container_of
 from mien.features.media.source import opened
-from mien.features.media.truncation import check_pixels
+from mien.features.media.truncation import MOST_BYTES, check_memory, check_pixels
 
 if TYPE_CHECKING:
     import av
@@ -33,14 +33,15 @@ class Still:
     one array for all that read it, so it is read-only.
     """
 
-    def __init__(self, path: str, frame: av.VideoFrame, until_s: float) -> None:
-        self._path, self._frame, self.until_s = path, frame, until_s
+    def __init__(self, path: str, frame: av.VideoFrame, until_s: float, most_bytes: int) -> None:
+        self._path, self._frame, self.until_s, self._most_bytes = path, frame, until_s, most_bytes
         self._picture: Picture | None = None
 
     @property
     def picture(self) -> Picture:
         if self._picture is None:
             check_pixels(self._path, self._frame.width, self._frame.height)
+            check_memory(self._path, 3 * self._frame.width * self._frame.height, self._most_bytes)
             self._picture = _rgb(self._frame)
             self._picture.flags.writeable = False
         return self._picture
@@ -76,18 +77,21 @@ class Pictures:
         return iter(())
 
 
-def decode_pictures(medium: Medium, rate_hz: float) -> Iterator[Picture]:
+def decode_pictures(medium: Medium, rate_hz: float, most_bytes: int = MOST_BYTES) -> Iterator[Picture]:
     """The pictures of a medium at a constant rate. A repeated frame is the same array, which is read-only.
 
     Raises MediaError on the first picture, and for truncation after the last.
     """
     pictures = Pictures(rate_hz)
-    for still in stills(medium):
+    for still in stills(medium, most_bytes):
         yield from pictures.due(still)
 
 
-def stills(medium: Medium) -> Generator[Still, None, None]:
-    """The source frames of a medium in order of time, whatever the rate at which they will be read."""
+def stills(medium: Medium, most_bytes: int = MOST_BYTES) -> Generator[Still, None, None]:
+    """The source frames of a medium in order of time, whatever the rate at which they will be read.
+
+    most_bytes: memory that one of them may take.
+    """
     path = medium.path
     with opened(path) as file, container_of(path, file) as container:
         stream = Stream(medium, container, "video")
@@ -103,7 +107,7 @@ def stills(medium: Medium) -> Generator[Still, None, None]:
             stream.check_still(until_s, at_s + stream.duration_s(frame))
             ends_s = min(at_s - half_tick_s, length_s - 1e-6)
             if shown is not None and ends_s > 0:  # not of those between the key frame and the start
-                yield Still(path, shown, ends_s)
+                yield Still(path, shown, ends_s, most_bytes)
             if shown is not None and at_s >= length_s:
                 return
             shown = frame
@@ -111,7 +115,7 @@ def stills(medium: Medium) -> Generator[Still, None, None]:
         if shown is None:
             raise MediaError("truncated", f"{path}: not one picture can be decoded; copy it again")
         stream.check_end(until_s + medium.start_s)
-        yield Still(path, shown, min(until_s, length_s) - 1e-6)
+        yield Still(path, shown, min(until_s, length_s) - 1e-6, most_bytes)
 
 
 def _rgb(frame: av.VideoFrame) -> Picture:

@@ -22,13 +22,17 @@ from mien.features.extractors.face_track import TrackSettings
 from mien.features.media import decode
 from mien.features.media.faces import Faces, SharedTrack, decode_faces
 from mien.features.media.pictures import Pictures, Still, stills
+from mien.features.media.truncation import MOST_BYTES
 from mien.features.spec import Extractor, Frames, Kind, Signals
 
 Extracted = Frames | Exception
 
 
-def extract(medium: Medium, extractors: Sequence[Extractor]) -> list[Extracted]:
-    """What each extractor makes of one medium, in their order: its frames, or the exception that it ended with."""
+def extract(medium: Medium, extractors: Sequence[Extractor], most_bytes: int = MOST_BYTES) -> list[Extracted]:
+    """What each extractor makes of one medium, in their order: its frames, or the exception that it ended with.
+
+    most_bytes: memory that the decoded medium may take, of pictures one of them.
+    """
     outcomes: dict[int, Extracted] = {}
     whole: dict[tuple[Kind, float], list[int]] = {}
     on_the_way: list[int] = []
@@ -38,20 +42,21 @@ def extract(medium: Medium, extractors: Sequence[Extractor]) -> list[Extracted]:
         else:
             whole.setdefault((extractor.kind, extractor.rate_hz), []).append(index)
     for (kind, rate_hz), indices in whole.items():
-        signal = _outcome(_decode_read_only, kind, medium, rate_hz)
+        signal = _outcome(_decode_read_only, kind, medium, rate_hz, most_bytes)
         for index in indices:
             outcomes[index] = signal if isinstance(signal, Exception) else _run(extractors[index], signal)
     if len(on_the_way) == 1:
         extractor = extractors[on_the_way[0]]
-        outcomes[on_the_way[0]] = _run(extractor, _alone(medium, extractor))
+        outcomes[on_the_way[0]] = _run(extractor, _alone(medium, extractor, most_bytes))
     elif on_the_way:
-        outcomes.update(zip(on_the_way, _together(medium, [extractors[index] for index in on_the_way])))
+        readers = [extractors[index] for index in on_the_way]
+        outcomes.update(zip(on_the_way, _together(medium, readers, most_bytes)))
     return [outcomes[index] for index in range(len(extractors))]
 
 
-def _decode_read_only(kind: Kind, medium: Medium, rate_hz: float) -> Any:
+def _decode_read_only(kind: Kind, medium: Medium, rate_hz: float, most_bytes: int) -> Any:
     """The signal, whose array none of those that share it can change for the others."""
-    signal = decode(kind, medium, rate_hz)
+    signal = decode(kind, medium, rate_hz, most_bytes)
     values = signal.values if isinstance(signal, Signals) else signal
     if isinstance(values, np.ndarray):
         values.flags.writeable = False
@@ -69,22 +74,22 @@ def _outcome(call: Callable[..., Any], *given: Any) -> Any:
         return error
 
 
-def _alone(medium: Medium, extractor: Extractor) -> Iterator[Any]:
+def _alone(medium: Medium, extractor: Extractor, most_bytes: int) -> Iterator[Any]:
     if extractor.kind == "faces":
-        return decode_faces(medium, extractor.rate_hz, _track(extractor))
-    return iter(decode(extractor.kind, medium, extractor.rate_hz))
+        return decode_faces(medium, extractor.rate_hz, most_bytes, _track(extractor))
+    return iter(decode(extractor.kind, medium, extractor.rate_hz, most_bytes))
 
 
 def _track(extractor: Extractor) -> TrackSettings:
     return getattr(extractor, "track", None) or TrackSettings()
 
 
-def _together(medium: Medium, extractors: Sequence[Extractor]) -> list[Extracted]:
+def _together(medium: Medium, extractors: Sequence[Extractor], most_bytes: int) -> list[Extracted]:
     """The outcomes of several extractors of pictures or faces, from one pass."""
     wanted = {_track(extractor) for extractor in extractors if extractor.kind == "faces"}
     tracks = {settings: SharedTrack(settings) for settings in wanted}
     readers = [_Reader(e, tracks[_track(e)] if e.kind == "faces" else None) for e in extractors]
-    film = stills(medium)
+    film = stills(medium, most_bytes)
     try:
         for reader in readers:
             reader.start()

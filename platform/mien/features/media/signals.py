@@ -8,7 +8,6 @@ file are interpolated to it (linearly).
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from typing import IO
@@ -20,18 +19,20 @@ from mien.corpora.clip import Medium
 from mien.errors import MediaError
 from mien.features.media import edf
 from mien.features.media.source import opened, size_bytes
-from mien.features.media.truncation import SIGNAL_HZ, check_length, check_rate
+from mien.features.media.truncation import MOST_BYTES, SIGNAL_HZ, check_length, check_memory, check_rate
 from mien.features.spec import Signals
 
 _SIMPLE_TEXT = b"# Simple Text Format"
 _MOST_VALUES_PER_BYTE = 64  # one fast channel can ask for thousands of slow ones at its rate
+_BYTES_PER_BYTE_OF_TEXT = 12  # that a text of short numbers takes as lines and as numbers, measured
 _UNEVEN = 0.5  # of a step: how far a time of a CSV may lie from its place
 
 
-def decode_signals(medium: Medium, rate_hz: float = 0.0) -> Signals:
+def decode_signals(medium: Medium, rate_hz: float = 0.0, most_bytes: int = MOST_BYTES) -> Signals:
     """The channels of a recording of sensors, over the medium's stretch. They keep their own rate: rate_hz is unused.
 
-    A channel that stands still is given as it is; MediaError "not-finite" where samples of a text are no numbers.
+    most_bytes: memory that may be taken for it; for a text, all of it, whatever the stretch. A channel that stands
+    still is given as it is; MediaError "not-finite" where samples of a text are no numbers.
     """
     with opened(medium.path) as file:
         n_bytes = size_bytes(file)
@@ -40,7 +41,8 @@ def decode_signals(medium: Medium, rate_hz: float = 0.0) -> Signals:
         head = file.read(256)
         file.seek(0)
         if head[:8] in edf.MAGICS:
-            return _read_edf(medium, file, n_bytes)
+            return _read_edf(medium, file, n_bytes, most_bytes)
+        check_memory(medium.path, _BYTES_PER_BYTE_OF_TEXT * n_bytes, most_bytes)
         if head.startswith(_SIMPLE_TEXT):
             return _read_simple_text(medium, file)
         if b"time_s" in head.partition(b"\n")[0]:
@@ -50,7 +52,7 @@ def decode_signals(medium: Medium, rate_hz: float = 0.0) -> Signals:
     raise MediaError("not-media", f"{medium.path}: is neither EDF, BDF, a CSV with a column time_s nor Simple Text")
 
 
-def _read_edf(medium: Medium, file: IO[bytes], n_bytes: int) -> Signals:
+def _read_edf(medium: Medium, file: IO[bytes], n_bytes: int, most_bytes: int) -> Signals:
     path = medium.path
     header = edf.read_header(path, file)
     n_present = (n_bytes - header.header_bytes) // header.record_bytes
@@ -63,10 +65,13 @@ def _read_edf(medium: Medium, file: IO[bytes], n_bytes: int) -> Signals:
     rate_hz = max(header.rate_hz(signal) for signal in chosen)
     first = int(medium.start_s / header.record_s)
     last = min(n_present, int(np.ceil(end_s / header.record_s - 1e-9)))
-    records = edf.read_records(file, header, first, last)
     start, stop = (round((seconds - first * header.record_s) * rate_hz) for seconds in (medium.start_s, end_s))
-    if (stop - start) * len(chosen) > _MOST_VALUES_PER_BYTE * max(1, records.size):
+    n_read = max(1, (last - first) * header.record_bytes)
+    if (stop - start) * len(chosen) > _MOST_VALUES_PER_BYTE * n_read:
         raise MediaError("bad-header", f"{path}: its header claims rates of {rate_hz:g} Hz and far below in one file")
+    # The records, the values, and what one channel takes on the way: its digits, its samples, the times between them.
+    check_memory(path, n_read + (stop - start) * (4 * len(chosen) + 24), most_bytes)
+    records = edf.read_records(file, header, first, last)
     values = np.empty((stop - start, len(chosen)), np.float32)
     for column, signal in enumerate(chosen):
         samples = edf.samples_of(records, header, signal)
@@ -123,7 +128,7 @@ def _numbers(medium: Medium, lines: Sequence[str], n_columns: int | None = None)
         raise MediaError("empty", f"{medium.path}: a header with nothing after it")
     delimiter = "," if "," in lines[0] else None
     try:
-        values = np.loadtxt(io.StringIO("\n".join(lines)), np.float64, delimiter=delimiter, ndmin=2, comments=None)
+        values = np.loadtxt(lines, np.float64, delimiter=delimiter, ndmin=2, comments=None)
     except ValueError as error:
         raise MediaError("truncated", f"{medium.path}: {error}; copy it again") from error
     if n_columns is not None and values.shape[1] != n_columns:

@@ -33,12 +33,13 @@ def opened(path: str) -> Iterator[IO[bytes]]:
 def content_hash(path: str) -> str:
     """SHA-256 of the bytes of a file, in hex. Read once in a process, and again only if its size or date has changed:
     one recording may hold hundreds of clips."""
-    try:
-        system, name = _located(path)
-        info = system.get_file_info(name)
-    except (OSError, ValueError) as error:
-        raise MediaError("unreadable", f"{path}: cannot be read: {error}") from error
+    info = _info(path)
     return _hash(path, info.size, info.mtime_ns)
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file; 0 where there is none, which whoever opens it will say."""
+    return _info(path).size or 0
 
 
 @lru_cache(maxsize=65_536)
@@ -52,6 +53,14 @@ def size_bytes(file: IO[bytes]) -> int:
     size = file.seek(0, 2)
     file.seek(0)
     return size
+
+
+def _info(path: str) -> pafs.FileInfo:
+    try:
+        system, name = _located(path)
+        return system.get_file_info(name)
+    except (OSError, ValueError) as error:
+        raise MediaError("unreadable", f"{path}: cannot be read: {error}") from error
 
 
 def _located(path: str) -> tuple[pafs.FileSystem, str]:

@@ -7,7 +7,7 @@ more that are not there (a recorder that was streaming or was switched off), an 
 header, a transport stream. Damaged packets in between are skipped, as a player skips them.
 
 A rate, a size of pictures or a number of samples is compared with what recordings have and with the bytes that are
-there, before memory is taken for it.
+there, before memory is taken for it; and so is the memory that all of it would take with what one clip may take.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ MAGICS = (
 SOUND_HZ = (1_000, 1_000_000)  # a sound at 1 Hz would be resampled to 16,000 times its size
 SIGNAL_HZ = (0.01, 1_000_000)
 MOST_PIXELS = 2**26  # of one picture: twice 8K video
+MOST_BYTES = 4 * 2**30  # that one decoded clip may take, where nothing else was asked for: 9 hours of sound
 # Of one channel: digital silence in flac, the densest that encoders write, has 370 samples per byte.
 MOST_SAMPLES_PER_BYTE = 1024
 
@@ -72,3 +73,13 @@ def check_samples(path: str, n_samples: int, n_bytes: int) -> None:
     """Refuse more samples per channel than so many bytes can hold."""
     if n_samples > MOST_SAMPLES_PER_BYTE * n_bytes:
         raise MediaError("bad-header", f"{path}: claims {n_samples} samples in {n_bytes} bytes; copy it again")
+
+
+def check_memory(path: str, n_bytes: float, most_bytes: int) -> None:
+    """Refuse a stretch that takes more memory, decoded, than a clip may."""
+    if n_bytes > most_bytes:
+        raise MediaError(
+            "too-large",
+            f"{path}: takes more memory to decode than the {most_bytes / 2**20:g} MB that a clip may take; cut it into "
+            "stretches, or raise clip_limit_mb",
+        )

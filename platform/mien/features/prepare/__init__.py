@@ -33,6 +33,7 @@ from mien.features.prepare.progress import OnProgress, PrepareProgress
 from mien.features.prepare.stream import stream
 from mien.features.prepare.tally import Tally
 from mien.features.prepare.tasks import batches, have_medium, largest_part, n_left, tasks_left
+from mien.features.prepare.watch import ClipLimits
 from mien.features.prepare.worker import Feature
 from mien.features.recipe import Description, ExtractorRecipe
 from mien.features.store import FeatureFolder, FeatureStore
@@ -71,13 +72,15 @@ class PreparedFeature:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
     """What `prepare` did. engine: what extracted, "ray" or "processes"; empty where nothing was left to do.
-    n_import_rejects: files that became no clip. ray_startup_s: 0 where no Ray was started."""
+    n_import_rejects: files that became no clip; import_reasons: of which why. ray_startup_s: 0 where no Ray was
+    started."""
 
     corpus: str
     store: str
     engine: str
     n_clips: int
     n_import_rejects: int
+    import_reasons: dict[str, int]
     ray_startup_s: float
     features: tuple[PreparedFeature, ...]
 
@@ -104,6 +107,8 @@ def prepare(
     retry_rejects: bool = False,
     fresh: bool = False,
     engine: Engine = "auto",
+    clip_limit_s: float = ClipLimits().time_s,
+    clip_limit_mb: int = ClipLimits().memory_bytes // 2**20,
     on_progress: OnProgress | None = None,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> Prepared:
@@ -116,8 +121,10 @@ def prepare(
     core. limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew,
     for media whose bytes have changed under the same name, which is not looked for otherwise. engine: "ray" for Ray
     Data, "processes" for processes of this machine; "auto" takes Ray Data where a cluster is named (RAY_ADDRESS, a job)
-    or more than 100,000 clips are left. The parts are the same bytes. on_progress: called for each feature as its parts
-    are done. on_note: called with a line on who extracts, and why. Without them nothing is shown.
+    or more than 100,000 clips are left. The parts are the same bytes. clip_limit_s, clip_limit_mb: a clip that takes a
+    worker longer than this, or whose decoded signal or extraction takes more memory, is the reject "took-too-long" or
+    "too-large"; for that its worker is ended, and its batch is begun again by another. on_progress: called for each
+    feature as its parts are done. on_note: called with a line on who extracts, and why. Without them nothing is shown.
 
     Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
@@ -129,6 +136,9 @@ def prepare(
         raise MienError(f"engine {engine!r}: choose from {', '.join(get_args(Engine))}")
     if limit is not None and limit < 1:
         raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
+    if clip_limit_s <= 0 or clip_limit_mb < 1:
+        raise MienError(f"clip_limit_s {clip_limit_s:g}, clip_limit_mb {clip_limit_mb}: give more than 0")
+    limits = ClipLimits(clip_limit_s, clip_limit_mb * 2**20)
     clips, rejects = _import(corpus, root, attach or {}, settings)
     recipes = [ExtractorRecipe.of(feature) for feature in features]
     with ExtractorHost({str(number): recipe for number, recipe in enumerate(recipes)}) as host:
@@ -151,13 +161,14 @@ def prepare(
         asked.append(_Asked(folder, recipe, extractor, done))
     job = _Job(corpus, clips, asked, on_progress or (lambda progress: None))
     with redirect_stdout(sys.stderr):  # Ray tells of dead workers on stdout, which is the caller's
-        job.run(workers, engine, on_note)
+        job.run(workers, engine, limits, on_note)
     return Prepared(
         corpus=corpus,
         store=target.folder.uri,
         engine=job.engine,
         n_clips=len(clips),
         n_import_rejects=len(rejects),
+        import_reasons=dict(Counter(reject.reason for reject in rejects).most_common()),
         ray_startup_s=job.ray_startup_s,
         features=tuple(job.finish(number) for number in range(len(asked))),
     )
@@ -237,7 +248,7 @@ class _Job:
         self.engine = ""
         self.ray_startup_s = 0.0
 
-    def run(self, workers: int | None, engine: Engine, on_note: Callable[[str], None]) -> None:
+    def run(self, workers: int | None, engine: Engine, limits: ClipLimits, on_note: Callable[[str], None]) -> None:
         """Extract what is left."""
         if not len(self._tasks):
             return
@@ -258,9 +269,9 @@ class _Job:
             ]
             if self.engine == "ray":
                 name = "-".join([self._corpus, *(self._asked[number].folder.spec.name for number in busy)])
-                ended = stream(name, features, cut, self._n_workers)
+                ended = stream(name, features, cut, self._n_workers, limits)
             else:
-                ended = stream_by_processes(features, cut, self._n_workers)
+                ended = stream_by_processes(features, cut, self._n_workers, limits)
             for outcomes in ended:
                 for i, number in enumerate(self._todo):
                     some = [outcome for outcome in outcomes if outcome.feature == i]

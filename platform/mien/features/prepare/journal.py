@@ -2,7 +2,8 @@
 
 A codec may take its process with it; Ray then starts another one and repeats the batch. The first attempt only notes
 that it began. From the second on each clip and feature is named before it is touched, which costs a write each, so that
-the one that kills process after process is known and left out. `FeatureFolder.reopen` removes the journals when a job
+the one that kills process after process is known and left out. One that takes more time or memory than it may is left
+out as soon as it is known (`mien.features.prepare.watch`). `FeatureFolder.reopen` removes the journals when a job
 starts: a job that was killed from outside accuses no clip.
 """
 
@@ -23,12 +24,13 @@ class Journal:
 
     def __init__(self, folder: Folder, clip_ids: Iterable[str]) -> None:
         self._folder = folder
-        self._name = f"{hash_ids(clip_ids)[:16]}.json"
-        self.is_careful = folder.exists(self._name)
+        self.name = f"{hash_ids(clip_ids)[:16]}.json"
+        self.is_careful = folder.exists(self.name)
         self._killed: Counter[str] = Counter()
+        self._beyond: dict[str, str] = {}
         if self.is_careful:
-            before = folder.read_json(self._name)
-            self._killed = Counter(before["killed"])
+            before = folder.read_json(self.name)
+            self._killed, self._beyond = Counter(before["killed"]), before["beyond"]
             self._killed[before["running"]] += 1
             if self._killed[""] > DEADLY:
                 raise MienError(
@@ -44,12 +46,22 @@ class Journal:
 
     def end(self) -> None:
         """The batch is written."""
-        self._folder.remove(self._name)
+        self._folder.remove(self.name)
 
-    def is_deadly(self, what: str) -> bool:
-        """Whether it has killed too many processes to be tried again."""
-        return self._killed[what] >= DEADLY
+    def verdict(self, what: str) -> str:
+        """The reason why it is not tried again; "" where it is."""
+        return self._beyond.get(what) or ("worker-crashed" if self._killed[what] >= DEADLY else "")
 
     def _note(self, running: str) -> None:
         with writing(self._folder):
-            self._folder.write_json(self._name, {"running": running, "killed": self._killed})
+            self._folder.write_json(self.name, {"running": running, "killed": self._killed, "beyond": self._beyond})
+
+
+def accuse(folder: Folder, name: str, what: str, reason: str) -> None:
+    """Note in a journal that what is running goes beyond its limits; done for the process that is ended for it.
+
+    what "": several features at once, of which the next attempt will know which it is.
+    """
+    if what:
+        noted = folder.read_json(name)
+        folder.write_json(name, noted | {"running": what, "beyond": noted["beyond"] | {what: reason}})

@@ -25,6 +25,7 @@ import pyarrow as pa
 from mien import connection, errors
 from mien.errors import MienError
 from mien.features.prepare.tasks import ClipTask, tasks_from_table
+from mien.features.prepare.watch import ClipLimits
 from mien.features.prepare.worker import BatchExtractor, ClipOutcome, Feature
 
 _SERVE = "import sys; from mien.features.prepare.processes import _serve; _serve(int(sys.argv[1]))"
@@ -33,7 +34,7 @@ _STILLBORN = 3  # processes in a row that may end before they have taken a batch
 
 
 def stream_by_processes(
-    features: Sequence[Feature], batches: Sequence[pa.Table], workers: int
+    features: Sequence[Feature], batches: Sequence[pa.Table], workers: int, limits: ClipLimits
 ) -> Iterator[list[ClipOutcome]]:
     """What became of each batch, in the order in which they end. Raises the MienError that stopped a worker."""
     waiting = deque(tasks_from_table(batch) for batch in batches)
@@ -42,7 +43,7 @@ def stream_by_processes(
     try:
         while waiting or pool:
             while waiting and len(pool) < workers:
-                pool.append(_Process(features, waiting.popleft()))
+                pool.append(_Process(features, limits, waiting.popleft()))
             for ready in wait([process.answers for process in pool]):
                 process = next(one for one in pool if one.answers is ready)
                 try:
@@ -74,7 +75,7 @@ def stream_by_processes(
 class _Process:
     """A process with a `BatchExtractor`, and the batch that it is at."""
 
-    def __init__(self, features: Sequence[Feature], batch: list[ClipTask]) -> None:
+    def __init__(self, features: Sequence[Feature], limits: ClipLimits, batch: list[ClipTask]) -> None:
         self.has_begun = False
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - a pipe that is not read stops its writer
         here, there = socket.socketpair()
@@ -88,7 +89,7 @@ class _Process:
                 stderr=self._said,
             )
         self.answers = Connection(here.detach())
-        self._send(list(features))
+        self._send((list(features), limits))
         self.give(batch)
 
     def give(self, batch: list[ClipTask]) -> None:
@@ -124,7 +125,7 @@ def _serve(handle: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     answers = Connection(handle)
     try:
-        extract = BatchExtractor(answers.recv())
+        extract = BatchExtractor(*answers.recv())
         answers.send(("begun", None))
         while True:
             batch = answers.recv()

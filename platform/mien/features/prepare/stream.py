@@ -10,21 +10,22 @@ import pyarrow as pa
 
 from mien.errors import MienError
 from mien.features.prepare.tasks import tasks_from_table
+from mien.features.prepare.watch import ClipLimits
 from mien.features.prepare.worker import BatchExtractor, ClipOutcome, Feature
 
 
 class ExtractFeatures:
     """`BatchExtractor` as Ray Data wants it; the dashboard shows it by this name."""
 
-    def __init__(self, features: Sequence[Feature]) -> None:
-        self._extract = BatchExtractor(features)
+    def __init__(self, features: Sequence[Feature], limits: ClipLimits) -> None:
+        self._extract = BatchExtractor(features, limits)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         return pa.Table.from_pylist([outcome._asdict() for outcome in self._extract(tasks_from_table(batch))])
 
 
 def stream(
-    name: str, features: Sequence[Feature], batches: Sequence[pa.Table], workers: int
+    name: str, features: Sequence[Feature], batches: Sequence[pa.Table], workers: int, limits: ClipLimits
 ) -> Iterator[list[ClipOutcome]]:
     """What became of each batch, in the order in which they end. Raises the MienError that stopped a worker."""
     import ray.data
@@ -38,7 +39,7 @@ def stream(
     dataset.set_name(name)
     outcomes = dataset.map_batches(
         ExtractFeatures,
-        fn_constructor_args=(features,),
+        fn_constructor_args=(features, limits),
         batch_size=None,  # a block, which is a batch of ours: so a part of the store is the same when it is repeated
         batch_format="pyarrow",
         num_cpus=1,

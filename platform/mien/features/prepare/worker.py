@@ -18,12 +18,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mien import connection
 from mien.corpora.clip import Medium, Reject
 from mien.errors import ExperimentError, MediaError
 from mien.features.media.shared import extract
 from mien.features.prepare.content import content_of
 from mien.features.prepare.journal import DEADLY, Journal
 from mien.features.prepare.tasks import ClipTask
+from mien.features.prepare.watch import ClipLimits, Watch
 from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import Extractor, FeatureSpec, Frames
 from mien.features.store import FeatureFolder, Row
@@ -58,10 +60,15 @@ class ClipOutcome(NamedTuple):
 
 
 class BatchExtractor:
-    """The extractors of a job, each built once and held to one thread; each call writes a batch to the store."""
+    """The extractors of a job, each built once and held to one thread; each call writes a batch to the store.
 
-    def __init__(self, features: Sequence[Feature]) -> None:
+    A clip that goes beyond its limits takes this process with it, and is a reject when its batch is repeated.
+    """
+
+    def __init__(self, features: Sequence[Feature], limits: ClipLimits | None = None) -> None:
         self._features = features
+        self._limits = limits or ClipLimits()
+        self._watch = Watch(self._limits, connection.search_path())
         self._extractors: dict[int, Extractor] = {}
 
     @property
@@ -131,20 +138,28 @@ class BatchExtractor:
         medium = task.media.get(name)
         if medium is None:
             return [_reject(task.clip_id, "", f"no-{name}", f"{task.clip_id} has no {name}") for _ in numbers]
-        if journal.is_careful:
-            (number,) = numbers
-            spec = self._features[number].folder.spec
-            what = f"{task.clip_id} {spec.folder}"
-            journal.begin(what)
-            if journal.is_deadly(what):
-                detail = f"{medium.path}: killed {DEADLY} processes that tried to extract {spec.name}"
-                return [_reject(task.clip_id, medium.path, "worker-crashed", detail)]
+        spec = self._features[numbers[0]].folder.spec
+        what = f"{task.clip_id} {spec.folder}" if len(numbers) == 1 else ""
+        journal.begin(what)
+        if reason := journal.verdict(what):
+            detail = f"{medium.path}: {self._explained(reason).format(spec.name)}"
+            return [_reject(task.clip_id, medium.path, reason, detail)]
         extractors = [self._extractor(number) for number in numbers]
-        contents: dict[bool, str] = {}
-        return [
-            _result(task.clip_id, medium, extractor, extracted, contents)
-            for extractor, extracted in zip(extractors, extract(medium, extractors))
-        ]
+        with self._watch.clip(self._features[0].folder.attempts.uri, journal.name, what):
+            contents: dict[bool, str] = {}
+            return [
+                _result(task.clip_id, medium, extractor, extracted, contents)
+                for extractor, extracted in zip(extractors, extract(medium, extractors, self._limits.memory_bytes))
+            ]
+
+    def _explained(self, reason: str) -> str:
+        """A reason of the journal in words, with a place for the name of the feature."""
+        time_s, memory_mb = self._limits.time_s, self._limits.memory_bytes // 2**20
+        return {
+            "took-too-long": f"{{}} took longer than {time_s:g} s of it; cut it into stretches, or raise clip_limit_s",
+            "too-large": f"{{}} took more than {memory_mb} MB for it; cut it into stretches, or raise clip_limit_mb",
+            "worker-crashed": f"killed {DEADLY} processes that tried to extract {{}}",
+        }[reason]
 
 
 def _result(
@@ -165,6 +180,9 @@ def _result(
         values = encoded(extracted, extractor.spec)
     except MediaError as error:
         return _reject(clip_id, medium.path, error.reason, str(error))
+    except MemoryError:
+        detail = f"{medium.path}: {extractor.spec.name} asked for more memory than there is; cut it into stretches"
+        return _reject(clip_id, medium.path, "too-large", detail)
     except Exception as error:
         tail = "".join(traceback.format_exception(error))[-_TRACEBACK_CHARACTERS:]
         return _reject(clip_id, medium.path, "unexpected-error", tail)

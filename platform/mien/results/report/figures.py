@@ -61,6 +61,7 @@ STYLE: Any = {
     "ytick.major.width": 0.6,
     "legend.frameon": False,
     "lines.solid_capstyle": "round",
+    "text.parse_math": False,  # a name with two dollars is a name
     "svg.fonttype": "none",
     "svg.hashsalt": "mien",  # same figure, same bytes
 }
