@@ -7,12 +7,14 @@ BucketError that says what to do.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,6 +94,11 @@ class Folder:
     def __reduce__(self) -> tuple[type[Folder], tuple[str]]:
         return Folder, (self.uri,)
 
+    @property
+    def name(self) -> str:
+        """What it is called in the folder above it."""
+        return self.uri.rsplit("/", 1)[-1]
+
     def path(self, name: str = "") -> str:
         """The path of a file in it as a person or pandas would write it."""
         return f"{self.uri}/{name}" if name else self.uri
@@ -164,10 +171,11 @@ class Folder:
     def write_text(self, name: str, text: str) -> None:
         self.write_bytes(name, text.encode())
 
-    def read_json(self, name: str) -> Any:
-        """Raises DamagedError where it is no JSON."""
+    def read_json(self, name: str, shape: Any = Any) -> Any:
+        """shape: the type that it must be of, as pydantic knows types. Raises DamagedError where it is no JSON, or of
+        another shape."""
         with undamaged(self.path(name)):
-            return json.loads(self.read_bytes(name))
+            return shaped(json.loads(self.read_bytes(name)), shape)
 
     def write_json(self, name: str, value: Any) -> None:
         """Indented, keys in the order given, NaN refused: other tools must be able to read it."""
@@ -266,16 +274,54 @@ def explained(uri: str) -> Iterator[None]:
 
 @contextmanager
 def undamaged(path: str) -> Iterator[None]:
-    """What a reader finds wrong in a file as one DamagedError. Errors of the system stay as they are."""
+    """What a reader finds wrong in a file, and that there is none, as one DamagedError. Other errors of the system stay
+    as they are."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise damaged(path, "it is gone") from error
     except (ValueError, OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DamagedError(
-            f"{path}: damaged ({str(error).splitlines()[0]}); copy it here again, or delete it, of a finished run with "
-            "its folder, and run the same again"
-        ) from error
+        raise damaged(path, str(error).splitlines()[0]) from error
+
+
+def damaged(path: str, why: str) -> DamagedError:
+    """The error of a file that is not what was written. Its remedy holds for all that a training or search wrote."""
+    return DamagedError(
+        f"{path}: damaged ({why}); copy it here again, or delete it, of a finished run with its folder, and run the "
+        "same again"
+    )
+
+
+def shaped(value: Any, shape: Any) -> Any:
+    """A value of JSON as it is. shape: the type that it must be of; ValueError names the first place where it is not.
+
+    >>> shaped({"epoch": "7"}, dict[str, int])
+    Traceback (most recent call last):
+    ValueError: epoch: Input should be a valid integer
+    """
+    from pydantic import ValidationError
+
+    try:
+        _adapter(shape).validate_json(json.dumps(value), strict=True)  # where an object may be a dataclass
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    return value
+
+
+@cache
+def _adapter(shape: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(shape)
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _has_credentials() -> bool:

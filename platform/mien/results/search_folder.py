@@ -14,17 +14,18 @@ A trial never sees the fold's test subjects. Trials of one configuration are one
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import ExperimentError, MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
-from mien.folder import Folder
+from mien.folder import Folder, shaped, undamaged
 from mien.results.history import is_number, kept_record
 from mien.results.metrics import Metric, metric_named
-from mien.results.run import Run, Series, target_in
+from mien.results.run import Run, Series, numbers, target_in
+from mien.results.shapes import Chosen, SearchData
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +103,8 @@ class SearchFolder:
     @property
     def data(self) -> dict[str, Any]:
         """What was read, as in a Series, and `folds`: names of the folds that are searched, by number."""
-        return self.folder.read_json("data.json")
+        data: dict[str, Any] = self.folder.read_json("data.json", SearchData)
+        return data
 
     @property
     def target(self) -> TargetSpec:
@@ -119,8 +121,10 @@ class SearchFolder:
 
     def trials(self, fold: int | None = None) -> list[Trial]:
         """Those begun, by fold and number."""
-        found = [_read_trial(run.folder) for run in self._runs(fold) if run.folder.exists("trial.json")]
-        current = [self._with_history(trial) if trial.state == "running" else trial for trial in found]
+        there = [run.folder for run in self._runs(fold) if run.folder.exists("trial.json")]
+        found = [(read_trial(folder), folder) for folder in there]
+        own = [trial for trial, folder in found if trial.signature == folder.name]  # and no copy of one, "(copy)"
+        current = [self._with_history(trial) if trial.state == "running" else trial for trial in own]
         return sorted(current, key=lambda trial: (trial.fold, trial.number))
 
     def _with_history(self, trial: Trial) -> Trial:
@@ -166,12 +170,11 @@ class SearchFolder:
         Variants are "chosen" (the winners), "as declared" (the experiment untouched) and "<path> = <value>".
         signatures name the Series, below this folder, whose run of that fold counts.
         """
-        return self.folder.read_json("chosen.json") if self.folder.exists("chosen.json") else {}
+        return self.folder.read_json("chosen.json", Chosen) if self.folder.exists("chosen.json") else {}
 
     def series(self, signature: str) -> Series:
-        return Series(
-            self.folder / signature, Experiment.from_json((self.folder / signature).read_json("experiment.json"))
-        )
+        folder = self.folder / signature
+        return Series(folder, Experiment.from_json(folder.read_json("experiment.json"), folder.path("experiment.json")))
 
     def frame(self) -> pd.DataFrame:
         """A row per trial: fold, number, state, score, epoch, n_epochs, seconds, reason, and a column for each path."""
@@ -184,12 +187,7 @@ class SearchFolder:
         return pd.DataFrame(rows)
 
     def _runs(self, fold: int | None) -> Iterator[Run]:
-        folds = (
-            [fold]
-            if fold is not None
-            else sorted(int(name.removeprefix("fold-")) for name in self.folder.names() if name.startswith("fold-"))
-        )
-        for number in folds:
+        for number in numbers(self.folder, "fold-") if fold is None else [fold]:
             for signature in (self.folder / f"fold-{number}").names():
                 yield self.run(number, signature)
 
@@ -208,14 +206,17 @@ def rank_score(trial: Trial) -> float | None:
     return trial.score if trial.inner_score is None else trial.inner_score
 
 
-def _read_trial(folder: Folder) -> Trial:
-    try:
-        return Trial(**folder.read_json("trial.json"))
-    except TypeError:
+def read_trial(folder: Folder) -> Trial:
+    """The trial of a folder, which is named after it. Raises DamagedError where its record is not what was written."""
+    path = folder.path("trial.json")
+    record = folder.read_json("trial.json", dict[str, Any])
+    if record.keys() - {field.name for field in fields(Trial)}:
         raise MienError(
-            f"{folder.path('trial.json')}: has other fields than a trial has now, so an older mien wrote it; give the "
-            "search another name, or delete its folder"
-        ) from None
+            f"{path}: has other fields than a trial has now, so an older mien wrote it; give the search another name, "
+            "or delete its folder"
+        )
+    with undamaged(path):
+        return Trial(**shaped(record, Trial))
 
 
 def keep_of(search: Search, point: Mapping[str, Any]) -> str:

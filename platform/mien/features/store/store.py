@@ -45,12 +45,11 @@ from mien.features.store.manifest import (
     read_corpus_manifest,
     read_feature_manifest,
     read_rejects,
-    sha256,
     take_out,
     writing,
 )
 from mien.features.store.rows import Entry, FeatureTable, Row, fingerprint
-from mien.folder import Folder, to_parquet
+from mien.folder import Folder, sha256, to_parquet
 
 _CLIPS = "clips.parquet"
 
@@ -302,7 +301,7 @@ def _opened(folder: Folder) -> tuple[FeatureFolder, FeatureManifest] | None:
         spec = FeatureSpec.from_json(manifest["spec"])
     except (KeyError, TypeError, ValueError):
         raise altered(folder, "its spec is none") from None
-    if spec.folder != folder.uri.rsplit("/", 1)[-1]:
+    if spec.folder != folder.name:
         raise altered(folder, "its spec is that of another feature")
     return FeatureFolder(folder, spec), manifest
 
