@@ -22,7 +22,7 @@ from mien.experiment import Experiment
 from mien.features.spec import FeatureSpec, Frames
 from mien.results.predictions import SIDES as PREDICTED
 from mien.results.predictions import read_predictions
-from mien.results.run import Run, target_spec
+from mien.results.run import Run, declared, target_spec
 from mien.results.shapes import Targeted
 
 
@@ -87,7 +87,7 @@ def parent_columns(
 
 
 def _experiment(run: Run) -> Experiment:
-    return Experiment.from_json(run.read_json("experiment.json"), run.folder.path("experiment.json"))
+    return declared(Experiment, run.read_json("experiment.json"), run.folder)
 
 
 def _frame(values: NDArray[np.float32] | None) -> Frames | None:

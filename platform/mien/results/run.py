@@ -23,17 +23,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mien.errors import DamagedError, MienError
+from mien.errors import DamagedError, ExperimentError, MienError
 from mien.experiment import Experiment
+from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
-from mien.folder import Folder, sha256, shaped, undamaged
+from mien.folder import Folder, damaged, sha256, shaped, undamaged
 from mien.results import done
 from mien.results.shapes import CheckpointManifest, Data, Epoch, Named, SplitRecord, TargetRecord
+
+Declared = TypeVar("Declared", Experiment, Search)
 
 MANIFEST = "MANIFEST.json"
 HISTORY = "history.jsonl"
@@ -190,8 +193,7 @@ class Series:
         folder = Folder(uri)
         found = [one for one in (folder, *_series_above(folder)) if _is_series(one)][:1] or _series_below(folder)
         if len(found) == 1:
-            path = found[0].path("experiment.json")
-            return cls(found[0], Experiment.from_json(found[0].read_json("experiment.json"), path))
+            return cls(found[0], declared(Experiment, found[0].read_json("experiment.json"), found[0]))
         if found:
             signatures = ", ".join(one.name for one in found)
             raise MienError(f"{folder}: {len(found)} series are here; add one of their signatures: {signatures}")
@@ -244,6 +246,15 @@ class Series:
         for seed in numbers(self.folder, "seed-"):
             for fold in numbers(self.folder / f"seed-{seed}", "fold-"):
                 yield self.run(seed, fold)
+
+
+def declared(what: type[Declared], value: Any, folder: Folder) -> Declared:
+    """What an experiment.json or search.json of a folder declares. Raises DamagedError where it is none."""
+    try:
+        return what.from_json(value)
+    except ExperimentError as error:
+        name = "experiment.json" if what is Experiment else "search.json"
+        raise damaged(folder.path(name), str(error)) from None
 
 
 def target_in(folder: Folder) -> TargetSpec:

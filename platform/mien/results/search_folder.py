@@ -24,7 +24,7 @@ from mien.experiment.target import TargetSpec
 from mien.folder import Folder, shaped, undamaged
 from mien.results.history import is_number, kept_record
 from mien.results.metrics import Metric, metric_named
-from mien.results.run import Run, Series, numbers, target_in
+from mien.results.run import Run, Series, declared, numbers, target_in
 from mien.results.shapes import Chosen, SearchData
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ class SearchFolder:
         """
         folder = Folder(search.experiment.execution.storage) / search.experiment.name
         if folder.exists("search.json"):
-            check_same(
-                Search.from_json(folder.read_json("search.json"), folder.path("search.json")), search, folder.uri
-            )
+            check_same(declared(Search, folder.read_json("search.json"), folder), search, folder.uri)
         folder.make().write_json("search.json", search.to_json())
         return cls(folder, search)
 
@@ -88,7 +86,7 @@ class SearchFolder:
         folder = Folder(uri)
         if not folder.exists("search.json"):
             raise MienError(f"{folder}: no search here; give the folder that `mien search` printed")
-        return cls(folder, Search.from_json(folder.read_json("search.json"), folder.path("search.json")))
+        return cls(folder, declared(Search, folder.read_json("search.json"), folder))
 
     @property
     def metric(self) -> Metric:
@@ -174,7 +172,7 @@ class SearchFolder:
 
     def series(self, signature: str) -> Series:
         folder = self.folder / signature
-        return Series(folder, Experiment.from_json(folder.read_json("experiment.json"), folder.path("experiment.json")))
+        return Series(folder, declared(Experiment, folder.read_json("experiment.json"), folder))
 
     def frame(self) -> pd.DataFrame:
         """A row per trial: fold, number, state, score, epoch, n_epochs, seconds, reason, and a column for each path."""

@@ -27,9 +27,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mien import __version__
-from mien.corpora import Finding
 from mien.corpora.clip import Clip, Reject, clips_from_table, clips_to_table, rejects_to_table
-from mien.errors import StoreError, nearest
+from mien.errors import Finding, StoreError, nearest
 from mien.features.spec import FeatureSpec
 from mien.features.store.feature_folder import FeatureFolder
 from mien.features.store.manifest import (
