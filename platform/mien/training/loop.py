@@ -124,7 +124,7 @@ class Training:
             group=group,
         )
         self.learner = self._family.build(self.task)
-        self.history = _resume(run, self.learner, keep=keep)
+        self.history = resume(run, self.learner, keep=keep)
         if group.rank == 0:
             write_setup(run, experiment, dataset, split, group)
 
@@ -246,7 +246,7 @@ def _predicted(dataset: Dataset, rows: Rows, values: NDArray[np.float32]) -> Pre
     return Predicted(ids, subjects, corpora, dataset.target.truth[rows], values.astype(np.float64))
 
 
-def _resume(run: Run, learner: Learner, *, keep: bool) -> list[dict[str, Any]]:
+def resume(run: Run, learner: Learner, *, keep: bool) -> list[dict[str, Any]]:
     """Load the newest whole checkpoint; the history up to it. Epochs after it are as if never begun.
 
     keep: pass over those whose best epoch so far is no longer whole.
