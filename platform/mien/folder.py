@@ -289,8 +289,8 @@ def undamaged(path: str) -> Iterator[None]:
 def damaged(path: str, why: str) -> DamagedError:
     """The error of a file that is not what was written. Its remedy holds for all that a training or search wrote."""
     return DamagedError(
-        f"{path}: damaged ({why}); copy it here again, or delete it, of a finished run with its folder, and run the "
-        "same again"
+        f"{path}: damaged ({why}); copy it here again, or delete it, of a finished run or trial with its folder, and "
+        "run the same again"
     )
 
 

@@ -147,7 +147,10 @@ def test_a_damaged_file_gives_the_same_numbers_or_one_error_with_a_remedy(
         assert numbers(place) == reference
     except DamagedError as error:
         named = str(error)
-        assert f"/{RUN}/" in named and "copy it here again, or delete it, of a finished run with its folder" in named
+        assert (
+            f"/{RUN}/" in named
+            and "copy it here again, or delete it, of a finished run or trial with its folder" in named
+        )
         assert file == "DONE" or f"/{file}: damaged (" in named
         assert verify(Folder(place)).n_errors
         path.parent.mkdir(exist_ok=True)

@@ -21,15 +21,16 @@ from mien.errors import ExperimentError, MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
-from mien.folder import Folder, shaped, undamaged
+from mien.folder import Folder, damaged, shaped, undamaged
 from mien.results.history import is_number, kept_record
 from mien.results.metrics import Metric, metric_named
-from mien.results.run import Run, Series, declared, numbers, target_in
+from mien.results.run import HISTORY, Run, Series, declared, numbers, target_in
 from mien.results.shapes import Chosen, SearchData
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TRIAL = "trial.json"
 CHOSEN, DECLARED = "chosen", "as declared"  # variants that every search tests
 State = Literal["running", "done", "pruned", "failed"]
 
@@ -119,7 +120,7 @@ class SearchFolder:
 
     def trials(self, fold: int | None = None) -> list[Trial]:
         """Those begun, by fold and number."""
-        there = [run.folder for run in self._runs(fold) if run.folder.exists("trial.json")]
+        there = [run.folder for run in self._runs(fold) if run.folder.exists(TRIAL)]
         found = [(read_trial(folder), folder) for folder in there]
         own = [trial for trial, folder in found if trial.signature == folder.name]  # and no copy of one, "(copy)"
         current = [self._with_history(trial) if trial.state == "running" else trial for trial in own]
@@ -138,12 +139,21 @@ class SearchFolder:
         )
 
     def history(self, trial: Trial) -> list[dict[str, Any]]:
-        """Its records, one per epoch (`mien.results.history`)."""
-        return self.run(trial.fold, trial.signature).history()
+        """Its records, one per epoch (`mien.results.history`). Raises DamagedError where it ended, and its record says
+        another thing of its score."""
+        run = self.run(trial.fold, trial.signature)
+        history = run.history()
+        if trial.state in ("done", "pruned"):
+            own = history[: trial.n_epochs]  # a group of workers may have gone on past the trial's end
+            kept = kept_record(own, keep_of(self.search, trial.point))
+            reached = (kept["score"], kept["epoch"] if is_number(kept["score"]) else 0) if kept else (None, 0)
+            if len(own) != trial.n_epochs or reached != (trial.score, trial.epoch):
+                raise damaged(run.folder.path(TRIAL), f"its score is not that of {HISTORY}")
+        return history
 
     def write_trial(self, trial: Trial, **changes: Any) -> Trial:
         changed = replace(trial, **changes)
-        self.run(trial.fold, trial.signature).folder.write_json("trial.json", asdict(changed))
+        self.run(trial.fold, trial.signature).folder.write_json(TRIAL, asdict(changed))
         return changed
 
     def finalists(self, fold: int) -> list[Trial]:
@@ -206,8 +216,8 @@ def rank_score(trial: Trial) -> float | None:
 
 def read_trial(folder: Folder) -> Trial:
     """The trial of a folder, which is named after it. Raises DamagedError where its record is not what was written."""
-    path = folder.path("trial.json")
-    record = folder.read_json("trial.json", dict[str, Any])
+    path = folder.path(TRIAL)
+    record = folder.read_json(TRIAL, dict[str, Any])
     if record.keys() - {field.name for field in fields(Trial)}:
         raise MienError(
             f"{path}: has other fields than a trial has now, so an older mien wrote it; give the search another name, "

@@ -16,12 +16,11 @@ from mien.experiment import Experiment
 from mien.experiment.experiment import NOT_LEARNT
 from mien.folder import Folder
 from mien.results.done import DONE, MODEL, read, recorded
-from mien.results.history import kept_record
 from mien.results.run import HISTORY, Run, Series, declared
-from mien.results.search_folder import SearchFolder, Trial, keep_of, read_trial
+from mien.results.search_folder import TRIAL, SearchFolder, read_trial
 from mien.results.shapes import Metrics
 
-SEARCH, TRIAL = "search.json", "trial.json"
+SEARCH = "search.json"
 
 
 class Verified(NamedTuple):
@@ -131,7 +130,7 @@ def _of_search(folder: Folder) -> Iterator[Finding]:
     except MienError as error:
         yield _damaged(path, error)
         return
-    yield from _tried(folder.path("data.json"), lambda: search.target)
+    yield from _tried(folder.path("data.json"), lambda: (search.data, search.target))
     yield from _tried(folder.path("chosen.json"), lambda: search.chosen)
     for name in folder.files():
         if re.fullmatch(rf"fold-\d+/[^/]+/{TRIAL}", name):
@@ -144,23 +143,11 @@ def _of_trial(search: SearchFolder, folder: Folder) -> Iterator[Finding]:
         trial = read_trial(folder)
         if trial.signature != folder.name:
             yield _unexpected(str(folder))
-        elif trial.state in ("done", "pruned") and not _is_of(trial, search):
-            detail = f"not what its {HISTORY} says; copy both here again, or delete its folder and run the same again"
-            yield Finding(severity="error", what="altered", path=path, detail=detail)
-    except DamagedError as error:  # of its history: told with the run that it is
-        if str(error).startswith(path):
-            yield _damaged(path, error)
+        else:
+            search.history(trial)
     except MienError as error:
-        yield _damaged(path, error)
-
-
-def _is_of(trial: Trial, search: SearchFolder) -> bool:
-    """Whether a trial that ended reached what its history says. A group of workers may have gone on past its end."""
-    history = search.history(trial)[: trial.n_epochs]
-    kept = kept_record(history, keep_of(search.search, trial.point))
-    if len(history) != trial.n_epochs or kept is None:
-        return False
-    return trial.score == kept["score"] and (trial.score is None or trial.epoch == kept["epoch"])
+        if str(error).startswith(path):  # of its history is told with the run that it is
+            yield _damaged(path, error)
 
 
 def _tried(path: str, reader: Callable[[], Any]) -> Iterator[Finding]:
