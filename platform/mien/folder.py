@@ -7,13 +7,15 @@ BucketError that says what to do.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +28,7 @@ from mien.errors import BucketError, DamagedError, FolderError
 
 _OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
 MAX_NAME_BYTES = 240  # file systems take 255, of which a temporary name needs ten more
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")  # what a file is called until it is whole
 _FOUND: set[str] = set()  # buckets that were there
 
 
@@ -157,10 +160,12 @@ class Folder:
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         try:
             with temporary.open("wb") as file:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX)  # until it has its name: `sweep` takes it for alive
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(target)
+                temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -197,6 +202,22 @@ class Folder:
                 self._fs.delete_dir(self._full(name))
             elif info.type == pafs.FileType.File:
                 self._fs.delete_file(self._full(name))
+
+    def sweep(self, *, below: bool = False) -> None:
+        """Delete what writers that were killed have left directly in it, or below too. A bucket keeps no such thing.
+
+        Whoever still writes holds a lock on its file; one of the last minute may be about to.
+        """
+        root = Path(self._root)
+        if not self.is_local or not root.is_dir():
+            return
+        for path in root.rglob(".*") if below else root.glob(".*"):
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - path.stat().st_mtime > 60:
+                    path.unlink()
 
     def _infos(self, *, recursive: bool) -> list[pafs.FileInfo]:
         """Of what is in it and not hidden. Raises FolderError where it is a file, or may not be looked into."""

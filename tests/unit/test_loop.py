@@ -6,7 +6,9 @@ No framework: what each run fed, kept, tested and wrote is held against what the
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -431,6 +433,20 @@ def test_other_files_of_an_unfinished_run_are_written_anew(tmp_path, data, file,
     run, _, _, _ = train(tmp_path, data)
     assert [record["score"] for record in run.history()][:LAST] == before
     assert verify(run.folder).findings == []
+
+
+def test_what_a_killed_writer_left_is_swept_at_the_next_start_and_a_living_one_is_left(tmp_path, data):
+    stopped_run(tmp_path, data)
+    left = [tmp_path / name for name in (".history.jsonl.0a1b2c3d", "checkpoints/epoch-0004/.epoch.json.00000000")]
+    alive, fresh, others = (tmp_path / name for name in (".split.json.11111111", ".DONE.22222222", ".notes"))
+    for path in (*left, alive, fresh, others):
+        path.write_text("half")
+        if path != fresh:
+            os.utime(path, (0, 0))
+    with alive.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        train(tmp_path, data)
+    assert [path.exists() for path in (*left, alive, fresh, others)] == [False, False, True, True, True]
 
 
 def test_the_best_checkpoint_is_lost_while_the_run_goes_on(tmp_path, data):

@@ -78,6 +78,21 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_file_that_is_being_written_is_locked(tmp_path, monkeypatch):
+    """So that nobody sweeps it away, however long the disk takes."""
+    folder = Folder(tmp_path)
+
+    def slow(fd: int) -> None:
+        (temporary,) = tmp_path.glob(".a.json.*")
+        os.utime(temporary, (0, 0))
+        folder.sweep()
+        assert temporary.exists()
+
+    monkeypatch.setattr(os, "fsync", slow)
+    folder.write_text("a.json", "whole")
+    assert folder.read_text("a.json") == "whole"
+
+
 def test_history_is_replaced_and_never_doubled(tmp_path):
     run = run_in(tmp_path)
     assert run.history() == []

@@ -184,7 +184,8 @@ class Series:
     def create(cls, experiment: Experiment, signature: str) -> Series:
         """The series of an experiment in its storage; an existing one is taken up again."""
         folder = Folder(experiment.execution.storage) / experiment.name / signature
-        folder.make().write_json("experiment.json", experiment.to_json())
+        folder.make().sweep()
+        folder.write_json("experiment.json", experiment.to_json())
         return cls(folder, experiment)
 
     @classmethod

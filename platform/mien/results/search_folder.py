@@ -78,7 +78,8 @@ class SearchFolder:
         folder = Folder(search.experiment.execution.storage) / search.experiment.name
         if folder.exists("search.json"):
             check_same(declared(Search, folder.read_json("search.json"), folder), search, folder.uri)
-        folder.make().write_json("search.json", search.to_json())
+        folder.make().sweep()
+        folder.write_json("search.json", search.to_json())
         return cls(folder, search)
 
     @classmethod

@@ -126,6 +126,7 @@ class Training:
         self.learner = self._family.build(self.task)
         self.history = resume(run, self.learner, keep=keep)
         if group.rank == 0:
+            run.folder.sweep(below=True)
             write_setup(run, experiment, dataset, split, group)
 
     @property
