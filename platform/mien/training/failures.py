@@ -31,8 +31,8 @@ def failure(run: str, error: Exception) -> MienError:
         )
     if killed:
         return ExperimentError(
-            f"{run}: {_named(killed)} was killed by the system, most often for want of memory; {AGAIN}, and if it happens "
-            "again ask for more execution.cpus_per_worker (fewer workers on a node) or larger nodes"
+            f"{run}: {_named(killed)} was killed by the system, most often for want of memory; {AGAIN}, and if it "
+            "happens again ask for more execution.cpus_per_worker (fewer workers on a node) or larger nodes"
         )
     for rank, cause in causes.items():
         return ExperimentError(f"{run}: {_named({rank: cause})} raised {type(cause).__name__}: {_line(cause)}; {AGAIN}")
