@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class MienError(Exception):
@@ -44,6 +45,19 @@ class LeakError(MienError):
 
 class ExperimentError(MienError):
     """An experiment whose parts do not fit each other or the store."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that `verify` noticed in a corpus, a store or runs.
+
+    severity: "error" (it is not what was published or written), "warning" (worth knowing) or "info".
+    """
+
+    severity: str
+    what: str
+    path: str
+    detail: str
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

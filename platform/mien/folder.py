@@ -7,12 +7,16 @@ BucketError that says what to do.
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +28,7 @@ from mien.errors import BucketError, DamagedError, FolderError
 
 _OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
 MAX_NAME_BYTES = 240  # file systems take 255, of which a temporary name needs ten more
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")  # what a file is called until it is whole
 _FOUND: set[str] = set()  # buckets that were there
 
 
@@ -92,6 +97,11 @@ class Folder:
     def __reduce__(self) -> tuple[type[Folder], tuple[str]]:
         return Folder, (self.uri,)
 
+    @property
+    def name(self) -> str:
+        """What it is called in the folder above it."""
+        return self.uri.rsplit("/", 1)[-1]
+
     def path(self, name: str = "") -> str:
         """The path of a file in it as a person or pandas would write it."""
         return f"{self.uri}/{name}" if name else self.uri
@@ -150,10 +160,12 @@ class Folder:
         temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
         try:
             with temporary.open("wb") as file:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_EX)  # until it has its name: `sweep` takes it for alive
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(target)
+                temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -164,10 +176,11 @@ class Folder:
     def write_text(self, name: str, text: str) -> None:
         self.write_bytes(name, text.encode())
 
-    def read_json(self, name: str) -> Any:
-        """Raises DamagedError where it is no JSON."""
+    def read_json(self, name: str, shape: Any = Any) -> Any:
+        """shape: the type that it must be of, as pydantic knows types. Raises DamagedError where it is no JSON, or of
+        another shape."""
         with undamaged(self.path(name)):
-            return json.loads(self.read_bytes(name))
+            return shaped(json.loads(self.read_bytes(name)), shape)
 
     def write_json(self, name: str, value: Any) -> None:
         """Indented, keys in the order given, NaN refused: other tools must be able to read it."""
@@ -189,6 +202,22 @@ class Folder:
                 self._fs.delete_dir(self._full(name))
             elif info.type == pafs.FileType.File:
                 self._fs.delete_file(self._full(name))
+
+    def sweep(self, *, below: bool = False) -> None:
+        """Delete what writers that were killed have left directly in it, or below too. A bucket keeps no such thing.
+
+        Whoever still writes holds a lock on its file; one of the last minute may be about to.
+        """
+        root = Path(self._root)
+        if not self.is_local or not root.is_dir():
+            return
+        for path in root.rglob(".*") if below else root.glob(".*"):
+            if not _TEMPORARY.fullmatch(path.name):
+                continue
+            with suppress(OSError), path.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if time.time() - path.stat().st_mtime > 60:
+                    path.unlink()
 
     def _infos(self, *, recursive: bool) -> list[pafs.FileInfo]:
         """Of what is in it and not hidden. Raises FolderError where it is a file, or may not be looked into."""
@@ -266,16 +295,54 @@ def explained(uri: str) -> Iterator[None]:
 
 @contextmanager
 def undamaged(path: str) -> Iterator[None]:
-    """What a reader finds wrong in a file as one DamagedError. Errors of the system stay as they are."""
+    """What a reader finds wrong in a file, and that there is none, as one DamagedError. Other errors of the system stay
+    as they are."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise damaged(path, "it is gone") from error
     except (ValueError, OSError, pa.ArrowException) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise DamagedError(
-            f"{path}: damaged ({str(error).splitlines()[0]}); copy it here again, or delete it, of a finished run with "
-            "its folder, and run the same again"
-        ) from error
+        raise damaged(path, str(error).splitlines()[0]) from error
+
+
+def damaged(path: str, why: str) -> DamagedError:
+    """The error of a file that is not what was written. Its remedy holds for all that a training or search wrote."""
+    return DamagedError(
+        f"{path}: damaged ({why}); copy it here again, or delete it, of a finished run or trial with its folder, and "
+        "run the same again"
+    )
+
+
+def shaped(value: Any, shape: Any) -> Any:
+    """A value of JSON as it is. shape: the type that it must be of; ValueError names the first place where it is not.
+
+    >>> shaped({"epoch": "7"}, dict[str, int])
+    Traceback (most recent call last):
+    ValueError: epoch: Input should be a valid integer
+    """
+    from pydantic import ValidationError
+
+    try:
+        _adapter(shape).validate_json(json.dumps(value), strict=True)  # where an object may be a dataclass
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place}: {first['msg']}" if place else first["msg"]) from None
+    return value
+
+
+@cache
+def _adapter(shape: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(shape)
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in hex."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def _has_credentials() -> bool:

@@ -25,8 +25,12 @@ from mien.errors import DamagedError
 from mien.experiment import LossConfig, LstmAttentionConfig, MlpConfig, SvmConfig, TrainingConfig
 from mien.families import FAMILIES
 from mien.families.contract import ALONE, Group, Learner, Task
+from mien.families.files import written
 from mien.features.spec import Frames
+from mien.folder import Folder
 from mien.results.agreement import ccc
+from mien.results.run import Checkpoint, Run
+from mien.training.loop import resume
 from tiny import batches, dataset
 
 # Small, and nothing drawn at random.
@@ -406,6 +410,33 @@ def test_a_saved_and_loaded_learner_goes_on_bit_for_bit(name, kind, tmp_path: Pa
         for epoch in (3, 4):
             resumed.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.01)
     np.testing.assert_array_equal(values(resumed, data), values(straight, data))
+
+
+@each()
+def test_a_torn_checkpoint_is_never_used(name, tmp_path: Path):
+    """As the loop saves and resumes: the epoch before it is gone on from, with the very weights of that epoch."""
+    data = dataset()
+    learner, run = build(name, data), Run(Folder(tmp_path), 0, 0)
+    history: list[dict[str, Any]] = []
+    saved: dict[int, Any] = {}
+    for epoch in (1, 2):
+        learner.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.01)
+        rest = {"score": 0.1 * epoch, "score_name": "uar", "validation_loss": 1.0, "train_loss": 1.0, "seconds": 1.0}
+        history = [*history, {"epoch": epoch, **rest}]
+        run.save_checkpoint(Checkpoint(epoch, written(learner.save), {"history": history}), best_epoch=epoch)
+        saved[epoch] = values(learner, data)
+    torn = tmp_path / "checkpoints" / "epoch-0002" / "learner.npz"
+    content = torn.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    resumed = build(name, data, seed=11)
+    assert resume(run, resumed, keep=True) == history, "nothing is torn yet"
+    for damaged in (content[:-1], flipped, b"", None):
+        torn.unlink()
+        if damaged is not None:
+            torn.write_bytes(damaged)
+        assert resume(run, resumed, keep=True) == history[:1]
+        np.testing.assert_array_equal(values(resumed, data), saved[1])
 
 
 @each_with_targets()

@@ -203,7 +203,7 @@ def test_a_damaged_search_is_named(tmp_path, capsys):
     (tmp_path / "search.json").write_text('{"space": {')
     refused(capsys, ["report", str(tmp_path)], "/search.json: damaged (")
     (tmp_path / "search.json").write_text("{}")
-    refused(capsys, ["report", str(tmp_path)], "/search.json: not a search: experiment: ")
+    refused(capsys, ["report", str(tmp_path)], "/search.json: damaged (not a search: experiment: ")
 
 
 def test_a_comparison_needs_a_folder_to_write_to(finished, folder, capsys):

@@ -6,7 +6,10 @@ No framework: what each run fed, kept, tested and wrote is held against what the
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,7 +21,7 @@ import tiny
 from mien.data.batches import Batch
 from mien.data.dataset import Dataset
 from mien.data.splits import Split
-from mien.errors import ExperimentError, LeakError
+from mien.errors import DamagedError, ExperimentError, LeakError
 from mien.experiment import (
     AugmentConfig,
     DataConfig,
@@ -34,6 +37,7 @@ from mien.families.contract import Family, Predictions, Rate, Task
 from mien.families.losses import class_weights
 from mien.folder import Folder
 from mien.results.run import Run
+from mien.results.verify import verify
 from mien.training.loop import train_run
 
 EPOCHS = 5
@@ -297,9 +301,6 @@ def test_a_subject_on_two_sides_is_refused_before_anything_is_trained(tmp_path, 
 
 
 def test_a_run_that_is_killed_after_an_epoch_goes_on_with_the_next(tmp_path, data):
-    class Killed(Exception):
-        pass
-
     def killed(record: dict) -> None:
         if record["epoch"] == 3:
             raise Killed
@@ -309,6 +310,157 @@ def test_a_run_that_is_killed_after_an_epoch_goes_on_with_the_next(tmp_path, dat
     run, _, learner, _ = train(tmp_path, data)
     assert sorted(learner.fed) == [4, 5]
     assert [record["epoch"] for record in run.history()] == [1, 2, 3, 4, 5]
+
+
+# ------------------------------------------------------------------ damage of a run that is not finished
+
+
+class Killed(Exception):
+    pass
+
+
+BEST, LAST = 2, 4  # epochs: of the best score, and before which it is killed
+
+
+def stopped_run(folder: Path, data: Dataset) -> Run:
+    """Killed after its fourth epoch; its checkpoints are those of epochs 2, the best, 3 and 4."""
+
+    def killed(record: dict) -> None:
+        if record["epoch"] == LAST:
+            raise Killed
+
+    with_epochs({BEST: "validation"}, data.splits(EXPERIMENT.protocol)[0])
+    with pytest.raises(Killed):
+        train(folder, data, report=killed)
+    return Run(Folder(folder), seed=0, fold=0)
+
+
+def flip(path: Path, seed: int) -> None:
+    content = bytearray(path.read_bytes())
+    drawn = np.random.default_rng(seed)
+    content[drawn.integers(len(content))] ^= 1 << int(drawn.integers(8))
+    path.write_bytes(content)
+
+
+def without_state(path: Path) -> None:
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps({**value, "state": {}} if isinstance(value, dict) else None))
+
+
+def without_history(path: Path) -> None:
+    value = json.loads(path.read_text())
+    path.write_text(json.dumps({**value, "state": {"history": [{}]}} if isinstance(value, dict) else []))
+
+
+DAMAGE: dict[str, Any] = {
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-10]),
+    "emptied": lambda path: path.write_bytes(b""),
+    "{}": lambda path: path.write_text("{}"),
+    "[]": lambda path: path.write_text("[]"),
+    "gone": Path.unlink,
+    "a bit flipped": lambda path: flip(path, 0),
+    "another bit flipped": lambda path: flip(path, 1),
+    "a state of {}": without_state,
+    "a history of {}": without_history,
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        *(("MANIFEST.json", damage) for damage in DAMAGE),
+        *(("epoch.json", damage) for damage in ("cut", "{}", "gone", "a bit flipped")),
+    ],
+)
+@pytest.mark.parametrize("epochs", [[3, 4], [2], [2, 3, 4]])
+def test_torn_checkpoints_are_never_used_and_the_run_ends_as_if_whole(tmp_path, data, epochs, file, damage):
+    """Its numbers say which weights made them, so that those of a torn one would be seen."""
+    with_epochs({BEST: "validation"}, data.splits(EXPERIMENT.protocol)[0])
+    straight, expected, _, _ = train(tmp_path / "straight", data)
+    stopped = stopped_run(tmp_path / "stopped", data)
+    for epoch in epochs:
+        DAMAGE[damage](tmp_path / "stopped" / "checkpoints" / f"epoch-{epoch:04d}" / file)
+        assert stopped.checkpoint(epoch) is None
+    run, metrics, learner, _ = train(tmp_path / "stopped", data)
+    goes_on_from = {(3, 4): 2}.get(tuple(epochs), 0)  # without the best, from the beginning
+    assert sorted(learner.fed) == list(range(goes_on_from + 1, EPOCHS + 1))
+    assert metrics == expected and run.predictions().equals(straight.predictions())
+    assert [record["score"] for record in run.history()] == [record["score"] for record in straight.history()]
+
+
+def test_changed_numbers_in_the_history_of_a_checkpoint_are_not_believed(tmp_path, data):
+    """Another score would choose another epoch."""
+    stopped = stopped_run(tmp_path, data)
+    manifest = tmp_path / "checkpoints" / "epoch-0004" / "MANIFEST.json"
+    changed = json.loads(manifest.read_text())
+    changed["state"]["history"][3]["score"] = 2.0
+    manifest.write_text(json.dumps(changed))
+    assert stopped.latest_checkpoint().epoch == 3
+    _, metrics, _, _ = train(tmp_path, data)
+    assert metrics["best_epoch"] == BEST
+
+
+def test_checkpoints_of_an_older_mien_without_a_hash_of_the_state_are_gone_on_from(tmp_path, data):
+    stopped = stopped_run(tmp_path, data)
+    for manifest in (tmp_path / "checkpoints").glob("*/MANIFEST.json"):
+        older = json.loads(manifest.read_text())
+        del older["state_sha256"]
+        manifest.write_text(json.dumps(older))
+    assert stopped.latest_checkpoint().epoch == LAST
+    _, _, learner, _ = train(tmp_path, data)
+    assert sorted(learner.fed) == [5]
+
+
+@pytest.mark.parametrize("name", ["epoch-0025 (copy)", "epoch-", ".DS_Store", "notes.txt"])
+def test_a_stray_name_among_checkpoints_is_passed_over(tmp_path, data, name):
+    stopped_run(tmp_path, data)
+    shutil.copytree(tmp_path / "checkpoints" / "epoch-0003", tmp_path / "checkpoints" / name)
+    _, _, learner, _ = train(tmp_path, data)
+    assert sorted(learner.fed) == [5]
+    assert (tmp_path / "checkpoints" / name).exists(), "it is somebody's"
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "{}", "[]", "gone"])
+@pytest.mark.parametrize("file", ["history.jsonl", "experiment.json", "environment.json", "split.json"])
+def test_other_files_of_an_unfinished_run_are_written_anew(tmp_path, data, file, damage):
+    stopped = stopped_run(tmp_path, data)
+    before = [record["score"] for record in stopped.history()]
+    DAMAGE[damage](tmp_path / file)
+    if file == "history.jsonl" and damage not in ("emptied", "gone"):
+        with pytest.raises(DamagedError, match=r"history\.jsonl: damaged \(.*copy it here again, or delete it"):
+            stopped.history()
+        (tmp_path / file).unlink()
+    run, _, _, _ = train(tmp_path, data)
+    assert [record["score"] for record in run.history()][:LAST] == before
+    assert verify(run.folder).findings == []
+
+
+def test_what_a_killed_writer_left_is_swept_at_the_next_start_and_a_living_one_is_left(tmp_path, data):
+    stopped_run(tmp_path, data)
+    left = [tmp_path / name for name in (".history.jsonl.0a1b2c3d", "checkpoints/epoch-0004/.epoch.json.00000000")]
+    alive, fresh, others = (tmp_path / name for name in (".split.json.11111111", ".DONE.22222222", ".notes"))
+    for path in (*left, alive, fresh, others):
+        path.write_text("half")
+        if path != fresh:
+            os.utime(path, (0, 0))
+    with alive.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        train(tmp_path, data)
+    assert [path.exists() for path in (*left, alive, fresh, others)] == [False, False, True, True, True]
+
+
+def test_the_best_checkpoint_is_lost_while_the_run_goes_on(tmp_path, data):
+    def loses(record: dict) -> None:
+        if record["epoch"] == LAST:
+            (tmp_path / "checkpoints" / "epoch-0002" / "epoch.json").unlink()
+
+    with_epochs({BEST: "validation"}, data.splits(EXPERIMENT.protocol)[0])
+    with pytest.raises(
+        DamagedError, match="epoch-0002: damaged since it was written.* run the same again, which goes on"
+    ):
+        train(tmp_path, data, report=loses)
+    _, metrics, _, _ = train(tmp_path, data)
+    assert metrics["best_epoch"] == BEST
 
 
 def test_a_finished_run_is_not_trained_again_and_still_checked(tmp_path, data):

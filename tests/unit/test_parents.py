@@ -174,6 +174,7 @@ def test_a_parent_of_an_older_version_without_hashes_is_refused(tmp_path: Path) 
     for side in ("train", "validation", "test"):
         del record[side]["clip_ids_sha256"]
     run.folder.write_json("split.json", record)
+    run.folder.write_text("DONE", "")
     with pytest.raises(LeakError, match="other train clips"):
         parent_columns([run], split_of(), IDS)
 

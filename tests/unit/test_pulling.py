@@ -23,7 +23,7 @@ def storage(s3, tmp_path_factory) -> Folder:
     here = tmp_path_factory.mktemp("here")
     first = series_directory(here, name="first", folds=2, baseline_skill=0.8)
     series_directory(here, name="second", folds=2)
-    first.run(0, 0).save_checkpoint(Checkpoint(3, {"weights": b"1" * 1000}, {}), best_epoch=3)
+    first.run(0, 0).save_checkpoint(Checkpoint(3, {"weights": b"1" * 1000}, {"history": []}), best_epoch=3)
     (first.run(0, 0).folder / "ray").write_text("state.json", "{}")
     first.run(0, 1).folder.write_text("report.html", "")  # one run's page will do
     report(first)

@@ -7,7 +7,6 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +29,7 @@ from mien.results.report.classes import classification_report
 from mien.results.report.estimates import Bootstrap, with_interval
 from mien.results.report.settings import differing, settings
 from mien.results.report.summary import read_baseline, summarise
-from mien.results.report.tested import NEEDED, read_tested
+from mien.results.report.tested import read_tested
 from mien.results.report.wording import baseline_sentence, commands_again, gap_sentence
 from mien.results.run import Run, Series
 from mien.training.launch import open_series
@@ -246,10 +245,6 @@ def unfinished(run: Run) -> None:
     run.folder.remove("DONE")
 
 
-def without(name: str) -> Callable[[Run], None]:
-    return lambda run: run.folder.remove(name)
-
-
 def gone(run: Run) -> None:
     run.folder.remove()
 
@@ -258,13 +253,13 @@ def diverged(run: Run) -> None:
     table = run.predictions()
     column = table.column_names.index("p_fear")
     run.write_predictions(table.set_column(column, "p_fear", pa.array([float("nan")] * table.num_rows)))
+    run.finish()
 
 
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
         (unfinished, "stopped after epoch 6"),
-        *((without(name), f"{name} missing") for name in NEEDED),
         (gone, "not started"),
         (diverged, "not a number"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,12 @@ def run_in(path: Path) -> Run:
 
 
 def checkpoint(epoch: int) -> Checkpoint:
-    return Checkpoint(epoch, {"weights": bytes([epoch]) * 1000, "more": b"x"}, {"history": [epoch]})
+    return Checkpoint(epoch, {"weights": bytes([epoch]) * 1000, "more": b"x"}, {"history": history(epoch)})
+
+
+def history(n_epochs: int) -> list[dict[str, Any]]:
+    rest = {"score": 0.5, "score_name": "uar", "validation_loss": None, "train_loss": 1.0, "seconds": 0.1}
+    return [{"epoch": epoch, **rest} for epoch in range(1, n_epochs + 1)]
 
 
 def test_checkpoint_comes_back_as_it_was(tmp_path):
@@ -72,12 +78,27 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_a_file_that_is_being_written_is_locked(tmp_path, monkeypatch):
+    """So that nobody sweeps it away, however long the disk takes."""
+    folder = Folder(tmp_path)
+
+    def slow(fd: int) -> None:
+        (temporary,) = tmp_path.glob(".a.json.*")
+        os.utime(temporary, (0, 0))
+        folder.sweep()
+        assert temporary.exists()
+
+    monkeypatch.setattr(os, "fsync", slow)
+    folder.write_text("a.json", "whole")
+    assert folder.read_text("a.json") == "whole"
+
+
 def test_history_is_replaced_and_never_doubled(tmp_path):
     run = run_in(tmp_path)
     assert run.history() == []
-    run.write_history([{"epoch": 1}])
-    run.write_history([{"epoch": 1}, {"epoch": 2}])
-    assert run.history() == [{"epoch": 1}, {"epoch": 2}]
+    run.write_history(history(1))
+    run.write_history(history(2))
+    assert run.history() == history(2)
 
 
 def test_series_opens_from_itself_a_run_or_its_experiment(tmp_path):

@@ -70,6 +70,13 @@ def trial(number: int, **changes) -> Trial:
     return Trial(**(fields | changes))
 
 
+def scored(folder: SearchFolder, one: Trial, score: float) -> None:
+    """As if a trial had reached this score in its best epoch."""
+    records = [record | {"score": score} if record["epoch"] == one.epoch else record for record in folder.history(one)]
+    folder.run(one.fold, one.signature).write_history(records)
+    folder.write_trial(one, score=score)
+
+
 # ------------------------------------------------------------------ who wins
 
 
@@ -92,7 +99,7 @@ def test_what_did_not_train_to_its_end_never_wins(better):
 def test_the_page_ranks_nothing_but_finished_trials(tmp_path):
     folder = search_directory(tmp_path, **SMALL, is_over=False)
     first, second, pruned = (t for t in folder.trials(0) if t.number in (0, 1, 2))
-    folder.write_trial(pruned, score=0.999)
+    scored(folder, pruned, 0.999)
     folder.write_trial(first, state="failed", score=0.998, reason="out of memory")
     folder.write_trial(second, state="running", score=0.997)
     winner = analysis(folder)["folds"][0]["winner"]
@@ -192,7 +199,7 @@ def test_what_was_tested_is_told_from_what_leads_now(tmp_path):
     tested = folder.winner(0)
     other = next(t for t in folder.trials(0) if t.state == "done" and t != tested)
     before = analysis(folder)["selection"]
-    folder.write_trial(other, score=0.99)
+    scored(folder, other, 0.99)
     result = analysis(folder)
     assert result["folds"][0]["winner"]["signature"] == other.signature
     assert result["selection"]["overtaken"] == [0]

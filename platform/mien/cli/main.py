@@ -23,7 +23,7 @@ from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
 from mien.cli.flags import with_flags
 from mien.cli.mistakes import no_such_command, refused
-from mien.cli.results import compare, report, runs_list, runs_pull
+from mien.cli.results import compare, report, runs_list, runs_pull, runs_verify
 from mien.cli.store import store_verify
 from mien.errors import MienError
 from mien.experiment import Experiment
@@ -127,7 +127,7 @@ DESCRIPTION = (
 GROUPS = {  # of commands, whose names have two words
     "bench": "Ratios against plain loops, on this machine, in one run; and a model of many nodes.",
     "cluster": "A cluster on EC2: its account, whether its nodes are fit to work, and what is left of it.",
-    "runs": "What a storage holds of series and searches, and a copy of it.",
+    "runs": "What a storage holds of series and searches, whether it is what was written, and a copy of it.",
     "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
@@ -143,6 +143,7 @@ COMMANDS: dict[str, Command] = {
     "cluster leftovers": cluster_leftovers,
     "runs list": runs_list,
     "runs pull": runs_pull,
+    "runs verify": runs_verify,
     "store verify": store_verify,
 }
 # Commands whose options depend on their own words: the fields of an experiment, the settings of the features.

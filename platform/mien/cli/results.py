@@ -1,4 +1,4 @@
-"""mien report, compare, runs: what runs left, to read, to compare and to fetch it. Heavy imports stand inside."""
+"""mien report, compare, runs: what runs left, to read, compare, verify and fetch it. Heavy imports stand inside."""
 
 from __future__ import annotations
 
@@ -125,3 +125,38 @@ def runs_pull(
         f"{Folder(directory)}: {pulled.n_copied} files copied, {pulled.n_bytes / 1e6:.1f} MB; "
         f"{pulled.n_same} were here already"
     )
+
+
+def runs_verify(runs: Annotated[str, Positional] = "runs", all: bool = False, json: bool = False) -> None:
+    """Read every file of runs, checkpoints and searches and compare it with what was written. Exit code 2 where
+    something is damaged.
+
+    Args:
+        runs: A run, a series, a search, or a storage of many: a folder or s3://bucket/prefix.
+        all: Print every finding, not the first three of each kind.
+        json: Print the findings as JSON.
+    """
+    from dataclasses import asdict
+
+    from mien.cli.summaries import findings
+    from mien.folder import Folder
+    from mien.results.verify import verify
+
+    folder = Folder(runs)
+    with bar("runs", enabled=not json) as advance:
+        found = verify(folder, advance)
+    if json:
+        print_json(
+            {
+                "intact": not found.n_errors,
+                "n_runs": found.n_runs,
+                "findings": [asdict(finding) for finding in found.findings],
+            }
+        )
+    else:
+        verdict = f"NOT intact, {found.n_errors} errors" if found.n_errors else "intact"
+        OUT.print(f"{folder}: {found.n_runs} runs, {verdict}", soft_wrap=True, markup=False)
+        findings(found.findings, every=all)
+        OUT.print("NOT intact: see the errors above" if found.n_errors else "intact")
+    if found.n_errors:
+        raise SystemExit(2)

@@ -10,7 +10,8 @@ from rich.markup import escape
 from mien.cli.terminal import OUT, table
 
 if TYPE_CHECKING:
-    from mien.corpora import Finding, Verification
+    from mien.corpora import Verification
+    from mien.errors import Finding
     from mien.features.prepare import Prepared
     from mien.results.run import Series
     from mien.results.search_folder import SearchFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mien.corpora.clip import Clip, Reject
-from mien.errors import CorpusError, nearest
+from mien.errors import CorpusError, Finding, nearest
 
 CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",
@@ -29,19 +29,6 @@ class Card:
     n_clips: int
     n_subjects: int
     label_sources: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """One thing that `verify` noticed.
-
-    severity: "error" (the download is not what was published), "warning" (published so, but worth knowing) or "info".
-    """
-
-    severity: str
-    what: str
-    path: str
-    detail: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from mien.corpora import Card, Finding, OnFile, Verification
+from mien.corpora import Card, OnFile, Verification
 from mien.corpora.clip import Clip, Label, Medium, Reject
 from mien.corpora.emotions import CREMAD_CODES
 from mien.corpora.inventory import Published, check_files, read_facts
 from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
-from mien.errors import CorpusError
+from mien.errors import CorpusError, Finding
 
 CARD = Card(
     name="cremad",

@@ -13,8 +13,9 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import BinaryIO
 
-from mien.corpora import Finding, OnFile, Verification
+from mien.corpora import OnFile, Verification
 from mien.corpora.tree import SYNTHETIC_MARKER, UNKNOWN_SUFFIX, MediaFile, Misplaced
+from mien.errors import Finding
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -19,11 +19,11 @@ from mien.data.columns import Column, InMemory
 from mien.data.splits import SIDES, Split
 from mien.errors import DamagedError, ExperimentError, LeakError
 from mien.experiment import Experiment
-from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec, Frames
 from mien.results.predictions import SIDES as PREDICTED
 from mien.results.predictions import read_predictions
-from mien.results.run import Run
+from mien.results.run import Run, declared, target_spec
+from mien.results.shapes import Targeted
 
 
 def split_record(split: Split, clip_ids: Sequence[str], subjects: Sequence[str]) -> dict[str, Any]:
@@ -60,8 +60,7 @@ def parent_columns(
     for run, name in zip(parents, names):
         signature = run.label.split("/")[0]
         _check_split(run, name, split, clip_ids)
-        recipe = run.folder.read_json("model/recipe.json")["target"]
-        target = TargetSpec(recipe["kind"], tuple(recipe["names"]), recipe["primary"])
+        target = target_spec(run.read_json("model/recipe.json", Targeted)["target"])
         values: dict[str, NDArray[np.float32]] = {}
         for side in PREDICTED:
             predicted = read_predictions(run, target, side)
@@ -88,7 +87,7 @@ def parent_columns(
 
 
 def _experiment(run: Run) -> Experiment:
-    return Experiment.from_json(run.folder.read_json("experiment.json"), run.folder.path("experiment.json"))
+    return declared(Experiment, run.read_json("experiment.json"), run.folder)
 
 
 def _frame(values: NDArray[np.float32] | None) -> Frames | None:
@@ -96,7 +95,7 @@ def _frame(values: NDArray[np.float32] | None) -> Frames | None:
 
 
 def _check_split(run: Run, name: str, split: Split, clip_ids: Sequence[str]) -> None:
-    there = run.folder.read_json("split.json")
+    there = run.split
     for side in SIDES:
         if there[side].get("clip_ids_sha256") != _hash([clip_ids[row] for row in getattr(split, side)]):
             raise LeakError(

@@ -7,6 +7,7 @@ weights.npz   the model alone, as it predicts
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,11 @@ def read_arrays(path: Path, like: Mapping[str, NDArray[Any]] | None = None) -> d
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DamagedError(f"{path}: a single array, and not the arrays of a learner")
+                raise DamagedError(f"{path.name}: a single array, and not the arrays of a learner")
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise DamagedError(f"{path}: not the arrays of a learner, and nothing else is read ({error})") from error
+    # Of a flipped bit zipfile says that a file is encrypted, or that it knows no such compression: RuntimeError.
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise DamagedError(f"{path.name}: not the arrays of a learner, and nothing else is read ({error})") from error
     if like is not None:
         _check_same(path, arrays, like)
     return arrays
@@ -44,7 +46,9 @@ def read_arrays(path: Path, like: Mapping[str, NDArray[Any]] | None = None) -> d
 def _check_same(path: Path, arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]]) -> None:
     if arrays.keys() != like.keys():
         odd = sorted(arrays.keys() ^ like.keys())
-        raise DamagedError(f"{path}: arrays of another model; it and this one do not both have {', '.join(odd[:3])}")
+        raise DamagedError(
+            f"{path.name}: arrays of another model; it and this one do not both have {', '.join(odd[:3])}"
+        )
     for name, array in arrays.items():
         if array.shape != like[name].shape:
-            raise DamagedError(f"{path}: {name} is {array.shape} and this model's is {like[name].shape}")
+            raise DamagedError(f"{path.name}: {name} is {array.shape} and this model's is {like[name].shape}")

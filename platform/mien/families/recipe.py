@@ -15,6 +15,7 @@ from mien.experiment.experiment import adapter
 from mien.experiment.target import TargetSpec
 from mien.families.contract import ALONE, Group, Task
 from mien.features.spec import FeatureSpec
+from mien.folder import damaged
 
 RECIPE, NORMALISER, PARENTS = "recipe.json", "normaliser.npz", "parents"  # in model/, beside the learner's files
 FORMAT = 1  # raised when an older mien could misread what a newer one writes
@@ -66,10 +67,10 @@ class ModelRecipe:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any], path: str = "recipe.json") -> ModelRecipe:
-        """The recipe of a JSON object. Raises MienError where another format or another program wrote it."""
-        if value.get("format") != FORMAT:
+        """The recipe of a JSON object. Raises MienError for another format, DamagedError for what is no recipe."""
+        if value.get("format", FORMAT) != FORMAT:
             raise MienError(
-                f"{path}: format {value.get('format')} of a model, this mien {__version__} reads format {FORMAT}: use "
+                f"{path}: format {value['format']} of a model, this mien {__version__} reads format {FORMAT}: use "
                 f"the mien that wrote it ({value.get('mien', 'unknown')}), or train again"
             )
         try:
@@ -86,4 +87,4 @@ class ModelRecipe:
                 is_synthetic=bool(value["is_synthetic"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise MienError(f"{path}: not a model's recipe: {error}; copy the run again") from error
+            raise damaged(path, f"not a model's recipe: {error}") from error

@@ -112,7 +112,7 @@ class Svm:
         names = CLASSES_ARRAYS if self._is_of_classes else DIMENSION_ARRAYS
         places = [[f"{member}/{number}" for number in range(n_machines)] for member in range(len(self._members))]
         if arrays.keys() != {f"{place}/{name}" for row in places for place in row for name in names}:
-            raise DamagedError(f"{path}: not the support vector machines of this experiment's target and members")
+            raise DamagedError(f"{path.name}: not the support vector machines of this experiment's target and members")
         self._machines = [[{name: arrays[f"{place}/{name}"] for name in names} for place in row] for row in places]
 
     def _fit_dimensions(self, rows: Floats, data: Collected) -> list[Machine]:

@@ -1,14 +1,16 @@
 """Recogniser: a finished run as an object that predicts, from features or from media files.
 
-It reads the run's model/ folder alone: no store, no corpus, no experiment. Nothing that it reads is executed.
+It reads the run's model/ folder alone, and holds it against the hashes of DONE: no store, no corpus, no experiment.
+Nothing that it reads is executed.
 """
 
 from __future__ import annotations
 
-import io
+import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,16 +22,17 @@ from mien.data.batches import make_batches, plain_order
 from mien.data.columns import absent
 from mien.data.normalise import EVERYBODY, Normaliser
 from mien.data.targets import Target
-from mien.errors import ExperimentError, MienError
+from mien.errors import DamagedError, ExperimentError, MienError
 from mien.families import FAMILIES, frameworks
+from mien.families.arrays import read_arrays
 from mien.families.contract import Learner
 from mien.families.files import hand_over
 from mien.families.recipe import NORMALISER, PARENTS, RECIPE, ModelRecipe
 from mien.features.host import ExtractorHost
 from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import FeatureSpec, Frames
-from mien.folder import Folder
-from mien.results.run import MODEL
+from mien.folder import Folder, damaged, shaped, undamaged
+from mien.results.done import MODEL, read_model
 
 BATCH = 64  # clips at a time, as when the run was tested
 
@@ -38,14 +41,15 @@ def load_run(path: str | os.PathLike[str]) -> Recogniser:
     """The model of a finished run.
 
     path: a run (<storage>/<experiment>/<signature>/seed-<n>/fold-<k>), on a disk or in a bucket. Raises MienError where
-    there is none or it is not finished.
+    there is none or it is not finished, DamagedError where its model is not what was written.
     """
     folder = Folder(path)
-    if not folder.exists(MODEL) or not (folder / MODEL).exists(RECIPE):
+    files = read_model(folder)
+    if not files:
         raise MienError(
             f"{folder}: no finished run here; give a folder <experiment>/<signature>/seed-<n>/fold-<k> with a {MODEL}/"
         )
-    return Recogniser(folder / MODEL)
+    return Recogniser(files, folder.path(MODEL))
 
 
 class Recogniser:
@@ -54,16 +58,26 @@ class Recogniser:
     recipe: what it was built from. parents: the recognisers whose predictions it reads, by input.
     """
 
-    def __init__(self, folder: Folder) -> None:
-        """folder: the model/ of a run."""
-        self.recipe = ModelRecipe.from_json(folder.read_json(RECIPE), folder.path(RECIPE))
+    def __init__(self, files: Mapping[str, bytes], path: str) -> None:
+        """files: the model/ of a run, by name from there on; path: where that lies."""
+        with undamaged(f"{path}/{RECIPE}"):
+            recipe = shaped(json.loads(files.get(RECIPE, b"")), dict[str, Any])
+        self.recipe = ModelRecipe.from_json(recipe, f"{path}/{RECIPE}")
         family = FAMILIES[self.recipe.model.family]
         self._learner: Learner = family.build(self.recipe.task(frameworks.group(family.framework, 0, 1)))
-        files = {name: folder.read_bytes(name) for name in folder.names() if name not in (RECIPE, NORMALISER, PARENTS)}
-        hand_over(files, self._learner.restore)
-        with np.load(io.BytesIO(folder.read_bytes(NORMALISER)), allow_pickle=False) as arrays:
-            self._normaliser = Normaliser.from_arrays(dict(arrays))
-        self.parents = {name: Recogniser(folder / PARENTS / name) for name in self.recipe.parents}
+        try:
+            hand_over({name: data for name, data in files.items() if "/" not in name}, self._restore)
+        except DamagedError as error:
+            raise damaged(path, str(error)) from error
+        self.parents = {}
+        for name in self.recipe.parents:
+            folder = f"{PARENTS}/{name}/"
+            of_parent = {file.removeprefix(folder): data for file, data in files.items() if file.startswith(folder)}
+            self.parents[name] = Recogniser(of_parent, f"{path}/{PARENTS}/{name}")
+
+    def _restore(self, folder: Path) -> None:
+        self._learner.restore(folder)
+        self._normaliser = Normaliser.from_arrays(read_arrays(folder / NORMALISER))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 
 from mien.errors import MienError
 from mien.folder import File, Folder, unfit_as_path
-from mien.results.run import DONE, Series
+from mien.results.done import DONE
+from mien.results.run import Series, numbers
+from mien.results.search_folder import SearchFolder
+from mien.results.shapes import Metrics, Named
 
 N_AT_ONCE = 16  # a small file of S3 is all waiting
 CHECKPOINTS = "checkpoints"
@@ -77,7 +80,7 @@ def _files(storage: Folder, only: str) -> dict[str, File]:
         return storage.files()
     found = {f"{only}/{name}": file for name, file in (storage / only).files().items()}
     for name in [name for name in found if name.endswith("/baseline.json")]:
-        baseline = storage.read_json(name)
+        baseline = storage.read_json(name, Named)
         folder = f"{baseline['experiment']}/{baseline['signature']}"
         found |= {f"{folder}/{name}": file for name, file in (storage / folder).files().items()}
     return found
@@ -111,15 +114,15 @@ def held(storage: Folder) -> Iterator[dict[str, Any]]:
     for experiment in storage.names():
         folder = storage / experiment
         if folder.exists("search.json"):
-            n_trials = sum(len((folder / name).names()) for name in folder.names() if name.startswith("fold-"))
-            asked = folder.read_json("search.json")["experiment"]
+            n_trials = sum(len((folder / f"fold-{number}").names()) for number in numbers(folder, "fold-"))
+            search = SearchFolder.open(folder.uri)
             yield {
                 "experiment": experiment,
                 "signature": "",
                 "kind": "search",
                 "done": f"{n_trials} trials",
-                "protocol": asked["protocol"]["kind"],
-                "synthetic": folder.exists("data.json") and _is_synthetic(folder.read_json("data.json")),
+                "protocol": search.search.experiment.protocol.kind,
+                "synthetic": folder.exists("data.json") and _is_synthetic(search.data),
             }
         for signature in folder.names():
             if (folder / signature).exists("data.json"):
@@ -134,7 +137,7 @@ def _progress(folder: Folder) -> dict[str, Any]:
     primary = series.experiment.target.primary
     score = None
     if folder.exists("metrics.json"):
-        score = folder.read_json("metrics.json")["test"].get(primary, {}).get("value")
+        score = folder.read_json("metrics.json", Metrics)["test"].get(primary, {}).get("value")
     begun = f", {len(runs) - n_done} begun" if n_done < len(runs) else ""
     return {
         "kind": "series",

@@ -11,7 +11,7 @@
             predictions.parquet            mien.results.predictions
             metrics.json                   mien.results.metrics.evaluate per side
             model/                         all that is needed to use it: recipe.json, normaliser.npz, weights
-            DONE                           written last
+            DONE                           written last: the hashes of all that is above (mien.results.done)
             report.html  *.png             mien report
 
 Every file appears whole or not at all; DONE is a run's last. No ray, no framework: results stay readable.
@@ -19,22 +19,27 @@ Every file appears whole or not at all; DONE is a run's last. No ray, no framewo
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from mien.errors import DamagedError, MienError
+from mien.errors import DamagedError, ExperimentError, MienError
 from mien.experiment import Experiment
+from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
-from mien.folder import Folder, undamaged
+from mien.folder import Folder, damaged, sha256, shaped, undamaged
+from mien.results import done
+from mien.results.shapes import CheckpointManifest, Data, Epoch, Named, SplitRecord, TargetRecord
 
-DONE = "DONE"
+Declared = TypeVar("Declared", Experiment, Search)
+
 MANIFEST = "MANIFEST.json"
-MODEL = "model"  # folder of what a finished run can be used by
+HISTORY = "history.jsonl"
 KEPT_CHECKPOINTS = 2  # the newest, and the one before it in case the newest turns out to be torn
 
 
@@ -63,63 +68,91 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return self.folder.exists(DONE)
+        return self.folder.exists(done.DONE)
 
     def finish(self) -> None:
         """Declare it complete. Nothing may be written to it afterwards but pictures and reports."""
-        self.folder.write_text(DONE, "")
+        done.write_done(self.folder)
+
+    def read_json(self, name: str, shape: Any = dict[str, Any]) -> Any:
+        """A file of JSON. shape: the type that it must be of. Raises DamagedError where it is not what was written."""
+        data = done.read(self.folder, name)
+        with undamaged(self.folder.path(name)):
+            return shaped(json.loads(data), shape)
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """Its split.json: of each side the clips, by number and hash, and the subjects."""
+        record: dict[str, Any] = self.read_json("split.json", SplitRecord)
+        return record
 
     # ------------------------------------------------------------------ history
 
     def history(self) -> list[dict[str, Any]]:
         """One record per epoch, in order (`mien.results.history`); empty before the first."""
-        if not self.folder.exists("history.jsonl"):
+        if not self.folder.exists(HISTORY) and not self.is_done:
             return []
-        with undamaged(self.folder.path("history.jsonl")):
-            return [json.loads(line) for line in self.folder.read_text("history.jsonl").splitlines()]
+        data = done.read(self.folder, HISTORY)
+        with undamaged(self.folder.path(HISTORY)):
+            records: list[dict[str, Any]] = shaped([json.loads(line) for line in data.splitlines()], list[Epoch])
+            if [record["epoch"] for record in records] != list(range(1, len(records) + 1)):
+                raise ValueError("its epochs are not 1, 2, 3, ...")
+        return records
 
     def write_history(self, records: list[dict[str, Any]]) -> None:
         """Replace the whole history: an epoch repeated after a crash must not stand in it twice."""
-        self.folder.write_text("history.jsonl", "".join(json.dumps(r, allow_nan=False) + "\n" for r in records))
+        self.folder.write_text(HISTORY, "".join(json.dumps(r, allow_nan=False) + "\n" for r in records))
 
     # ------------------------------------------------------------------ checkpoints
 
     def save_checkpoint(self, checkpoint: Checkpoint, *, best_epoch: int) -> None:
-        """Write one, its manifest of hashes last; then let go of all but the newest two and the best."""
-        folder = self._checkpoint_folder(checkpoint.epoch)
+        """Write one, its manifest of hashes last; then let go of all but the newest two and the best. Later ones are of
+        epochs that count as never begun, since they were passed over."""
+        folder = self.checkpoint_folder(checkpoint.epoch)
         folder.remove(MANIFEST)
         for name, content in checkpoint.files.items():
             folder.write_bytes(name, content)
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in checkpoint.files.items()}
-        folder.write_json(MANIFEST, {"epoch": checkpoint.epoch, "files": hashes, "state": dict(checkpoint.state)})
-        epochs = self._checkpoint_epochs()
-        for epoch in set(epochs) - {*epochs[-KEPT_CHECKPOINTS:], best_epoch}:
-            self._checkpoint_folder(epoch).remove()
+        hashes = {name: sha256(content) for name, content in checkpoint.files.items()}
+        state = dict(checkpoint.state)
+        manifest = {"epoch": checkpoint.epoch, "files": hashes, "state": state, "state_sha256": _hash_state(state)}
+        folder.write_json(MANIFEST, manifest)
+        epochs = self.checkpoint_epochs()
+        newest = [epoch for epoch in epochs if epoch <= checkpoint.epoch][-KEPT_CHECKPOINTS:]
+        for epoch in set(epochs) - {*newest, best_epoch}:
+            self.checkpoint_folder(epoch).remove()
+
+    def whole_checkpoints(self) -> Iterator[Checkpoint]:
+        """Those that are as they were written, the newest first; torn ones are passed over."""
+        found = (self.checkpoint(epoch) for epoch in reversed(self.checkpoint_epochs()))
+        return (checkpoint for checkpoint in found if checkpoint is not None)
 
     def latest_checkpoint(self) -> Checkpoint | None:
-        """The newest that is whole; torn ones are passed over. None where there is none."""
-        found = (self.checkpoint(epoch) for epoch in reversed(self._checkpoint_epochs()))
-        return next((checkpoint for checkpoint in found if checkpoint is not None), None)
+        """The newest that is whole. None where there is none."""
+        return next(self.whole_checkpoints(), None)
 
     def checkpoint(self, epoch: int) -> Checkpoint | None:
         """The one of an epoch; None where it is missing, half-written or damaged."""
-        folder = self._checkpoint_folder(epoch)
-        if not folder.exists(MANIFEST):
-            return None
+        folder = self.checkpoint_folder(epoch)
         try:
-            manifest = folder.read_json(MANIFEST)
-        except DamagedError:
+            manifest: CheckpointManifest = folder.read_json(MANIFEST, CheckpointManifest)
+            files = {name: folder.read_bytes(name) for name in manifest["files"]}
+        except (DamagedError, OSError):
             return None
-        files = {name: folder.read_bytes(name) for name in manifest["files"] if folder.exists(name)}
-        whole = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()} == manifest["files"]
-        return Checkpoint(epoch=epoch, files=files, state=manifest["state"]) if whole else None
+        state = manifest["state"]
+        hash_state = _hash_state(state)
+        is_whole = (
+            manifest["epoch"] == epoch
+            and {name: sha256(content) for name, content in files.items()} == manifest["files"]
+            and manifest.get("state_sha256", hash_state) == hash_state
+        )
+        return Checkpoint(epoch=epoch, files=files, state=state) if is_whole else None
 
-    def _checkpoint_folder(self, epoch: int) -> Folder:
+    def checkpoint_folder(self, epoch: int) -> Folder:
         return self.folder / "checkpoints" / f"epoch-{epoch:04d}"
 
-    def _checkpoint_epochs(self) -> list[int]:
-        names = (self.folder / "checkpoints").names()
-        return [int(name.removeprefix("epoch-")) for name in names]
+    def checkpoint_epochs(self) -> list[int]:
+        """Of those that are there, whole or torn."""
+        return numbers(self.folder / "checkpoints", "epoch-")
 
     # ------------------------------------------------------------------ results
 
@@ -128,13 +161,16 @@ class Run:
 
     def predictions(self) -> pa.Table:
         """The whole table; `mien.results.predictions` knows its columns."""
-        return self.folder.read_table("predictions.parquet")
+        data = done.read(self.folder, "predictions.parquet")
+        with undamaged(self.folder.path("predictions.parquet")):
+            return pq.read_table(pa.BufferReader(data))
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         self.folder.write_json("metrics.json", metrics)
 
     def metrics(self) -> dict[str, Any]:
-        return self.folder.read_json("metrics.json")
+        metrics: dict[str, Any] = self.read_json("metrics.json")
+        return metrics
 
 
 @dataclass(frozen=True)
@@ -148,7 +184,8 @@ class Series:
     def create(cls, experiment: Experiment, signature: str) -> Series:
         """The series of an experiment in its storage; an existing one is taken up again."""
         folder = Folder(experiment.execution.storage) / experiment.name / signature
-        folder.make().write_json("experiment.json", experiment.to_json())
+        folder.make().sweep()
+        folder.write_json("experiment.json", experiment.to_json())
         return cls(folder, experiment)
 
     @classmethod
@@ -157,10 +194,9 @@ class Series:
         folder = Folder(uri)
         found = [one for one in (folder, *_series_above(folder)) if _is_series(one)][:1] or _series_below(folder)
         if len(found) == 1:
-            path = found[0].path("experiment.json")
-            return cls(found[0], Experiment.from_json(found[0].read_json("experiment.json"), path))
+            return cls(found[0], declared(Experiment, found[0].read_json("experiment.json"), found[0]))
         if found:
-            signatures = ", ".join(one.uri.rsplit("/", 1)[-1] for one in found)
+            signatures = ", ".join(one.name for one in found)
             raise MienError(f"{folder}: {len(found)} series are here; add one of their signatures: {signatures}")
         raise MienError(
             f"{folder}: no runs here; give the folder that `mien train` printed (<storage>/<experiment>/<signature>)"
@@ -168,7 +204,7 @@ class Series:
 
     @property
     def signature(self) -> str:
-        return self.folder.uri.rsplit("/", 1)[-1]
+        return self.folder.name
 
     @property
     def storage(self) -> Folder:
@@ -179,7 +215,8 @@ class Series:
     def data(self) -> dict[str, Any]:
         """What was read: store, corpora (clips, subjects, synthetic or not), features (their specs), fingerprints,
         target, clips by class or ratings by dimension, clips left out by reason, groups of copies."""
-        return self.folder.read_json("data.json")
+        data: dict[str, Any] = self.folder.read_json("data.json", Data)
+        return data
 
     @property
     def target(self) -> TargetSpec:
@@ -191,7 +228,7 @@ class Series:
         """<experiment>/<signature> of the support vector machine on the same clips and folds, where one was trained."""
         if not self.folder.exists("baseline.json"):
             return None
-        named = self.folder.read_json("baseline.json")
+        named = self.folder.read_json("baseline.json", Named)
         return f"{named['experiment']}/{named['signature']}"
 
     @property
@@ -207,24 +244,44 @@ class Series:
 
     def runs(self) -> Iterator[Run]:
         """Those on disk, finished or not, by seed and fold."""
-        for seed in _numbers(self.folder, "seed-"):
-            for fold in _numbers(self.folder / f"seed-{seed}", "fold-"):
+        for seed in numbers(self.folder, "seed-"):
+            for fold in numbers(self.folder / f"seed-{seed}", "fold-"):
                 yield self.run(seed, fold)
+
+
+def declared(what: type[Declared], value: Any, folder: Folder) -> Declared:
+    """What an experiment.json or search.json of a folder declares. Raises DamagedError where it is none."""
+    try:
+        return what.from_json(value)
+    except ExperimentError as error:
+        name = "experiment.json" if what is Experiment else "search.json"
+        raise damaged(folder.path(name), str(error)) from None
 
 
 def target_in(folder: Folder) -> TargetSpec:
     """The target that the data.json of a Series or search names. MienError where an older mien wrote it without."""
-    target = folder.read_json("data.json").get("target")
+    target = folder.read_json("data.json", Data).get("target")
     if target is None:
         raise MienError(
             f"{folder.path('data.json')}: names no target, so an older mien wrote it, and this one cannot read its "
             "runs; train them again"
         )
+    return target_spec(target)
+
+
+def target_spec(target: TargetRecord) -> TargetSpec:
+    """A target as it is recorded."""
     return TargetSpec(target["kind"], tuple(target["names"]), target["primary"])
 
 
-def _numbers(folder: Folder, prefix: str) -> list[int]:
-    return sorted(int(name.removeprefix(prefix)) for name in folder.names() if name.startswith(prefix))
+def numbers(folder: Folder, prefix: str) -> list[int]:
+    """Of the names that are a prefix and a number, sorted: "seed-0 (copy)" is none of them."""
+    found = (re.fullmatch(rf"{prefix}(\d+)", name) for name in folder.names())
+    return sorted(int(match[1]) for match in found if match)
+
+
+def _hash_state(state: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(state, sort_keys=True, allow_nan=False).encode())
 
 
 def _series_above(folder: Folder) -> list[Folder]:

@@ -14,21 +14,23 @@ A trial never sees the fold's test subjects. Trials of one configuration are one
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mien.errors import ExperimentError, MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
-from mien.folder import Folder
+from mien.folder import Folder, damaged, shaped, undamaged
 from mien.results.history import is_number, kept_record
 from mien.results.metrics import Metric, metric_named
-from mien.results.run import Run, Series, target_in
+from mien.results.run import HISTORY, Run, Series, declared, numbers, target_in
+from mien.results.shapes import Chosen, SearchData
 
 if TYPE_CHECKING:
     import pandas as pd
 
+TRIAL = "trial.json"
 CHOSEN, DECLARED = "chosen", "as declared"  # variants that every search tests
 State = Literal["running", "done", "pruned", "failed"]
 
@@ -75,10 +77,9 @@ class SearchFolder:
         """
         folder = Folder(search.experiment.execution.storage) / search.experiment.name
         if folder.exists("search.json"):
-            check_same(
-                Search.from_json(folder.read_json("search.json"), folder.path("search.json")), search, folder.uri
-            )
-        folder.make().write_json("search.json", search.to_json())
+            check_same(declared(Search, folder.read_json("search.json"), folder), search, folder.uri)
+        folder.make().sweep()
+        folder.write_json("search.json", search.to_json())
         return cls(folder, search)
 
     @classmethod
@@ -87,7 +88,7 @@ class SearchFolder:
         folder = Folder(uri)
         if not folder.exists("search.json"):
             raise MienError(f"{folder}: no search here; give the folder that `mien search` printed")
-        return cls(folder, Search.from_json(folder.read_json("search.json"), folder.path("search.json")))
+        return cls(folder, declared(Search, folder.read_json("search.json"), folder))
 
     @property
     def metric(self) -> Metric:
@@ -102,7 +103,8 @@ class SearchFolder:
     @property
     def data(self) -> dict[str, Any]:
         """What was read, as in a Series, and `folds`: names of the folds that are searched, by number."""
-        return self.folder.read_json("data.json")
+        data: dict[str, Any] = self.folder.read_json("data.json", SearchData)
+        return data
 
     @property
     def target(self) -> TargetSpec:
@@ -119,8 +121,10 @@ class SearchFolder:
 
     def trials(self, fold: int | None = None) -> list[Trial]:
         """Those begun, by fold and number."""
-        found = [_read_trial(run.folder) for run in self._runs(fold) if run.folder.exists("trial.json")]
-        current = [self._with_history(trial) if trial.state == "running" else trial for trial in found]
+        there = [run.folder for run in self._runs(fold) if run.folder.exists(TRIAL)]
+        found = [(read_trial(folder), folder) for folder in there]
+        own = [trial for trial, folder in found if trial.signature == folder.name]  # and no copy of one, "(copy)"
+        current = [self._with_history(trial) if trial.state == "running" else trial for trial in own]
         return sorted(current, key=lambda trial: (trial.fold, trial.number))
 
     def _with_history(self, trial: Trial) -> Trial:
@@ -136,12 +140,21 @@ class SearchFolder:
         )
 
     def history(self, trial: Trial) -> list[dict[str, Any]]:
-        """Its records, one per epoch (`mien.results.history`)."""
-        return self.run(trial.fold, trial.signature).history()
+        """Its records, one per epoch (`mien.results.history`). Raises DamagedError where it ended, and its record says
+        another thing of its score."""
+        run = self.run(trial.fold, trial.signature)
+        history = run.history()
+        if trial.state in ("done", "pruned"):
+            own = history[: trial.n_epochs]  # a group of workers may have gone on past the trial's end
+            kept = kept_record(own, keep_of(self.search, trial.point))
+            reached = (kept["score"], kept["epoch"] if is_number(kept["score"]) else 0) if kept else (None, 0)
+            if len(own) != trial.n_epochs or reached != (trial.score, trial.epoch):
+                raise damaged(run.folder.path(TRIAL), f"its score is not that of {HISTORY}")
+        return history
 
     def write_trial(self, trial: Trial, **changes: Any) -> Trial:
         changed = replace(trial, **changes)
-        self.run(trial.fold, trial.signature).folder.write_json("trial.json", asdict(changed))
+        self.run(trial.fold, trial.signature).folder.write_json(TRIAL, asdict(changed))
         return changed
 
     def finalists(self, fold: int) -> list[Trial]:
@@ -166,12 +179,11 @@ class SearchFolder:
         Variants are "chosen" (the winners), "as declared" (the experiment untouched) and "<path> = <value>".
         signatures name the Series, below this folder, whose run of that fold counts.
         """
-        return self.folder.read_json("chosen.json") if self.folder.exists("chosen.json") else {}
+        return self.folder.read_json("chosen.json", Chosen) if self.folder.exists("chosen.json") else {}
 
     def series(self, signature: str) -> Series:
-        return Series(
-            self.folder / signature, Experiment.from_json((self.folder / signature).read_json("experiment.json"))
-        )
+        folder = self.folder / signature
+        return Series(folder, declared(Experiment, folder.read_json("experiment.json"), folder))
 
     def frame(self) -> pd.DataFrame:
         """A row per trial: fold, number, state, score, epoch, n_epochs, seconds, reason, and a column for each path."""
@@ -184,12 +196,7 @@ class SearchFolder:
         return pd.DataFrame(rows)
 
     def _runs(self, fold: int | None) -> Iterator[Run]:
-        folds = (
-            [fold]
-            if fold is not None
-            else sorted(int(name.removeprefix("fold-")) for name in self.folder.names() if name.startswith("fold-"))
-        )
-        for number in folds:
+        for number in numbers(self.folder, "fold-") if fold is None else [fold]:
             for signature in (self.folder / f"fold-{number}").names():
                 yield self.run(number, signature)
 
@@ -208,14 +215,17 @@ def rank_score(trial: Trial) -> float | None:
     return trial.score if trial.inner_score is None else trial.inner_score
 
 
-def _read_trial(folder: Folder) -> Trial:
-    try:
-        return Trial(**folder.read_json("trial.json"))
-    except TypeError:
+def read_trial(folder: Folder) -> Trial:
+    """The trial of a folder, which is named after it. Raises DamagedError where its record is not what was written."""
+    path = folder.path(TRIAL)
+    record = folder.read_json(TRIAL, dict[str, Any])
+    if record.keys() - {field.name for field in fields(Trial)}:
         raise MienError(
-            f"{folder.path('trial.json')}: has other fields than a trial has now, so an older mien wrote it; give the "
-            "search another name, or delete its folder"
-        ) from None
+            f"{path}: has other fields than a trial has now, so an older mien wrote it; give the search another name, "
+            "or delete its folder"
+        )
+    with undamaged(path):
+        return Trial(**shaped(record, Trial))
 
 
 def keep_of(search: Search, point: Mapping[str, Any]) -> str:

@@ -10,10 +10,10 @@ from importlib import import_module
 from typing import Any
 
 from mien import connection
-from mien.errors import ExperimentError
 from mien.experiment import ExecutionConfig
 from mien.families import FAMILIES
 from mien.results.run import Run
+from mien.training.failures import failure
 from mien.training.loop import train_run
 from mien.training.place import place_of
 from mien.training.run_job import RunJob
@@ -86,4 +86,4 @@ def _explained(run: Run) -> Iterator[None]:
     try:
         yield
     except TrainingFailedError as error:
-        raise ExperimentError(f"{run.folder}: {error}; the same command goes on from its last epoch") from error
+        raise failure(run.folder.uri, error) from error

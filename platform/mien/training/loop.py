@@ -20,6 +20,7 @@ from mien.data.dataset import Dataset
 from mien.data.feed import Feed
 from mien.data.parents import parent_columns
 from mien.data.splits import Split
+from mien.errors import DamagedError
 from mien.experiment import Experiment
 from mien.families import FAMILIES, losses
 from mien.families.contract import Learner, Task
@@ -55,13 +56,16 @@ def train_run(
     if run.is_done:
         dataset.check(split, experiment.protocol)
         return run.metrics()
-    training = Training(run, experiment, dataset, split, parents=parents, place=place)
-    for record in training.epochs(save_every_s=experiment.execution.save_every_s, keep=True):
+    training = Training(run, experiment, dataset, split, parents=parents, place=place, keep=True)
+    for record in training.epochs(save_every_s=experiment.execution.save_every_s):
         report(record)
-    best = run.checkpoint(policy.best_epoch(training.history))
+    epoch = policy.best_epoch(training.history)
+    best = run.checkpoint(epoch)
     if best is None:
-        epoch = policy.best_epoch(training.history)
-        raise RuntimeError(f"{run.folder}: the best checkpoint, epoch {epoch}, is gone or damaged")
+        raise DamagedError(
+            f"{run.checkpoint_folder(epoch)}: damaged since it was written, and it is the best checkpoint; run the "
+            "same again, which goes on from an earlier one"
+        )
     hand_over(best.files, training.learner.load)
     rows = {"validation": training.validation, "test": split.test}
     sides = {side: training.predict(rows[side]) for side in rows if len(rows[side])}
@@ -83,8 +87,9 @@ def train_run(
 class Training:
     """A model on its way through the epochs of one run. Built, it stands where the run's newest whole checkpoint is.
 
-    train, validation: rows that it learns from, and that choose its best epoch (none where the experiment keeps the
-    last one). history: records of the epochs so far.
+    keep: whether the epoch that the run is tested with is saved in any case; a checkpoint that lacks it, because it was
+    damaged since, is then none to go on from. train, validation: rows that it learns from, and that choose its best
+    epoch (none where the experiment keeps the last one). history: records of the epochs so far.
     """
 
     def __init__(
@@ -96,13 +101,14 @@ class Training:
         *,
         parents: tuple[Run, ...] = (),
         place: Place = HERE,
+        keep: bool = False,
     ) -> None:
         dataset.check(split, experiment.protocol)
         self.train, self.validation = sides(experiment, split)
         if parents:  # it may learn from what they predicted without having learned from it, and from nothing else
             columns, self.train = parent_columns(parents, split, dataset.clip_ids, dataset.columns)
             dataset = dataclasses.replace(dataset, columns={**dataset.columns, **columns})
-        self._run, self._place = run, place
+        self._run, self._place, self._keep = run, place, keep
         self.experiment, self.dataset = experiment, dataset
         self._family = FAMILIES[experiment.model.family]
         group = place.group
@@ -118,8 +124,9 @@ class Training:
             group=group,
         )
         self.learner = self._family.build(self.task)
-        self.history = _resume(run, self.learner)
+        self.history = resume(run, self.learner, keep=keep)
         if group.rank == 0:
+            run.folder.sweep(below=True)
             write_setup(run, experiment, dataset, split, group)
 
     @property
@@ -127,7 +134,7 @@ class Training:
         """Why there is no further epoch, in words; None while there is one."""
         return policy.stop_reason(self.history, self.experiment.training)
 
-    def epochs(self, *, save_every_s: float = 0.0, keep: bool = False) -> Iterator[dict[str, Any]]:
+    def epochs(self, *, save_every_s: float = 0.0) -> Iterator[dict[str, Any]]:
         """The record of each further epoch, once it is safe on disk.
 
         save_every_s: seconds between two checkpoints; what is killed in between is trained again. Once a node is about
@@ -140,7 +147,7 @@ class Training:
             self.history = [*self.history, record]
             leaving = self._place.leaving()
             if self._place.group.rank == 0:
-                if leaving or time.monotonic() - saved_s >= save_every_s or (keep and self._is_kept(epoch)):
+                if leaving or time.monotonic() - saved_s >= save_every_s or (self._keep and self._is_kept(epoch)):
                     self._save(epoch)
                     saved_s = time.monotonic()
                 self._run.write_history(self.history)
@@ -240,10 +247,16 @@ def _predicted(dataset: Dataset, rows: Rows, values: NDArray[np.float32]) -> Pre
     return Predicted(ids, subjects, corpora, dataset.target.truth[rows], values.astype(np.float64))
 
 
-def _resume(run: Run, learner: Learner) -> list[dict[str, Any]]:
-    """Load the newest whole checkpoint; the history up to it. Epochs after it are as if never begun."""
-    checkpoint = run.latest_checkpoint()
-    if checkpoint is None:
-        return []
-    hand_over(checkpoint.files, learner.load)
-    return list(checkpoint.state["history"])
+def resume(run: Run, learner: Learner, *, keep: bool) -> list[dict[str, Any]]:
+    """Load the newest whole checkpoint; the history up to it. Epochs after it are as if never begun.
+
+    keep: pass over those whose best epoch so far is no longer whole.
+    """
+    for checkpoint in run.whole_checkpoints():
+        history = list(checkpoint.state["history"])
+        best = policy.best_epoch(history)
+        if keep and best != checkpoint.epoch and run.checkpoint(best) is None:
+            continue
+        hand_over(checkpoint.files, learner.load)
+        return history
+    return []

@@ -19,8 +19,8 @@ from mien.experiment import Experiment
 from mien.families.contract import Learner, Task
 from mien.families.files import written
 from mien.families.recipe import NORMALISER, PARENTS, RECIPE, ModelRecipe
-from mien.folder import Folder
-from mien.results.run import MODEL, Run
+from mien.results.done import MODEL, read_model
+from mien.results.run import Run
 
 
 def write_model(
@@ -51,11 +51,6 @@ def write_model(
     np.savez(arrays, **feed.normaliser.to_arrays())  # type: ignore[arg-type]  # numpy's stub
     folder.write_bytes(NORMALISER, arrays.getvalue())
     for name, parent in zip(recipe.parents, parents):
-        _copy(parent.folder / MODEL, folder / PARENTS / name)
+        for file, content in read_model(parent.folder).items():
+            folder.write_bytes(f"{PARENTS}/{name}/{file}", content)
     folder.write_json(RECIPE, recipe.to_json())
-
-
-def _copy(source: Folder, target: Folder) -> None:
-    """All files of one model's folder, those of its own parents included."""
-    for name in source.files():
-        target.write_bytes(name, source.read_bytes(name))

@@ -52,7 +52,7 @@ def _used(folder: Folder, prices: Prices, spot: bool, instance_type: str | None)
         by_machine: dict[str, list[Run]] = {}
         for run in runs:
             if run.folder.exists("environment.json"):
-                recorded = run.folder.read_json("environment.json").get("instance_type")
+                recorded = run.read_json("environment.json").get("instance_type")
                 by_machine.setdefault(recorded or instance_type or "", []).append(run)
         for machine, some in by_machine.items():
             yield _row(name, len(some), [_run_s(run) for run in some], machine, prices, spot)

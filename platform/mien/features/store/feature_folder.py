@@ -37,7 +37,6 @@ from mien.features.store.manifest import (
     read_feature_manifest,
     read_rejects,
     read_table,
-    sha256,
     writing,
 )
 from mien.features.store.rows import (
@@ -51,7 +50,7 @@ from mien.features.store.rows import (
     from_table,
     to_table,
 )
-from mien.folder import Folder, to_parquet
+from mien.folder import Folder, sha256, to_parquet
 
 WORK = ".work.json"
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from mien import __version__
 from mien.corpora.clip import Reject
 from mien.errors import DamagedError, StoreError
-from mien.folder import Folder
+from mien.folder import Folder, sha256, shaped
 
 FORMAT = 2  # of the store's layout; raised when an older mien could misread what a newer one writes
 MANIFEST = "MANIFEST.json"
@@ -69,13 +67,13 @@ class CorpusManifest(TypedDict):
 
 def read_corpus_manifest(folder: Folder) -> CorpusManifest:
     """The MANIFEST of a corpus. Raises StoreError for one of another format, and for one that mien did not write."""
-    manifest: CorpusManifest = _read(folder, "corpus")
+    manifest: CorpusManifest = _read(folder, CorpusManifest)
     return manifest
 
 
 def read_feature_manifest(folder: Folder) -> FeatureManifest:
     """The MANIFEST of a feature. Raises StoreError for one of another format, and for one that mien did not write."""
-    manifest: FeatureManifest = _read(folder, "feature")
+    manifest: FeatureManifest = _read(folder, FeatureManifest)
     names = Counter(part["name"] for part in manifest["parts"])
     doubled = [name for name, n_times in names.items() if n_times > 1]
     if doubled:
@@ -87,7 +85,7 @@ def read_feature_manifest(folder: Folder) -> FeatureManifest:
     return manifest
 
 
-def _read(folder: Folder, kind: Literal["corpus", "feature"]) -> Any:
+def _read(folder: Folder, shape: type) -> Any:
     try:
         manifest = folder.read_json(MANIFEST)
     except DamagedError as error:
@@ -98,16 +96,9 @@ def _read(folder: Folder, kind: Literal["corpus", "feature"]) -> Any:
             f"mien {__version__} reads format {FORMAT}: prepare into a new store"
         )
     try:
-        return _adapter(kind).validate_python(manifest, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise altered(folder, f"{place}: {first['msg']}" if place else first["msg"]) from None
-
-
-@cache
-def _adapter(kind: Literal["corpus", "feature"]) -> TypeAdapter[Any]:
-    return TypeAdapter(CorpusManifest if kind == "corpus" else FeatureManifest)
+        return shaped(manifest, shape)
+    except ValueError as error:
+        raise altered(folder, str(error)) from None
 
 
 class AlteredError(StoreError):
@@ -166,11 +157,6 @@ def writing(folder: Folder) -> Iterator[None]:
             f"cannot write to {folder}: {reason}. Make room or give permission, and run the same command again: "
             "it goes on where it stopped"
         ) from error
-
-
-def sha256(data: bytes) -> str:
-    """SHA-256 in hex."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def hash_ids(clip_ids: Iterable[str]) -> str:

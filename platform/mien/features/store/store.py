@@ -27,9 +27,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mien import __version__
-from mien.corpora import Finding
 from mien.corpora.clip import Clip, Reject, clips_from_table, clips_to_table, rejects_to_table
-from mien.errors import StoreError, nearest
+from mien.errors import Finding, StoreError, nearest
 from mien.features.spec import FeatureSpec
 from mien.features.store.feature_folder import FeatureFolder
 from mien.features.store.manifest import (
@@ -45,12 +44,11 @@ from mien.features.store.manifest import (
     read_corpus_manifest,
     read_feature_manifest,
     read_rejects,
-    sha256,
     take_out,
     writing,
 )
 from mien.features.store.rows import Entry, FeatureTable, Row, fingerprint
-from mien.folder import Folder, to_parquet
+from mien.folder import Folder, sha256, to_parquet
 
 _CLIPS = "clips.parquet"
 
@@ -302,7 +300,7 @@ def _opened(folder: Folder) -> tuple[FeatureFolder, FeatureManifest] | None:
         spec = FeatureSpec.from_json(manifest["spec"])
     except (KeyError, TypeError, ValueError):
         raise altered(folder, "its spec is none") from None
-    if spec.folder != folder.uri.rsplit("/", 1)[-1]:
+    if spec.folder != folder.name:
         raise altered(folder, "its spec is that of another feature")
     return FeatureFolder(folder, spec), manifest
 

@@ -19,7 +19,7 @@ from mien.results.run import Run, Series
 
 
 def report_run(run: Run, series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> None:
-    """Write the pictures and report.html of a finished run; a damaged or diverged one is passed over."""
+    """Write the pictures and report.html of a finished run; one that diverged is passed over."""
     target = series.target
     kind, metrics = KINDS[target.kind], METRICS[target.kind]
     if why_missing(run) is not None:
@@ -39,7 +39,7 @@ def report_run(run: Run, series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> No
         run.folder.write_json(name, value)
     scored = Scored(tested.truth, tested.values, tested.subjects)
     scores = as_json({name: bootstrap.estimate(scored, metric) for name, metric in metrics.items()})
-    split = run.folder.read_json("split.json")
+    split = run.split
     protocol = series.experiment.protocol
     values = {
         "run": run,

@@ -165,7 +165,7 @@ def _environment(series: Series, tested: Tested) -> list[tuple[str, str]]:
     found: dict[str, dict[str, None]] = {}
     for seed in tested.seeds:
         for fold in tested.folds:
-            for part, value in series.run(seed, fold).folder.read_json("environment.json").items():
+            for part, value in series.run(seed, fold).read_json("environment.json").items():
                 found.setdefault(part, {})[text(value)] = None
     return [(part, ", ".join(values)) for part, values in found.items()]
 

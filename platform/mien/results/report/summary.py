@@ -35,7 +35,7 @@ def summarise(
     experiment, data, target = series.experiment, series.data, tested.target
     kind = KINDS[target.kind]
     runs = [series.run(seed, fold) for seed in tested.seeds for fold in tested.folds]
-    splits = [run.folder.read_json("split.json") for run in runs]
+    splits = [run.split for run in runs]
     run_scores = [_run_scores(run, split, tested) for run, split in zip(runs, splits, strict=True)]
     summary = as_json(
         {

@@ -18,8 +18,6 @@ from mien.results.predictions import Predicted, Texts, read_predictions
 from mien.results.run import Run, Series
 from mien.results.scoring import Floats
 
-NEEDED = ("predictions.parquet", "metrics.json", "split.json", "environment.json")  # of a run, for its report
-
 
 class Missing(NamedTuple):
     """A run that does not count, and why."""
@@ -93,7 +91,8 @@ def on_shared_clips(a: Tested, b: Tested) -> tuple[Tested, Tested]:
 def read_tested(series: Series) -> Tested:
     """The test clips of all seeds that finished as many folds as any seed did.
 
-    Raises MienError where no run is finished yet, or where two runs contradict each other.
+    Raises MienError where no run is finished yet, or where two runs contradict each other; DamagedError as
+    `read_test_sides` does.
     """
     target = series.target
     on_disk = {(run.seed, run.fold) for run in series.runs()}
@@ -114,7 +113,8 @@ def read_tested(series: Series) -> Tested:
 def read_test_sides(
     runs: Mapping[tuple[int, int], Run], target: TargetSpec
 ) -> tuple[dict[tuple[int, int], Predicted], tuple[Missing, ...]]:
-    """The test side of each run by seed and fold, and those that do not count."""
+    """The test side of each run by seed and fold, and those that do not count. Raises DamagedError for a finished run
+    whose files are not what was written: leaving it out would give other numbers than before."""
     missing: list[Missing] = []
     tested: dict[tuple[int, int], Predicted] = {}
     for (seed, fold), run in runs.items():
@@ -177,8 +177,7 @@ def why_missing(run: Run) -> str | None:
             return "not started"
         n_epochs = len(run.history())
         return f"not finished: stopped after epoch {n_epochs}" if n_epochs else "not finished: no epoch done"
-    lacking = [name for name in NEEDED if not run.folder.exists(name)]
-    return f"damaged: {' and '.join(lacking)} missing" if lacking else None
+    return None
 
 
 def _folds_asked(series: Series) -> range | tuple[int, ...]:

@@ -94,9 +94,8 @@ class Ledger:
                 return False
             self._write(known, attempts=known.attempts + 1, reason="", ended_s=None)
             return True
-        trial = Trial(
-            fold=self._fold, number=len(self._trials), signature=signature, point=dict(point), started_s=_now()
-        )
+        number = 1 + max((trial.number for trial in self._trials.values()), default=-1)  # records may have been deleted
+        trial = Trial(fold=self._fold, number=number, signature=signature, point=dict(point), started_s=_now())
         try:
             trial_experiment(self._folder.search, point)
         except ExperimentError as error:

@@ -173,7 +173,7 @@ def _selection(
         overtaken += [fold] if best and tested[-1] != best[0] else []
     validation = float(np.mean([rank_score(trial) for trial in tested])) if tested else math.nan
     test = bootstrap.estimate(chosen.all_seeds(), folder.metric)
-    splits = [run.folder.read_json("split.json") for run in runs_of(folder, variant).values()]
+    splits = [run.split for run in runs_of(folder, variant).values()]
     return {
         "validation_score": validation,
         "n_compared": [len(folder.ranked([t for t in trials if t.fold == fold])) for fold in chosen.folds],
