@@ -125,7 +125,7 @@ def _of_choosing(summary: Json) -> Iterator[Caveat]:
         yield Caveat(
             "validated-elsewhere",
             False,
-            "Settings chosen by validation have seen test subjects",
+            "Validation subjects of one fold are tested in another",
             f"{n} of the {summary['n_subjects']} tested subjects are validation subjects of another fold. No fold "
             "looked at its own test subjects. But if somebody chose features, inputs or the number of epochs by "
             "validation scores over the folds, people who are tested here helped to choose, and these scores are "

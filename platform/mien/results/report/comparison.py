@@ -87,13 +87,13 @@ def _forest(result: Json) -> Any:
     shown = [e for e in result["series"] if e["test"].get(primary, {}).get("value") is not None]
     estimates = [
         figures.Estimate(
-            e["label"] + (" (transductive)" if e["normalise"] == "speaker" else ""),
+            e["label"] + ("\n(transductive)" if e["normalise"] == "speaker" else ""),
             **{k: e["test"][primary][k] for k in ("value", "low", "high")},
         )
         for e in shown
     ]
     mark = result["series"][0]["test"][primary]["value"]
-    return figures.forest(estimates, f"Test {metric_named(primary).label}, 95 % interval over subjects", mark=mark)
+    return figures.forest(estimates, f"Test {metric_named(primary).label}, 95 % interval", mark=mark)
 
 
 def comparison_lines(result: Json) -> list[str]:

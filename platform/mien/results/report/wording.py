@@ -86,11 +86,11 @@ def data_statement(data: Json, target: TargetConfig) -> str:
     said = [f"{'Corpus' if len(corpora) == 1 else 'Corpora'}: {', '.join(corpora)}"]
     if data["target"]["kind"] == "classes":
         counted_as = target.merge if isinstance(target, ClassesConfig) else {}
-        merged = data.get("merged", {})  # a data.json that an older mien wrote does not say
-        left = [reason for reason in data["left_out"] if reason.endswith(NO_CLASS)]
-        of = f" of {len(names) + len(merged) + len(left)} emotions" if merged or left else ""
+        merged = data.get("merged")  # a data.json that an older mien wrote does not say
+        n_left = sum(reason.endswith(NO_CLASS) for reason in data["left_out"])
+        of = f" of {len(names) + len(merged) + n_left} emotions" if merged is not None and (merged or n_left) else ""
         said.append(f"{len(names)} classes{of}: {', '.join(names)}")
-        said += [f"{name} ({_counted(n, 'clip')}) counted as {counted_as[name]}" for name, n in merged.items()]
+        said += [f"{name} ({_counted(n, 'clip')}) counted as {counted_as[name]}" for name, n in (merged or {}).items()]
     else:
         said.append(f"{'Dimension' if len(names) == 1 else 'Dimensions'}: {', '.join(names)}")
     said += [f"{_counted(n, 'clip')} left out ({reason})" for reason, n in data["left_out"].items()]
