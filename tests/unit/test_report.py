@@ -25,8 +25,10 @@ from mien.folder import Folder
 from mien.results.intervals import Scored, holm
 from mien.results.report import compare, figures, figures_of_classes, report, summary_rows
 from mien.results.report.caveats import caveats
-from mien.results.report.classes import classification_report
-from mien.results.report.estimates import Bootstrap, with_interval
+from mien.results.report.classes import classification_report, sureness
+from mien.results.report.estimates import with_interval
+from mien.results.report.figures import BLUE, MUTED, fold_strip
+from mien.results.report.page import p_value
 from mien.results.report.settings import differing, settings
 from mien.results.report.summary import read_baseline, summarise
 from mien.results.report.tested import read_tested
@@ -58,11 +60,8 @@ def without_run_pages(series: Series) -> Series:
     return series
 
 
-FEW_DRAWS = Bootstrap(n_resamples=200, n_paired=999)  # for what does not hang on the third digit of an interval
-
-
 def summary_of(series: Series) -> dict:
-    return summarise(series, read_tested(series), read_baseline(series), FEW_DRAWS)
+    return summarise(series, read_tested(series), read_baseline(series))
 
 
 def kinds(series: Series) -> dict[str, str]:
@@ -89,18 +88,16 @@ def test_the_headline_is_the_mean_over_seeds_of_the_pooled_folds(reported):
 
 
 def test_the_interval_is_that_of_other_subjects(reported):
-    """Against a bootstrap written out: subjects drawn with all their clips, seeds kept together."""
+    """The jackknife written out: each subject left out with all their clips, seeds kept together; t of 11 is 2.201."""
     tested = read_tested(reported)
-    rng = np.random.default_rng(1)
-    rows_of = [np.flatnonzero(tested.subjects == subject) for subject in np.unique(tested.subjects)]
     scores = []
-    for _ in range(1000):
-        rows = np.concatenate([rows_of[i] for i in rng.integers(len(rows_of), size=len(rows_of))])
-        called = tested.values[:, rows].argmax(axis=2)
-        scores.append(np.mean([mean_recall(tested.truth[rows], seed) for seed in called]))
+    for subject in np.unique(tested.subjects):
+        others = tested.subjects != subject
+        called = tested.values[:, others].argmax(axis=2)
+        scores.append(np.mean([mean_recall(tested.truth[others], seed) for seed in called]))
     found = reported.folder.read_json("metrics.json")["test"]["uar"]
-    # Two bootstraps of different draws agree to about 0.005; 0.01 leaves room.
-    assert [found["low"], found["high"]] == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.01)
+    reach = 2.20098516 * np.sqrt(11 / 12 * np.sum((scores - np.mean(scores)) ** 2))
+    assert [found["low"], found["high"]] == pytest.approx([found["value"] - reach, found["value"] + reach])
 
 
 def test_every_clip_is_tested_once_a_seed(reported):
@@ -164,7 +161,7 @@ def test_a_class_absent_in_a_fold_is_no_zero(tmp_path):
         ("random-weights", {"random_weights": True}, "facenet"),
         ("random-leaky", {"protocol": "random-leaky"}, "too high"),
         ("speaker-normalised", {"normalise": "speaker"}, "transductive"),
-        ("few-subjects", {"n_subjects": 5}, "narrower"),
+        ("few-subjects", {"n_subjects": 5}, "p would still be 0.0625"),
         ("one-subject", {"n_subjects": 1, "folds": 2, "protocol": "random-leaky"}, "one person"),
         (
             "absent-classes",
@@ -172,6 +169,7 @@ def test_a_class_absent_in_a_fold_is_no_zero(tmp_path):
             "fear",
         ),
         ("below-baseline", {"skill": 0.5, "baseline_skill": 2.0}, "support vector machine"),
+        ("validated-elsewhere", {"folds": 3}, "12 of the 12 tested subjects are validation subjects of another fold"),
         ("near-baseline", {"skill": 1.55, "baseline_skill": 1.5}, "may be chance"),
         ("near-baseline", {"skill": 1.5, "baseline_skill": 1.55}, "may be chance"),
         ("no-baseline", {}, "--baseline"),
@@ -187,16 +185,16 @@ def test_every_caveat_is_given_where_it_applies(tmp_path, kind, options, word):
     [
         (-0.012, -0.086, 0.074, "Not clearly better than the baseline", "not clearly different"),
         (0.012, -0.074, 0.086, "Not clearly better than the baseline", "not clearly different"),
-        (-0.012, None, None, "Not clearly better than the baseline", "one subject cannot tell"),
+        (-0.012, None, None, "Not clearly better than the baseline", "whether that is chance cannot be told"),
         (-0.05, -0.086, -0.001, "Loses to the baseline", "clearly worse"),
         (0.05, 0.001, 0.086, "", "clearly better"),
     ],
 )
 def test_box_page_and_terminal_say_the_same_of_the_baseline(reported, tmp_path, value, low, high, title, verdict):
     summary = reported.folder.read_json("metrics.json")
-    summary["baseline"]["difference"]["uar"] |= {"value": value, "low": low, "high": high}
+    summary["baseline"]["difference"]["uar"] |= {"value": value, "low": low, "high": high, "p_adjusted": 0.04}
     found = caveats(reported, summary)
-    assert [caveat.title for caveat in found] == [title] * bool(title)
+    assert [caveat.title for caveat in found if caveat.kind != "validated-elsewhere"] == [title] * bool(title)
     assert verdict in baseline_sentence(summary)
     summary["caveats"] = [caveat._asdict() for caveat in found]
     copied = Series(Folder(tmp_path), reported.experiment)
@@ -204,12 +202,37 @@ def test_box_page_and_terminal_say_the_same_of_the_baseline(reported, tmp_path, 
     assert dict(summary_rows(copied)).get("caution", "") == title
 
 
-def test_a_clean_series_has_no_caveat(reported):
-    assert kinds(reported) == {}
+@pytest.mark.parametrize(
+    ("n_subjects", "p_adjusted", "verdict"),
+    [
+        (24, 0.04, "clearly better"),
+        (24, 0.06, "a hint of a difference"),
+        (5, 0.04, "5 subjects can show no difference: were it of one sign in all of them, p would still be 0.0625"),
+    ],
+)
+def test_support_needs_the_interval_the_corrected_p_and_six_subjects(reported, n_subjects, p_adjusted, verdict):
+    summary = reported.folder.read_json("metrics.json")
+    difference = {"value": 0.05, "low": 0.001, "high": 0.09, "p_adjusted": p_adjusted, "n_subjects": n_subjects}
+    summary["baseline"]["difference"]["uar"] |= difference
+    assert verdict in baseline_sentence(summary)
+    titles = [caveat.title for caveat in caveats(reported, summary)]
+    assert ("Not clearly better than the baseline" in titles) == (verdict != "clearly better")
+
+
+def test_a_clean_series_has_no_caveat_but_that_of_choosing(reported):
+    assert set(kinds(reported)) == {"validated-elsewhere"}
+    assert not summary_of(reported)["caveats"][0]["is_warning"]
+
+
+def test_nobody_validates_in_another_fold_where_there_is_one_fold(tmp_path):
+    series = series_directory(tmp_path, n_subjects=12, folds=3)
+    for fold in (1, 2):
+        series.run(0, fold).folder.remove()
+    assert "validated-elsewhere" not in kinds(series)
 
 
 def test_a_baseline_is_not_told_to_beat_itself(reported):
-    assert kinds(reported.baseline) == {}
+    assert set(kinds(reported.baseline)) == {"validated-elsewhere"}
 
 
 def test_a_series_copied_without_its_baseline_is_reported_and_names_it(tmp_path, capsys):
@@ -281,7 +304,7 @@ def test_a_half_finished_series_is_reported_as_that(tmp_path):
     series = series_directory(tmp_path, n_subjects=12, folds=3, absent_class="fear")
     unfinished(series.run(0, 2))
     without_run_pages(series)
-    report(series, FEW_DRAWS)
+    report(series)
     summary = series.folder.read_json("metrics.json")
     assert summary["n_folds"] == 2
     assert summary["n_clips"] + summary["n_clips_not_tested"] == series.data["n_clips"]
@@ -490,7 +513,7 @@ def test_a_training_notes_where_its_store_is(tmp_path, monkeypatch):
 def test_synthetic_data_and_random_weights_are_shown_in_every_report(tmp_path):
     series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=1, synthetic=True, random_weights=True)
     series.run(0, 0).folder.write_text("report.html", "")  # one run's page will do
-    report(series, FEW_DRAWS)
+    report(series)
     for folder in (series.folder, series.run(0, 1).folder):
         page = folder.read_text("report.html")
         assert 'data-kind="synthetic"' in page
@@ -573,7 +596,7 @@ def test_the_leakage_gap_is_stated_where_only_the_protocol_differs(tmp_path):
     voice = series_directory(
         tmp_path, name="voice", n_subjects=12, folds=3, protocol="random-leaky", features=("egemaps",)
     )
-    compare([leaky, clean, voice], tmp_path / "out", FEW_DRAWS)
+    compare([leaky, clean, voice], tmp_path / "out")
     result = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert [(gap["grouped"], gap["random"]) for gap in result["leakage"]] == [("clean", "leaky")]
     assert result["leakage"][0]["score_name"] == "uar"
@@ -606,7 +629,7 @@ def test_no_leakage_gap_is_claimed_between_different_models(tmp_path, differs):
     )
     if differs == "rows of the store":
         leaky.folder.write_json("data.json", {**leaky.data, "fingerprints": {"ravdess/egemaps": "f" * 16}})
-    compare([clean, leaky], tmp_path / "out", FEW_DRAWS)
+    compare([clean, leaky], tmp_path / "out")
     result = json.loads((tmp_path / "out" / "compare.json").read_text())
     assert result["series"][1]["difference"]["uar"]["value"] > 0
     assert result["leakage"] == []
@@ -619,11 +642,11 @@ def test_no_leakage_gap_is_claimed_between_different_models(tmp_path, differs):
         (-0.005, -0.112, 0.095, "these data show no leakage gap; one of more than 0.095 is unlikely"),
         (0.0, 0.0, 0.0, "these data show no leakage gap; one of more than 0.000"),
         (-0.15, -0.2, -0.1, "no leakage gap: the split at random scored worse"),
-        (0.15, None, None, "one subject cannot tell"),
+        (0.15, None, None, "There is no interval, so whether that is a leakage gap cannot be told"),
     ],
 )
 def test_a_gap_is_claimed_only_where_it_was_found(value, low, high, words):
-    difference = {"value": value, "low": low, "high": high, "p_value": None}
+    difference = {"value": value, "low": low, "high": high, "p_adjusted": 0.01, "n_subjects": 12}
     said = gap_sentence("clean", "leaky", "subject", "uar", difference, 144)
     assert words in said
     assert ("on new people it is lost" in said) == (low is not None and low > 0)
@@ -638,32 +661,106 @@ def test_a_gap_is_claimed_only_where_it_was_found(value, low, high, words):
     ],
 )
 def test_a_gap_of_an_error_is_one_where_it_falls(value, low, high, words):
-    difference = {"value": value, "low": low, "high": high, "p_value": 0.5}
+    difference = {"value": value, "low": low, "high": high, "p_adjusted": 0.01, "n_subjects": 12}
     said = gap_sentence("clean", "leaky", "stimulus", "rmse", difference, 144)
     assert words in said
     assert f"instead of by stimulus (clean) changes RMSE by {'−' if value < 0 else '+'}" in said
 
 
 def test_p_values_of_a_comparison_are_adjusted_for_all_of_its_pairs(tmp_path):
-    """Holm written out for three: the smallest times 3, the next times 2, and none smaller than the one before."""
+    """Holm written out for three series and three metrics, one family of nine: the smallest times 9, the next times 8,
+    and none smaller than the one before."""
     first, *others = (
         series_directory(tmp_path, name=f"skill-{number}", n_subjects=12, folds=2, skill=skill)
-        for number, skill in enumerate((1.5, 1.6, 1.75, 1.45))
+        for number, skill in enumerate((1.5, 1.6, 2.1, 1.3))
     )
-    compare([first, *others], tmp_path / "out", FEW_DRAWS)
+    compare([first, *others], tmp_path / "out")
     found = json.loads((tmp_path / "out" / "compare.json").read_text())["series"][1:]
-    pairs = sorted((one["difference"]["uar"]["p_value"], one["difference"]["uar"]["p_adjusted"]) for one in found)
+    tests = [one["difference"][metric] for one in found for metric in ("uar", "wa", "macro_f1")]
+    pairs = sorted((one["p_value"], one["p_adjusted"]) for one in tests)
     raw = [p for p, _ in pairs]
-    assert raw[0] < 0.3, "no test where all are capped at 1"
-    expected = np.maximum.accumulate(np.minimum(1, np.array(raw) * [3, 2, 1]))
+    assert raw[0] < 0.1, "no test where all are capped at 1"
+    expected = np.maximum.accumulate(np.minimum(1, np.array(raw) * np.arange(9, 0, -1)))
     assert [adjusted for _, adjusted in pairs] == pytest.approx(expected)
     assert pairs[0][1] > pairs[0][0]
+    page = (tmp_path / "out" / "compare.html").read_text()
+    assert "corrected for all 9 tests of this comparison" in page
+    assert page.count("Holm p") == 9
+
+
+def test_a_gap_has_the_p_that_it_has_in_the_table_or_is_a_test_more(tmp_path):
+    options = {"n_subjects": 12, "folds": 3}
+    clean = series_directory(tmp_path, name="clean", skill=1.0, **options)
+    leaky = series_directory(tmp_path, name="leaky", skill=1.4, protocol="random-leaky", **options)
+    other = series_directory(tmp_path, name="other", skill=1.2, features=("egemaps",), **options)
+    for series, n_tests in (([clean, leaky, other], 6), ([other, clean, leaky], 7)):
+        compare(series, tmp_path / "out")
+        result = json.loads((tmp_path / "out" / "compare.json").read_text())
+        assert result["n_tests"] == n_tests
+        gap = result["leakage"][0]["difference"]
+        if n_tests == 6:
+            assert gap["p_adjusted"] == result["series"][1]["difference"]["uar"]["p_adjusted"]
+        assert gap["p_adjusted"] >= gap["p_value"]
+        assert f"corrected {p_value(gap['p_adjusted'])}" in result["leakage"][0]["sentence"]
+
+
+def test_figures_of_speaker_normalised_series_say_so_wherever_they_stand(tmp_path, capsys):
+    options = {"n_subjects": 12, "folds": 2}
+    plain = series_directory(tmp_path, name="plain", **options)
+    series = series_directory(tmp_path, name="speaker", normalise="speaker", **options)
+    report(series)
+    head, _, _ = series.folder.read_text("report.html").partition("</header>")
+    assert "one seed, normalised per test speaker (transductive)" in head
+    assert 'class="warning" data-kind="speaker-normalised"' in head
+    rows = dict(summary_rows(series))
+    assert "transductive" in rows["tested on"] and "transductive" in rows["caution"]
+    assert main(["compare", plain.folder.uri, series.folder.uri, "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert "speaker: normalised per test speaker (transductive), not to be compared" in said
+    assert "plain: normalised" not in said
+    page = (tmp_path / "out" / "compare.html").read_text()
+    scores, _, differences = page.partition("<h2>Differences")
+    assert scores.count("<small>normalised per test speaker (transductive)</small>") == 1
+    assert "only one of the two is normalised per test speaker" in differences
+
+
+def test_the_first_screen_names_corpus_classes_and_features(tmp_path):
+    series = series_directory(tmp_path, n_subjects=4, folds=2)
+    data = series.data | {"merged": {"calm": 8}, "left_out": {"surprise is not among the classes": 16}}
+    series.folder.write_json("data.json", data)
+    report(series)
+    head, _, _ = series.folder.read_text("report.html").partition("</header>")
+    for words in (
+        "Corpus: ravdess (48 clips). 6 classes of 8 emotions: anger, disgust, fear, happiness, neutral, sadness. ",
+        "calm (8 clips) counted as neutral. 16 clips left out (surprise is not among the classes). ",
+        "Features: egemaps, facenet.",
+    ):
+        assert words in head, words
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "words"),
+    [
+        (0.04, 0.01, 0.07, "Over-confident: on average its confidence is 0.040 above its accuracy"),
+        (-0.04, -0.07, -0.01, "Under-confident: on average its confidence is 0.040 below its accuracy"),
+        (-0.01, -0.07, 0.05, "Neither over- nor under-confident"),
+        (0.04, None, None, "no interval"),
+    ],
+)
+def test_reliability_says_which_way_it_errs(value, low, high, words):
+    assert words in sureness({"value": value, "low": low, "high": high})
+
+
+def test_folds_are_drawn_on_the_whole_scale(reported):
+    strip = fold_strip({"fold 0": [0.80], "fold 1": [0.82]}, 0.81, 1 / 6, "UAR", (0.0, 1.0))
+    assert strip.axes[0].get_xlim() == (0.0, 1.0)
+    assert {line.get_color() for line in strip.axes[0].lines} == {BLUE, MUTED}, "orange is the baseline"
 
 
 def test_series_that_share_only_some_clips_are_compared_on_those(tmp_path):
     large = series_directory(tmp_path / "a", n_subjects=12, folds=3)
     small = series_directory(tmp_path / "b", n_subjects=6, folds=3, skill=3.0)
-    compare([large, small], tmp_path / "out", FEW_DRAWS)
+    compare([large, small], tmp_path / "out")
     first, second = json.loads((tmp_path / "out" / "compare.json").read_text())["series"]
     assert first["difference"] is None
     assert second["difference"]["n_shared_clips"] == 72
@@ -681,7 +778,7 @@ def test_what_cannot_be_compared_says_why(tmp_path):
         table = run.predictions()
         column = table.column_names.index("truth")
         run.write_predictions(table.set_column(column, "truth", pc.subtract(5, table["truth"])))
-    compare([six, eight, elsewhere, perceived], tmp_path / "out", FEW_DRAWS)
+    compare([six, eight, elsewhere, perceived], tmp_path / "out")
     found = json.loads((tmp_path / "out" / "compare.json").read_text())["series"][1:]
     reasons = [one["difference"]["reason"] for one in found]
     assert "other classes" in reasons[0]
@@ -702,8 +799,10 @@ def test_a_terminal_gets_differences_gaps_and_reasons(tmp_path, capsys):
     said = capsys.readouterr().out
     result = json.loads((out / "compare.json").read_text())
     found = result["series"][2]["difference"]["uar"]
-    words = f"{with_interval(found, signed=True)}, p = {found['p_value']:.3f} (Holm p = {found['p_adjusted']:.3f}); "
+    words = f"{with_interval(found, signed=True)}, {p_value(found['p_value'])} (Holm {p_value(found['p_adjusted'])}); "
     assert f"same less clean, 144 shared clips: UAR {words}Accuracy (WA) " in said
+    assert "p corrected for all 7 tests of this comparison" in said, "two series, three metrics; same against leaky"
+    assert said.count("(Holm p") == 6
     assert "leaky less clean, 144 shared clips: UAR +0." in said
     assert "elsewhere is not compared with clean: it was tested on none of the first one's clips" in said
     assert result["leakage"][0]["sentence"] in said

@@ -22,10 +22,10 @@ from mien.experiment import DimensionsConfig
 from mien.experiment.space import Choice, Range
 from mien.results.metrics import METRICS
 from mien.results.report import report_search
-from mien.results.report.estimates import Bootstrap, with_interval
+from mien.results.report.estimates import ALPHA, with_interval
 from mien.results.report.search import pictures
 from mien.results.report.search import report as search_report
-from mien.results.report.search.ablation import ALPHA, cohens_dz, question_sentence, verdict
+from mien.results.report.search.ablation import cohens_dz, question_sentence, verdict
 from mien.results.report.search.drawings import _budget, dots_of, height_label
 from mien.results.report.search.importance import FEWEST_TRIALS, importances
 from mien.results.report.search.pictures import Dot
@@ -35,7 +35,6 @@ from reading import Page, mean_recall
 SMALL = {"n_subjects": 12, "folds": 2, "n_trials": 6, "epochs": 4}
 ARMS = "none | audio | sync"
 UAR, RMSE = METRICS["classes"]["uar"], METRICS["dimensions"]["rmse"]
-FEW_DRAWS = Bootstrap(n_resamples=200, n_paired=999)
 N_REFITS = 2  # where what is asked is not how sure the importance is
 
 
@@ -53,7 +52,7 @@ def reported(written) -> SearchFolder:
 
 def analysis(folder: SearchFolder) -> dict:
     """analysis.json of a report written now, with few draws."""
-    report_search(folder, FEW_DRAWS, N_REFITS)
+    report_search(folder, N_REFITS)
     return folder.folder.read_json("analysis.json")
 
 
@@ -284,9 +283,10 @@ def pair(
     value: float, low: float | None, high: float | None, p: float | None, adjusted: float | None, **changes
 ) -> dict:
     """p: of this comparison alone; adjusted: among all."""
+    named = {"variant": "b", "reference": "a", "values": ["focal", "plain"], "score_name": "uar", "n_subjects": 24}
+    found = named | changes
     difference = {"value": value, "low": low, "high": high, "p_value": p, "p_adjusted": adjusted}
-    named = {"variant": "b", "reference": "a", "values": ["focal", "plain"], "score_name": "uar"}
-    return {**named, "n_subjects": 24, "difference": difference} | changes
+    return {**found, "difference": difference | {"n_subjects": found["n_subjects"]}}
 
 
 @pytest.mark.parametrize(
@@ -298,12 +298,13 @@ def pair(
         (pair(0.02, 0.01, 0.03, 0.049, 0.0499), "support that focal is better than plain", "hint"),
         (
             pair(0.02, 0.01, 0.03, 0.001, 0.004, n_subjects=5),
-            "only 5 subjects, for whom intervals are too narrow",
-            "hint",
+            "no difference is shown: 5 subjects can show no difference: were it of one sign in all of them, p would",
+            "support",
         ),
         (pair(0.006, -0.004, 0.018, 0.56, 1.0), "more than 0.018 in favour of focal, or 0.004", "no effect"),
-        (pair(0.0, -0.02, 0.02, 1.0, 1.0, n_subjects=4), "is unlikely, as far as 4 subjects can tell", "support"),
-        (pair(0.006, None, None, None, None), "one subject cannot tell", "no difference"),
+        (pair(0.02, 0.01, 0.03, 0.03125, 0.03125, n_subjects=6), "support that focal is better than plain", "hint"),
+        (pair(0.0, -0.02, 0.02, 1.0, 1.0, n_subjects=4), "p would still be 0.125", "support"),
+        (pair(0.006, None, None, None, None), "there is no interval, so nothing can be told", "no difference"),
         # Of an error less is better.
         (pair(-0.02, -0.03, -0.01, 0.001, 0.004, score_name="rmse"), "support that focal is better than plain", "hint"),
         (pair(0.02, 0.01, 0.03, 0.001, 0.2, score_name="mae"), "a hint that plain is better than focal", "support"),
@@ -390,7 +391,7 @@ def test_pruned_trials_count_for_no_importance(tmp_path, monkeypatch):
     folder = search_directory(tmp_path, **SMALL, is_over=False)
     seen: list[int] = []
     monkeypatch.setattr(search_report, "importances", lambda points, *rest, **options: seen.append(len(points)) or [])
-    report_search(folder, FEW_DRAWS)
+    report_search(folder)
     n_done = [sum(t.state == "done" for t in folder.trials(fold)) for fold in (0, 1)]
     assert seen == [*n_done, sum(n_done)]
     assert "importance is not defined" in folder.folder.read_text("report.html")
@@ -478,7 +479,7 @@ def test_a_search_without_a_trial_is_an_error_with_the_remedy(tmp_path):
     ("options", "kind"),
     [
         ({"synthetic": True}, "synthetic"),
-        ({"n_subjects": 6}, "few-subjects"),
+        ({"n_subjects": 5, "folds": 2}, "few-subjects"),
         ({"n_subjects": 18, "folds": 3, "searched": 2}, "partly-tested"),
     ],
 )
@@ -598,7 +599,7 @@ def of_errors(tmp_path_factory) -> SearchFolder:
     target = DimensionsConfig(primary="rmse")
     small = {"n_subjects": 12, "folds": 2, "n_trials": 10, "epochs": 4}
     folder = search_directory(tmp_path_factory.mktemp("runs"), **small, target=target, questions={"augment.kind": ARMS})
-    report_search(folder, FEW_DRAWS, N_REFITS)
+    report_search(folder, N_REFITS)
     return folder
 
 

@@ -39,7 +39,13 @@ def test_classes_are_counted_in_the_order_of_the_vocabulary():
     np.testing.assert_array_equal(target.values, np.eye(6)[::-1])
     assert target.mask.all()
     assert target.mask.shape == (6, 6)
-    assert target.summary() == {"class_counts": dict.fromkeys(COMMON6, 1)}
+    assert target.summary() == {"class_counts": dict.fromkeys(COMMON6, 1), "merged": {}}
+
+
+def test_merged_emotions_are_counted_by_their_own_names():
+    target = read_target([intended("calm"), intended("neutral"), intended("calm")], ClassesConfig())
+    assert target.summary()["class_counts"]["neutral"] == 3
+    assert target.summary()["merged"] == {"calm": 2}
 
 
 @pytest.mark.parametrize(

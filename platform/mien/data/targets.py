@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Target:
     truth: what is scored, (N,) int64 class indices or (N, K) float32 ratings in [-1, 1], NaN where it was not rated.
     values: (N, K) float32, what is learnt: one-hot or the raters' shares; ratings, 0 where not rated. mask: (N, K)
     bool, False where not rated; of classes True. strata: (N,) int64, what a random split spreads evenly: the class, or
-    a bin of the first dimension.
+    a bin of the first dimension. merged: emotion that is no class to how many clips of it are counted as one.
     """
 
     spec: TargetSpec
@@ -34,6 +35,7 @@ class Target:
     values: NDArray[np.float32]
     mask: NDArray[np.bool_]
     strata: NDArray[np.int64]
+    merged: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -42,7 +44,7 @@ class Target:
         """What a report says of it, as JSON: clips of each class, or of each dimension its clips, mean and sd."""
         if self.spec.kind == "classes":
             counts = np.bincount(self.truth.astype(np.int64), minlength=len(self.spec.names)).tolist()
-            return {"class_counts": dict(zip(self.spec.names, counts))}
+            return {"class_counts": dict(zip(self.spec.names, counts)), "merged": self.merged}
         rated = {name: self.truth[self.mask[:, k], k] for k, name in enumerate(self.spec.names)}
         return {
             "ratings": {
@@ -111,7 +113,8 @@ def _classes(clips: Iterable[Clip], config: ClassesConfig, spec: TargetSpec) -> 
                     shares[index] += share
             if shares.any():  # without votes for one of the classes the majority's class is what there is
                 values[row] = shares / shares.sum()
-    return Target(spec, truth, values, np.ones(values.shape, bool), truth)
+    merged = Counter(str(label.emotion) for label in labels if label and label.emotion not in spec.names)
+    return Target(spec, truth, values, np.ones(values.shape, bool), truth, merged=dict(sorted(merged.items())))
 
 
 def _label(clip: Clip, source: str) -> Label | None:

@@ -123,6 +123,33 @@ def _ece(bins: Floats) -> Floats:
     return ratio(np.abs(bins[..., 1] - bins[..., 2]).sum(axis=-1), bins[..., 0].sum(axis=-1))
 
 
+def _corrected_ece(bins: Floats) -> float:
+    """The ECE less what chance adds to it, of (n, B, 3) bins of n groups; not below 0.
+
+    A gap g between confidence and accuracy that is known up to an error s is counted as |g + noise|, whose mean is that
+    of a folded normal and larger than |g|: so much is taken off each bin's, Σ_b 2|g_b| - E|g_b + s_b·z|. The idea is
+    that of Kumar, Liang & Ma 2019, whose s_b is that of independent rows; here it is the jackknife's over groups.
+    """
+    n = len(bins)
+    total = bins.sum(axis=0)
+    without = total - bins
+    gaps = (total[:, 1] - total[:, 2]) / total[:, 0].sum()
+    gaps_without = ratio(without[..., 1] - without[..., 2], without[..., 0].sum(axis=-1, keepdims=True))
+    errors = np.sqrt((n - 1) * gaps_without.var(axis=0))
+    noisy = errors > 0
+    size, error = np.abs(gaps[noisy]), errors[noisy]
+    erf = np.vectorize(math.erf, otypes=[float])(size / error / math.sqrt(2))
+    folded = error * math.sqrt(2 / math.pi) * np.exp(-((size / error) ** 2) / 2) + size * erf
+    return max(0.0, float(np.abs(gaps).sum() - (folded - size).sum()))
+
+
+def _overconfidence(bins: Floats) -> Floats:
+    return ratio((bins[..., 1] - bins[..., 2]).sum(axis=-1), bins[..., 0].sum(axis=-1))
+
+
 NLL = Metric(_nll_sums, _mean, "NLL", higher_is_better=False, best=0.0, worst=-math.log(SMALLEST_PROBABILITY))
 BRIER = Metric(_brier_sums, _mean, "Brier score", higher_is_better=False, best=0.0, worst=2.0)
-ECE = Metric(_bins, _ece, "ECE", higher_is_better=False, best=0.0, worst=1.0)
+ECE = Metric(_bins, _ece, "ECE", higher_is_better=False, best=0.0, worst=1.0, corrected=_corrected_ece)
+# Which way the ECE errs: mean confidence minus accuracy. No score, because 0 is best: it chooses nothing and is not in
+# METRICS.
+OVERCONFIDENCE = Metric(_bins, _overconfidence, "Overconfidence", higher_is_better=False, best=-1.0, worst=1.0)

@@ -1,19 +1,28 @@
 """Intervals of metrics over subjects, and the difference of two models over the same subjects.
 
-Each subject is summed up once (`mien.results.scoring`), and a resample of subjects is one row of a matrix product.
+A score of many clips of few people is taken apart into one number per subject, whose mean is the score
+(`subject_values`). The interval is Student's t interval of those numbers, the test of a difference flips their signs.
+Both were chosen by simulation, against bootstraps: docs/explanation/evaluation.md, tests/benchmarks/test_intervals.py.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mien.errors import ExperimentError
 from mien.results.scoring import Floats, Metric, checked_rows, is_defined, score
+
+N_FLIPS = (
+    9_999  # draws where not all flips are tried: a p of 0.05 then errs by 0.002 (Winkler et al. 2014, 5,000 or more)
+)
+MOST_FLIPPED = 12  # subjects up to which all 2^n flips are tried
+NO_SPREAD = 1e-9  # subjects whose numbers differ by no more than this do not differ
 
 
 class Scored(NamedTuple):
@@ -33,35 +42,39 @@ class Difference(NamedTuple):
     low: float
     high: float
     p_value: float
+    n_subjects: int
 
 
-def subject_bootstrap(
-    scored: Scored,
-    metric: Metric,
-    n_resamples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Interval of a metric, had other people of the same kind been tested: (low, high).
+def subject_interval(scored: Scored, metric: Metric, level: float = 0.95) -> tuple[float, float]:
+    """Interval of a metric, had other people of the same kind been tested: (low, high), within the metric's ends.
 
-    Cluster bootstrap, percentile interval: as many subjects as there are, drawn with replacement, each with
-    all rows (Davison & Hinkley 1997, section 3.8; Field & Welsh 2007). An interval over clips would be too
-    narrow, because the clips of one person are alike. With one subject there is nothing to tell from: NaN.
+    mean ± t(n - 1) · sd / √n of the n subjects' values: the jackknife over whole subjects (Tukey 1958; Efron &
+    Tibshirani 1993, chapter 11) with the quantile of t, which few clusters need (Cameron, Gelbach & Miller 2008). An
+    interval over clips would be too narrow, because the clips of one person are alike. The mean is the score, but for a
+    metric whose score of few rows is biased (`Metric.corrected`).
+
+    NaN where there is nothing to tell from: one subject, or subjects that do not differ at all (where everybody is
+    recognised always, the interval would have no width, and that would be a lie).
 
     level: the share of such intervals that should hold the true value.
     """
-    scores = _resampled(scored, metric, n_resamples, seed)
-    return _interval(scores, level)
+    low, high = t_interval(subject_values(scored, metric), level)
+    value = score(metric, scored.truth, scored.prediction)
+    ends = metric.best, metric.worst, value  # an error has no upper end of its own
+    return max(low, min(ends)), min(high, max(ends))
 
 
-def paired_subject_bootstrap(
-    a: Scored, b: Scored, metric: Metric, n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
-) -> Difference:
-    """Difference of two models on the same clips, over the same resamples of subjects.
+def subject_difference(a: Scored, b: Scored, metric: Metric, level: float = 0.95) -> Difference:
+    """Difference of two models on the same clips, subject by subject.
 
-    Pairing takes out how hard each person is, so it sees differences that two intervals side by side hide.
-    The p-value is twice the share of resamples on the rarer side of 0, the sample itself counted in: where it
-    is below 1 - level, the interval leaves out 0. It is never below 2 / (n_resamples + 1).
+    Pairing takes out how hard each person is, so it sees differences that two intervals side by side hide. The
+    interval is that of `subject_interval`, of the subjects' differences. The p-value is that of the sign-flip test on
+    the same numbers (Fisher 1935; Winkler et al. 2014): how often would a sum as large come about if the difference of
+    each subject might as well have had the other sign? All 2^n flips up to 12 subjects, beyond that 9,999 drawn by a
+    fixed seed.
+
+    Nearly always p < 1 - level where the interval leaves out 0, and not elsewhere. They may disagree where p is close
+    to that, and always below six subjects: no p there is below 2 / 2^5 = 0.0625, whatever the interval.
 
     Raises ExperimentError where a and b were not tested on the same subjects. With one subject: NaN.
     """
@@ -72,12 +85,64 @@ def paired_subject_bootstrap(
             "cannot be paired: compare runs of the same data and the same protocol"
         )
     value = score(metric, a.truth, a.prediction) - score(metric, b.truth, b.prediction)
-    scores = _resampled(a, metric, n_resamples, seed) - _resampled(b, metric, n_resamples, seed)
-    if np.isnan(scores).any():
-        return Difference(value, math.nan, math.nan, math.nan)
-    rarer = min(np.sum(scores <= 0), np.sum(scores >= 0))
-    p_value = min(1.0, 2 * float(rarer + 1) / (n_resamples + 1))
-    return Difference(value, *_interval(scores, level), p_value)
+    values = subject_values(a, metric) - subject_values(b, metric)
+    return Difference(value, *t_interval(values, level), sign_flip_p(values), len(values))
+
+
+def subject_values(scored: Scored, metric: Metric) -> Floats:
+    """(n,) numbers, one per subject in the order of their names, whose mean is the score and whose spread is its error.
+
+    score + (n - 1) · (mean of the scores without one subject - score without this one): jackknife pseudo-values, moved
+    so that their mean is the score itself. For an accuracy of subjects with as many clips each they are the subjects'
+    own accuracies; for a ratio of sums, such as UAR, they say what each subject does to the pooled score, so a subject
+    may lack a class. Rows of several seeds of a clip go in together, so seeds do not count as people.
+
+    NaN, all of them, where the score or one without a subject is not defined.
+    """
+    truth, prediction = checked_rows(scored.truth, scored.prediction)
+    people, person = np.unique(scored.subjects, return_inverse=True)
+    if len(person) != len(truth):
+        raise ValueError(f"{len(person)} subjects for {len(truth)} rows")
+    n = len(people)
+    if not is_defined(prediction):
+        return np.full(n, math.nan)
+    return values_of_sums(metric.sums(truth, prediction, person, n).astype(np.float64), metric)
+
+
+def values_of_sums(sums: NDArray[Any], metric: Metric) -> Floats:
+    """`subject_values` of the sums of n subjects, (n, ...)."""
+    n = len(sums)
+    if n < 2:
+        return np.full(n, math.nan)
+    if metric.corrected is None:
+        total = sums.sum(axis=0)
+        whole, without = metric.value(total[None])[0], metric.value(total - sums)
+    else:
+        whole = metric.corrected(sums)
+        without = np.array([metric.corrected(np.delete(sums, i, axis=0)) for i in range(n)])
+    values: Floats = whole + (n - 1) * (without.mean() - without)
+    return values if np.isfinite(values).all() else np.full(n, math.nan)
+
+
+def sign_flip_p(values: Floats) -> float:
+    """Two-sided p-value of a mean of 0: the share of sign flips whose sum is as far from 0; the sample counts as one.
+
+    >>> sign_flip_p(np.array([0.1, 0.2, 0.1, 0.3, 0.2]))
+    0.0625
+    """
+    n = len(values)
+    if n < 2 or np.isnan(values).any():
+        return math.nan
+    found = abs(values.sum()) - NO_SPREAD  # rounding must not part equals
+    if n <= MOST_FLIPPED:
+        flipped = _all_flips(n) @ values
+        return float(np.mean(np.abs(flipped) >= found))
+    draws = np.random.default_rng(0)
+    as_far = 0
+    for n_drawn in (1_000,) * (N_FLIPS // 1_000) + (N_FLIPS % 1_000,):  # a part at a time: subjects may be many
+        signs = draws.integers(0, 2, (n_drawn, n), dtype=np.int8) * 2 - 1
+        as_far += int(np.sum(np.abs(signs @ values) >= found))
+    return (as_far + 1) / (N_FLIPS + 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -95,20 +160,41 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _resampled(model: Scored, metric: Metric, n_resamples: int, seed: int) -> Floats:
-    """(n_resamples,) scores; the same seed draws the same subjects for every model tested on them."""
-    truth, prediction = checked_rows(model.truth, model.prediction)
-    people, person = np.unique(model.subjects, return_inverse=True)
-    if len(person) != len(truth):
-        raise ValueError(f"{len(person)} subjects for {len(truth)} rows")
-    n = len(people)
-    if n < 2 or not is_defined(prediction):
-        return np.full(n_resamples, math.nan)
-    sums = metric.sums(truth, prediction, person, n).astype(np.float64)
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), n_resamples)
-    return metric.value((times @ sums.reshape(n, -1)).reshape(n_resamples, *sums.shape[1:]))
+def t_interval(values: Floats, level: float = 0.95) -> tuple[float, float]:
+    """mean ± t(n - 1) · sd / √n of the values of n subjects; NaN of one, and where they do not differ."""
+    n = len(values)
+    if n < 2 or np.isnan(values).any() or np.ptp(values) <= NO_SPREAD:
+        return math.nan, math.nan
+    reach = t_quantile(n - 1, level) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return float(values.mean()) - reach, float(values.mean()) + reach
 
 
-def _interval(scores: Floats, level: float) -> tuple[float, float]:
-    low, high = np.quantile(scores, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+@cache
+def t_quantile(df: int, level: float) -> float:
+    """The t with P(|T| < t) = level, of Student's t with df degrees of freedom; scipy is not needed to read results.
+
+    Bisection of the closed form for whole df, Abramowitz & Stegun 1964, 26.7.3 and 26.7.4.
+
+    >>> round(t_quantile(4, 0.95), 4)
+    2.7764
+    """
+    below, above = 0.0, math.pi / 2  # of the angle whose tangent is t / √df
+    while (middle := (below + above) / 2) not in (below, above):
+        below, above = (middle, above) if _t_within(middle, df) < level else (below, middle)
+    return math.sqrt(df) * math.tan(middle)
+
+
+def _t_within(angle: float, df: int) -> float:
+    """P(|T| < √df · tan angle)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    total, term = 0.0, cosine if df % 2 else 1.0
+    for power in range(df % 2, df - 1, 2):
+        total += term
+        term *= cosine**2 * (power + 1) / (power + 2)
+    return 2 / math.pi * (angle + sine * total) if df % 2 else sine * total
+
+
+@cache
+def _all_flips(n: int) -> Floats:
+    """(2^n, n) of 1 and -1."""
+    return np.where(np.arange(2**n)[:, None] >> np.arange(n) & 1, -1.0, 1.0)

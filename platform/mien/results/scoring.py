@@ -24,7 +24,8 @@ class Metric(NamedTuple):
 
     sums: (truth, prediction, group, n_groups) to (n_groups, ...), to be added up over groups. value: the score of such
     sums, vectorised over leading axes. label: its name for people. best, worst: its ends; of an error without an upper
-    end, that of the worst prediction on the scale of the truth, [-1, 1].
+    end, that of the worst prediction on the scale of the truth, [-1, 1]. corrected: of a score that few rows bias,
+    what it would be of many; of the sums of (n, ...) groups that are drawn as wholes.
     """
 
     sums: Callable[..., NDArray[Any]]
@@ -33,6 +34,7 @@ class Metric(NamedTuple):
     higher_is_better: bool
     best: float
     worst: float
+    corrected: Callable[[NDArray[Any]], float] | None = None
 
     def is_better(self, one: float, other: float) -> bool:
         """Whether one score is strictly better than another; NaN is never better, and anything is better than NaN."""

@@ -8,15 +8,11 @@ from typing import NamedTuple
 from mien.experiment import SvmConfig
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
-from mien.results.report.estimates import gain
+from mien.results.report.estimates import FEWEST_SUBJECTS, gain
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits, interval
-from mien.results.report.wording import stands
+from mien.results.report.wording import stands, too_few
 from mien.results.run import Series
-
-# With fewer clusters than this a cluster bootstrap gives intervals that are too narrow (Cameron,
-# Gelbach & Miller 2008 see clear under-coverage at 10 and below).
-FEWEST_SUBJECTS = 10
 
 
 class Caveat(NamedTuple):
@@ -34,6 +30,7 @@ def caveats(series: Series, summary: Json) -> list[Caveat]:
         *caveats_of_protocol(summary["protocol"], summary["n_subjects_on_both_sides"]),
         *caveats_of_data(series),
         *caveats_of_subjects(summary["n_subjects"]),
+        *_of_choosing(summary),
         *_of_parts(summary),
         *_of_runs(summary),
         *_of_baseline(series, summary),
@@ -72,11 +69,11 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
     if series.experiment.data.normalise == "speaker":
         yield Caveat(
             "speaker-normalised",
-            False,
-            "Normalised per speaker (transductive)",
-            "Features were standardised over all clips of each speaker, test speakers included, without "
-            "their labels. In use this needs several clips of a person, of mixed emotions, before the first "
-            "can be judged.",
+            True,
+            "Normalised per test speaker (transductive)",
+            "Each test speaker's own clips, without their labels, set the mean and deviation by which these clips were "
+            "standardised. In use this needs several clips of a person, of mixed emotions, before the first can be "
+            "judged. Do not compare these scores with scores that do without.",
         )
 
 
@@ -116,7 +113,23 @@ def caveats_of_subjects(n_subjects: int) -> Iterator[Caveat]:
             "few-subjects",
             False,
             f"{n_subjects} subjects only",
-            f"With fewer than {FEWEST_SUBJECTS} subjects the intervals are narrower than they should be.",
+            f"{too_few(n_subjects)}. So no comparison here is called shown; the intervals are wide, and rest on the "
+            "assumption that subjects spread about normally.",
+        )
+
+
+def _of_choosing(summary: Json) -> Iterator[Caveat]:
+    """Validation subjects of a fold tested in another: clean for what a fold chooses, not for what a person did."""
+    n = summary["n_subjects_validated_elsewhere"]
+    if n and summary["protocol"] != "random-leaky":  # which says worse of itself
+        yield Caveat(
+            "validated-elsewhere",
+            False,
+            "Validation subjects of one fold are tested in another",
+            f"{n} of the {summary['n_subjects']} tested subjects are validation subjects of another fold. No fold "
+            "looked at its own test subjects. But if somebody chose features, inputs or the number of epochs by "
+            "validation scores over the folds, people who are tested here helped to choose, and these scores are "
+            "somewhat too high. mien search chooses within each fold.",
         )
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.experiment.target import TargetSpec
-from mien.results.calibration import reliability, risk_coverage
+from mien.results.calibration import OVERCONFIDENCE, reliability, risk_coverage
 from mien.results.classification import confusion, macro_f1, per_class, uar, wa
 from mien.results.intervals import Scored
 from mien.results.json_values import Json, as_json
 from mien.results.metrics import METRICS
 from mien.results.predictions import Predicted
 from mien.results.report import figures_of_classes as figures
-from mien.results.report.estimates import Bootstrap
-from mien.results.report.page import digits
+from mien.results.report.estimates import estimate
+from mien.results.report.page import digits, interval
 from mien.results.report.tested import Tested
 from mien.results.run import Series
 
@@ -52,7 +52,7 @@ def guess(tested: Tested) -> float:
     }[tested.target.primary]
 
 
-def parts(tested: Tested, bootstrap: Bootstrap) -> Json:
+def parts(tested: Tested) -> Json:
     """Precision, recall with interval, F1 and number of clips of each class, over all seeds."""
     scored = tested.all_seeds()
     truth, subjects = np.asarray(scored.truth), np.asarray(scored.subjects)
@@ -64,11 +64,16 @@ def parts(tested: Tested, bootstrap: Bootstrap) -> Json:
         recall = Scored(truth[of_class], np.asarray(scored.prediction)[of_class], subjects[of_class])
         rows[name] = {
             "precision": table["precision"][k],
-            "recall": bootstrap.estimate(recall, METRICS["classes"]["wa"]),
+            "recall": estimate(recall, METRICS["classes"]["wa"]),
             "f1": table["f1"][k],
             "n_clips": int(table["support"][k]) // len(tested.seeds),
         }
     return rows
+
+
+def more_scores(tested: Tested) -> Json:
+    """overconfidence: mean confidence minus accuracy, with its interval. The ECE has no sign."""
+    return {"overconfidence": estimate(tested.all_seeds(), OVERCONFIDENCE)}
 
 
 def files(tested: Tested) -> dict[str, Json]:
@@ -99,16 +104,35 @@ def alts(summary: Json) -> dict[str, str]:
         "confusion_matrix_test": f"Confusion matrix. Best recognised: {best}, {digits(known[best])}; "
         f"worst: {worst}, {digits(known[worst])}. All recalls stand in the table below.",
         "reliability": f"Accuracy against confidence; the expected calibration error is "
-        f"{digits(summary['test']['ece']['value'])}.",
+        f"{digits(summary['test']['ece']['value'])}. {sureness(summary['overconfidence'])}",
         "risk_coverage": f"Error against the share of clips answered; with all answered it is "
         f"{digits(1 - summary['test']['wa']['value'])}.",
     }
+
+
+def sureness(overconfidence: Json) -> str:
+    """Which way confidence errs, in a sentence.
+
+    >>> sureness({"value": 0.04, "low": 0.01, "high": 0.07})
+    'Over-confident: on average its confidence is 0.040 above its accuracy (95 % interval +0.010 to +0.070).'
+    """
+    value, low = overconfidence["value"], overconfidence["low"]
+    side = "above" if value > 0 else "below"
+    told = low is not None and not low <= 0 <= overconfidence["high"]
+    name = (
+        ("Over-confident" if value > 0 else "Under-confident")
+        if told
+        else "Neither over- nor under-confident by more than chance"
+    )
+    within = "no interval" if low is None else f"95 % interval {interval(overconfidence, signed=True)}"
+    return f"{name}: on average its confidence is {digits(abs(value))} {side} its accuracy ({within})."
 
 
 def page_values(series: Series, tested: Tested, summary: Json) -> Json:
     """What report_of_classes.html shows besides the summary."""
     n_seeds = len(tested.seeds)
     return {
+        "sureness": sureness(summary["overconfidence"]),
         "even_nll": math.log(len(tested.target.names)),
         "confusion_caption": "Share of each true class that was called each class, and how often"
         + (f" (each clip counts {n_seeds} times, once per seed)." if n_seeds > 1 else "."),

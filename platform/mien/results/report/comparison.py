@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -11,30 +11,30 @@ import mien
 from mien.errors import MienError
 from mien.experiment.experiment import NOT_LEARNT
 from mien.folder import Folder
-from mien.results.intervals import holm
 from mien.results.json_values import Json, as_json
 from mien.results.metrics import metric_named
 from mien.results.report import figures
-from mien.results.report.estimates import BOOTSTRAP, Bootstrap, with_interval
+from mien.results.report.estimates import correct, with_interval
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import family, p_value, render
 from mien.results.report.settings import differing
 from mien.results.report.summary import differences, is_same_target, read_baseline, summarise
 from mien.results.report.tested import Tested, n_relabelled, on_shared_clips, read_tested
-from mien.results.report.wording import gap_sentence, measured_on, protocol_text
+from mien.results.report.wording import TRANSDUCTIVE, gap_sentence, measured_on, protocol_text
 from mien.results.run import Series
 
 # What compare.json repeats of each series' own summary.
 KEPT = (
-    *("experiment", "signature", "protocol", "group", "label_source", "target", "score_name"),
+    *("experiment", "signature", "protocol", "group", "label_source", "normalise", "target", "score_name"),
     *("n_clips", "n_subjects", "seeds", "n_folds", "interval", "test", "caveats"),
 )
 
 
-def compare(series: Sequence[Series], out: str | os.PathLike[str], bootstrap: Bootstrap = BOOTSTRAP) -> list[str]:
+def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
     """Write compare.html, compare.json and compare.png to a folder; returns the paths, the page first.
 
-    All are set against the first, by its metrics, on the clips that both tested, over the same resamples of subjects.
+    All are set against the first, by its metrics, on the clips that both tested, subject by subject. The p-values of
+    all series and metrics are one family (Holm), and so is a leakage gap between two that are not the first.
     Raises MienError for fewer than two, for one given twice, and where one has no finished run.
     """
     if len(series) < 2:
@@ -43,21 +43,26 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str], bootstrap: Bo
         raise MienError("a series is given twice; each is compared with the first, so give each once")
     tested = [read_tested(one) for one in series]
     labels = _labels(series)
-    entries = [_entry(label, one, its, bootstrap) for label, one, its in zip(labels, series, tested, strict=True)]
+    entries = [_entry(label, one, its) for label, one, its in zip(labels, series, tested, strict=True)]
     primary = tested[0].target.primary
     for entry, its in zip(entries[1:], tested[1:], strict=True):
-        entry["difference"] = paired_difference(its, tested[0], bootstrap)
-    compared = [entry["difference"][primary] for entry in entries[1:] if primary in entry["difference"]]
-    for difference, p_adjusted in zip(compared, holm([one["p_value"] for one in compared]), strict=True):
-        difference["p_adjusted"] = p_adjusted
+        entry["difference"] = paired_difference(its, tested[0])
+    metrics = KINDS[tested[0].target.kind].MAIN
+    family = [entry["difference"][name] for entry in entries[1:] for name in metrics if name in entry["difference"]]
+    leakage = _leakage(series, tested, labels)
+    family += [gap["difference"] for gap in leakage if labels[0] not in (gap["grouped"], gap["random"])]
+    correct(family)
+    for gap in leakage:
+        _settle(gap, {entry["label"]: entry["difference"] for entry in entries[1:]}, labels[0])
     result: Json = as_json(
         {
             "reference": labels[0],
             "score_name": primary,
-            "metrics": KINDS[tested[0].target.kind].MAIN,
+            "metrics": metrics,
+            "n_tests": len(family),
             "series": entries,
             "settings": differing([one.experiment for one in series]),
-            "leakage": _leakage(series, tested, labels, bootstrap),
+            "leakage": leakage,
         }
     )
     folder = Folder(out).make()
@@ -67,7 +72,7 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str], bootstrap: Bo
     values = {
         **result,
         "labels": labels,
-        "n_compared": len(compared),
+        "transductive": TRANSDUCTIVE,
         "metric_labels": {name: metric_named(name).label for name in result["metrics"]},
         "lower": [metric_named(m).label for m in result["metrics"] if not metric_named(m).higher_is_better],
         "mien_version": mien.__version__,
@@ -81,30 +86,40 @@ def _forest(result: Json) -> Any:
     primary = result["score_name"]
     shown = [e for e in result["series"] if e["test"].get(primary, {}).get("value") is not None]
     estimates = [
-        figures.Estimate(e["label"], **{k: e["test"][primary][k] for k in ("value", "low", "high")}) for e in shown
+        figures.Estimate(
+            e["label"] + ("\n(transductive)" if e["normalise"] == "speaker" else ""),
+            **{k: e["test"][primary][k] for k in ("value", "low", "high")},
+        )
+        for e in shown
     ]
     mark = result["series"][0]["test"][primary]["value"]
-    return figures.forest(estimates, f"Test {metric_named(primary).label}, 95 % interval over subjects", mark=mark)
+    return figures.forest(estimates, f"Test {metric_named(primary).label}, 95 % interval", mark=mark)
 
 
 def comparison_lines(result: Json) -> list[str]:
     """What a terminal shows of compare.json: the difference of each to the first, or why there is none; the gaps."""
-    lines = []
+    lines = [
+        f"{one['label']}: {TRANSDUCTIVE}, not to be compared with figures that are not"
+        for one in result["series"]
+        if one["normalise"] == "speaker"
+    ]
+    if result["n_tests"] > 1:
+        lines.append(
+            f"Holm: p corrected for all {result['n_tests']} tests of this comparison, a test for each metric and series"
+        )
     for one in result["series"][1:]:
         difference = one["difference"]
         if "reason" in difference:
             lines.append(f"{one['label']} is not compared with {result['reference']}: {difference['reason']}")
             continue
-        is_one_of_several = len(result["series"]) > 2
-        parts = [_line(metric_named(name).label, difference[name], is_one_of_several) for name in result["metrics"]]
+        parts = [_line(metric_named(name).label, difference[name]) for name in result["metrics"]]
         n_clips = f"{difference['n_shared_clips']} shared clips"
         lines.append(f"{one['label']} less {result['reference']}, {n_clips}: {'; '.join(parts)}")
     return lines + [gap["sentence"] for gap in result["leakage"]]
 
 
-def _line(label: str, difference: Json, is_one_of_several: bool) -> str:
-    adjusted = difference.get("p_adjusted")
-    holm_p = f" (Holm {p_value(adjusted)})" if is_one_of_several and adjusted is not None else ""
+def _line(label: str, difference: Json) -> str:
+    holm_p = f" (Holm {p_value(difference['p_adjusted'])})" if difference["p_adjusted"] is not None else ""
     return f"{label} {with_interval(difference, signed=True)}, {p_value(difference['p_value'])}{holm_p}"
 
 
@@ -116,8 +131,8 @@ def _labels(series: Sequence[Series]) -> list[str]:
     ]
 
 
-def _entry(label: str, series: Series, tested: Tested, bootstrap: Bootstrap) -> Json:
-    summary = summarise(series, tested, read_baseline(series), bootstrap)
+def _entry(label: str, series: Series, tested: Tested) -> Json:
+    summary = summarise(series, tested, read_baseline(series))
     return {
         "label": label,
         "folder": series.folder.uri,
@@ -129,7 +144,7 @@ def _entry(label: str, series: Series, tested: Tested, bootstrap: Bootstrap) -> 
     }
 
 
-def paired_difference(tested: Tested, reference: Tested, bootstrap: Bootstrap = BOOTSTRAP) -> Json:
+def paired_difference(tested: Tested, reference: Tested) -> Json:
     """Each metric against the reference, and on which clips; or why there is none."""
     if tested.target.kind != reference.target.kind:
         return {"reason": f"it predicts {tested.target.kind} and the first one {reference.target.kind}"}
@@ -144,13 +159,11 @@ def paired_difference(tested: Tested, reference: Tested, bootstrap: Bootstrap = 
     return {
         "n_shared_clips": n_shared,
         "n_clips_of_one_only": len(tested.clip_ids) + len(reference.clip_ids) - 2 * n_shared,
-        **differences(mine, theirs, bootstrap),
+        **differences(mine, theirs),
     }
 
 
-def _leakage(
-    series: Sequence[Series], tested: Sequence[Tested], labels: Sequence[str], bootstrap: Bootstrap
-) -> list[Json]:
+def _leakage(series: Sequence[Series], tested: Sequence[Tested], labels: Sequence[str]) -> list[Json]:
     """The gap of each pair that differs in nothing but a grouped against a random protocol."""
     found = []
     for grouped, random in permutations(range(len(series)), 2):
@@ -162,21 +175,23 @@ def _leakage(
         if _asked(series[grouped]) != _asked(series[random]):
             continue
         name = tested[grouped].target.primary
-        difference = as_json(paired_difference(tested[random], tested[grouped], bootstrap))
-        if name not in difference:
-            continue
-        n_clips = difference["n_shared_clips"]
-        sentence = gap_sentence(labels[grouped], labels[random], group, name, difference[name], n_clips)
-        found.append(
-            {
-                "grouped": labels[grouped],
-                "random": labels[random],
-                "score_name": name,
-                "difference": difference[name],
-                "sentence": sentence,
-            }
-        )
+        difference = as_json(paired_difference(tested[random], tested[grouped]))
+        if name in difference:
+            gap = {"grouped": labels[grouped], "random": labels[random], "group": group, "score_name": name}
+            found.append({**gap, "difference": difference[name], "n_clips": difference["n_shared_clips"]})
     return found
+
+
+def _settle(gap: Json, compared: Mapping[str, Json], reference: str) -> None:
+    """Add the sentence; a gap to the first is a test of the table already, with the p that it has there."""
+    name = gap["score_name"]
+    if reference in (gap["grouped"], gap["random"]):
+        other = gap["random"] if gap["grouped"] == reference else gap["grouped"]
+        if name in compared[other]:
+            gap["difference"]["p_adjusted"] = compared[other][name]["p_adjusted"]
+    gap["sentence"] = gap_sentence(
+        gap["grouped"], gap["random"], gap.pop("group"), name, gap["difference"], gap.pop("n_clips")
+    )
 
 
 def _asked(series: Series) -> Any:

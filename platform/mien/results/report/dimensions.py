@@ -13,7 +13,7 @@ from mien.results.json_values import Json
 from mien.results.metrics import METRICS, score
 from mien.results.predictions import Predicted
 from mien.results.report import figures_of_dimensions as figures
-from mien.results.report.estimates import Bootstrap
+from mien.results.report.estimates import estimate
 from mien.results.report.page import digits
 from mien.results.report.tested import Tested
 from mien.results.run import Series
@@ -57,7 +57,7 @@ def guess(tested: Tested) -> float:
     return float(by_dimension.mean()) if truth.size else np.nan
 
 
-def parts(tested: Tested, bootstrap: Bootstrap) -> Json:
+def parts(tested: Tested) -> Json:
     """Each metric with its interval of each dimension alone, over all seeds; n_clips: those that were rated.
 
     ccc_of_subjects: CCC of each subject's own clips, by subject; NaN where it is not defined.
@@ -68,11 +68,15 @@ def parts(tested: Tested, bootstrap: Bootstrap) -> Json:
     for k, name in enumerate(tested.target.names):
         alone = Scored(truth[:, [k]], prediction[:, [k]], scored.subjects)
         rows[name] = {
-            **{key: bootstrap.estimate(alone, metric) for key, metric in METRICS_HERE.items()},
+            **{key: estimate(alone, metric) for key, metric in METRICS_HERE.items()},
             "n_clips": int(np.sum(~np.isnan(tested.truth[:, k]))),
             "ccc_of_subjects": _ccc_of_subjects(alone),
         }
     return rows
+
+
+def more_scores(tested: Tested) -> Json:
+    return {}
 
 
 def files(tested: Tested) -> dict[str, Json]:

@@ -1,47 +1,75 @@
-"""Estimates: scores with their intervals over subjects, and differences of two models, as JSON."""
+"""Estimates: scores with their intervals over subjects, differences of two models, and what these allow to say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from mien.results.intervals import Scored, paired_subject_bootstrap, subject_bootstrap
-from mien.results.json_values import Json
+from mien.results.intervals import MOST_FLIPPED, N_FLIPS, Scored, holm, subject_difference, subject_interval
+from mien.results.json_values import Json, as_json
 from mien.results.metrics import Metric, score
 
+ALPHA = 0.05
+# With fewer, all differences of one sign still give p = 2 / 2^5 = 0.0625: nothing can be shown.
+FEWEST_SUBJECTS = 6
 
-@dataclass(frozen=True, slots=True)
-class Bootstrap:
-    """How intervals are made. n_resamples: of a score; an interval's end then moves by about 0.001 from one seed to
-    another. n_paired: of a difference, whose p-value cannot fall below 2 / (n_paired + 1)."""
+# How intervals are made, for metrics.json.
+INTERVAL: Json = {
+    "level": 1 - ALPHA,
+    "over": "subjects",
+    "method": "jackknife, t",
+    "p_values": "sign flips",
+    "n_flips": N_FLIPS,
+    "all_flips_up_to": MOST_FLIPPED,
+}
 
-    n_resamples: int = 2000
-    n_paired: int = 10_000
-    seed: int = 0
-    level: float = 0.95
-
-    def estimate(self, scored: Scored, metric: Metric) -> Json:
-        """value, low and high of one metric."""
-        low, high = subject_bootstrap(scored, metric, self.n_resamples, self.seed, self.level)
-        return {"value": score(metric, scored.truth, scored.prediction), "low": low, "high": high}
-
-    def difference(self, mine: Scored, theirs: Scored, metric: Metric) -> Json:
-        """Mine minus theirs on the same clips, over the same resamples of subjects: value, low, high, p_value."""
-        return paired_subject_bootstrap(mine, theirs, metric, self.n_paired, self.seed, self.level)._asdict()
-
-    def to_json(self) -> Json:
-        return {
-            "level": self.level,
-            "over": "subjects",
-            "method": "percentile bootstrap",
-            "n_resamples": self.n_resamples,
-            "n_resamples_of_differences": self.n_paired,
-            "seed": self.seed,
-        }
+Standing = Literal["clear", "hint", "open", "few", "untold"]
 
 
-BOOTSTRAP = Bootstrap()
+def estimate(scored: Scored, metric: Metric) -> Json:
+    """value, low and high of one metric."""
+    low, high = subject_interval(scored, metric)
+    return {"value": score(metric, scored.truth, scored.prediction), "low": low, "high": high}
+
+
+def difference(mine: Scored, theirs: Scored, metric: Metric) -> Json:
+    """Mine minus theirs on the same clips: value, low, high, p_value, n_subjects."""
+    return as_json(subject_difference(mine, theirs, metric)._asdict())
+
+
+def correct(family: Sequence[Json]) -> None:
+    """Give each difference of a family its p_adjusted, so that all of them hold together (Holm)."""
+    p_values = [math.nan if one["p_value"] is None else one["p_value"] for one in family]
+    for one, p_adjusted in zip(family, holm(p_values), strict=True):
+        one["p_adjusted"] = as_json(p_adjusted)
+
+
+def standing(difference: Mapping[str, Any]) -> Standing:
+    """What a difference allows to say.
+
+    clear: its interval leaves out 0, and p_adjusted is below 0.05. hint: the interval alone. open: it holds 0.
+    few: fewer than six subjects, who can show nothing. untold: no interval: one subject, or subjects all alike.
+
+    >>> standing({"low": 0.01, "high": 0.05, "p_adjusted": 0.0625, "n_subjects": 5})
+    'few'
+    """
+    if difference["low"] is None:
+        return "untold"
+    if difference["n_subjects"] < FEWEST_SUBJECTS:
+        return "few"
+    if difference["low"] <= 0 <= difference["high"]:
+        return "open"
+    return "clear" if difference["p_adjusted"] < ALPHA else "hint"
+
+
+def least_p(n_subjects: int) -> float:
+    """The smallest p that the sign-flip test can give.
+
+    >>> least_p(5)
+    0.0625
+    """
+    return 2 / 2**n_subjects
 
 
 def gain(difference: Mapping[str, Any], metric: Metric) -> Json:

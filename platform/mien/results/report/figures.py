@@ -1,7 +1,8 @@
 """Figures of every target: arrays in, a matplotlib Figure out; then PNG for a folder or SVG for a page.
 
 Drawn five inches wide, so that on a phone a point is a pixel and the text stays readable. Colours are
-those of Okabe & Ito (2008), told apart by colour-blind readers; a page swaps them for its own by CSS.
+those of Okabe & Ito (2008), told apart by colour-blind readers; a page swaps them for its own by CSS. In the report of
+a series blue is the model and orange its baseline; in that of a search blue is a trial and orange a winner.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def learning_curves(histories: Sequence[Sequence[Mapping[str, Any]]], label: str
 
     validated = any(record["validation_loss"] is not None for history in histories for record in history)
     with figure_of_rows(4.4 if validated else 2.4, rows=2 if validated else 1) as (figure, (loss, *scores)):
-        drawn = [(loss, "train_loss", ORANGE)]
+        drawn = [(loss, "train_loss", MUTED)]
         for axes in scores:
             drawn += [(loss, "validation_loss", BLUE), (axes, "score", BLUE)]
             axes.set(title=f"Validation {label}")
@@ -107,16 +108,23 @@ def learning_curves(histories: Sequence[Sequence[Mapping[str, Any]]], label: str
         return figure
 
 
-def fold_strip(scores: Mapping[str, Sequence[float]], overall: float, label: str) -> Figure:
-    """Test score of each run, a row per fold, a dot per seed; the line is the score over all folds."""
+def fold_strip(
+    scores: Mapping[str, Sequence[float]], overall: float, guess: float | None, label: str, ends: tuple[float, float]
+) -> Figure:
+    """Test score of each run, a row per fold, a dot per seed; the line is the score over all folds, dashes a guess.
+
+    ends: of the axis, those of the whole scale, so that folds look as far apart as they are.
+    """
     with figure_of_rows(0.9 + 0.24 * len(scores)) as (figure, (axes,)):
-        axes.axvline(overall, color=ORANGE, linewidth=1.2)
+        axes.axvline(overall, color=BLUE, linewidth=1.2)
+        if guess is not None:
+            axes.axvline(guess, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         for row, values in enumerate(scores.values()):
             axes.scatter(values, [row] * len(values), 28, color=BLUE, alpha=0.7, linewidths=0)
         axes.set_yticks(range(len(scores)), scores)
-        axes.set(ylim=(len(scores) - 0.4, -0.6), xlabel=f"Test {label}")
+        axes.set(xlim=ends, ylim=(len(scores) - 0.4, -0.6), xlabel=f"Test {label}")
         axes.tick_params(axis="y", length=0)
-        axes.grid(axis="y")
+        axes.grid(axis="both")
         axes.spines["left"].set_visible(False)
         return figure
 

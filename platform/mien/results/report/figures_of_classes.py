@@ -49,7 +49,8 @@ def reliability(bins: Mapping[str, NDArray[Any]]) -> Figure:
     filled = bins["count"] > 0
     with figure_of_rows(4.0) as (figure, (axes,)):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.text(0.98, 0.03, "dashed: perfectly calibrated", ha="right", color=MUTED, size=9)
+        axes.text(0.98, 0.03, "over-confident", ha="right", color=MUTED, size=9)
+        axes.text(0.02, 0.94, "under-confident", color=MUTED, size=9)
         confidence, accuracy = bins["confidence"][filled], bins["accuracy"][filled]
         axes.plot(confidence, accuracy, color=BLUE, linewidth=1.2)
         axes.scatter(confidence, accuracy, 200 * bins["count"][filled] / bins["count"].max(), color=BLUE, clip_on=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.results.report.figures import BLUE, CELL, MUTED, ORANGE, figure_of_rows, grid
+from mien.results.report.figures import BLUE, CELL, INK, MUTED, figure_of_rows, grid
 from mien.results.scoring import Floats
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def agreement_of_subjects(scores: Mapping[str, Sequence[float]], overall: Mappin
         for row, (name, values) in enumerate(scores.items()):
             places = row + rng.uniform(-0.22, 0.22, len(values))
             axes.scatter(values, places, 20, color=BLUE, alpha=0.6, linewidths=0)
-            axes.plot([overall[name]] * 2, [row - 0.36, row + 0.36], color=ORANGE, linewidth=1.8)
+            axes.plot([overall[name]] * 2, [row - 0.36, row + 0.36], color=INK, linewidth=1.8)
         axes.set_yticks(range(len(scores)), list(scores))
         axes.set(ylim=(len(scores) - 0.4, -0.6), xlabel=f"{label} of each subject's own clips")
         axes.tick_params(axis="y", length=0)

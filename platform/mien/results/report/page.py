@@ -61,6 +61,17 @@ def effect(value: float | None) -> str:
     return NOT_DEFINED if value is None else f"{value:+.2f}".replace("-", "−")
 
 
+def duration(minutes: float) -> str:
+    """A span of time in the unit that a person would choose.
+
+    >>> duration(0.0874), duration(2.5), duration(150)
+    ('5 seconds', '2.5 minutes', '2.5 hours')
+    """
+    if minutes < 1:
+        return f"{minutes * 60:.0f} seconds"
+    return f"{minutes:.3g} minutes" if minutes < 120 else f"{minutes / 60:.3g} hours"
+
+
 @cache
 def _templates() -> Any:
     import jinja2
@@ -77,6 +88,7 @@ def _templates() -> Any:
         "interval": interval,
         "p_value": p_value,
         "effect": effect,
+        "duration": duration,
         "count": "{:,}".format,
         "percent": "{:.2%}".format,
         "family": family,

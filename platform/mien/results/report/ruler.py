@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from mien.results.json_values import Json
-from mien.results.metrics import metric_named
+from mien.results.metrics import Metric, metric_named
 from mien.results.report.page import digits
 
 
@@ -23,11 +24,7 @@ def ruler(summary: Json, guess_label: str) -> Json | None:
     if base and base[name]["value"] is not None:
         ticks.insert(0, (base[name]["value"], "baseline", "baseline"))
     values = [v for v in (test["value"], test["low"], test["high"], *(tick[0] for tick in ticks)) if v is not None]
-    left, right = 0.0, metric.best
-    if not metric.higher_is_better:
-        right = max(0.1, math.ceil(10 * max(values)) / 10)
-    elif min(values) < 0:
-        left = metric.worst
+    left, right = ends(metric, values)
 
     def place(value: float) -> float:
         return 100 * (min(max(value, left), right) - left) / (right - left)
@@ -41,3 +38,11 @@ def ruler(summary: Json, guess_label: str) -> Json | None:
         "ticks": [(place(value), kind, f"{label} {digits(value)}") for value, kind, label in ticks],
         "ends": (f"{left:g}".replace("-", "−"), f"{right:g}"),
     }
+
+
+def ends(metric: Metric, values: Sequence[float]) -> tuple[float, float]:
+    """Of the axis of a score: 0, or the worst score where a value is below 0, and the best; of errors 0 and a little
+    more than the largest."""
+    if not metric.higher_is_better:
+        return 0.0, max(0.1, math.ceil(10 * max(values)) / 10)
+    return (metric.worst if min(values) < 0 else 0.0), metric.best

@@ -10,7 +10,7 @@ from mien.results.metrics import METRICS
 from mien.results.predictions import SIDES, read_predictions
 from mien.results.report import figures
 from mien.results.report.caveats import caveats_of_data
-from mien.results.report.estimates import BOOTSTRAP, Bootstrap
+from mien.results.report.estimates import estimate
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits, interval, render
 from mien.results.report.tested import why_missing
@@ -18,8 +18,8 @@ from mien.results.report.wording import run_statement
 from mien.results.run import Run, Series
 
 
-def report_run(run: Run, series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> None:
-    """Write the pictures and report.html of a finished run; one that diverged is passed over."""
+def report_run(run: Run, series: Series) -> None:
+    """Write the pictures and report.html of a finished run; a damaged or diverged one is passed over."""
     target = series.target
     kind, metrics = KINDS[target.kind], METRICS[target.kind]
     if why_missing(run) is not None:
@@ -38,7 +38,7 @@ def report_run(run: Run, series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> No
     for name, value in kind.run_files(tested, target).items():
         run.folder.write_json(name, value)
     scored = Scored(tested.truth, tested.values, tested.subjects)
-    scores = as_json({name: bootstrap.estimate(scored, metric) for name, metric in metrics.items()})
+    scores = as_json({name: estimate(scored, metric) for name, metric in metrics.items()})
     split = run.split
     protocol = series.experiment.protocol
     values = {

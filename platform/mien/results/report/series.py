@@ -13,19 +13,18 @@ import mien
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
 from mien.results.report import figures
-from mien.results.report.estimates import BOOTSTRAP, Bootstrap
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits, render
-from mien.results.report.ruler import ruler
+from mien.results.report.ruler import ends, ruler
 from mien.results.report.run import report_run
 from mien.results.report.settings import settings, text
 from mien.results.report.summary import read_baseline, summarise
 from mien.results.report.tested import Tested, read_tested
-from mien.results.report.wording import LABELS, baseline_sentence, commands_again, statement
+from mien.results.report.wording import LABELS, baseline_sentence, commands_again, data_statement, statement
 from mien.results.run import Series
 
 
-def report(series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> list[str]:
+def report(series: Series) -> list[str]:
     """Write the report of a series and of each of its finished runs; returns the paths, the page first.
 
     Reads the directory alone: neither ray nor a framework is needed. A finished run never changes, so its own
@@ -35,10 +34,10 @@ def report(series: Series, bootstrap: Bootstrap = BOOTSTRAP) -> list[str]:
     """
     tested = read_tested(series)
     baseline = read_baseline(series)
-    summary = summarise(series, tested, baseline, bootstrap)
+    summary = summarise(series, tested, baseline)
     for run in series.runs():
         if run.is_done and not run.folder.exists("report.html"):
-            report_run(run, series, bootstrap)
+            report_run(run, series)
 
     drawn = _draw(series, tested, summary, baseline[1] if baseline else None)
     folder = series.folder
@@ -61,9 +60,10 @@ def _draw(series: Series, tested: Tested, summary: Json, baseline: Tested | None
     by_fold: dict[str, list[float]] = {}
     for run in summary["runs"]:
         by_fold.setdefault(run["name"], []).append(math.nan if run[primary] is None else run[primary])
-    overall = summary["test"][primary]["value"]
+    overall = math.nan if summary["test"][primary]["value"] is None else summary["test"][primary]["value"]
+    known = [value for values in (*by_fold.values(), [overall, 0.0]) for value in values if not math.isnan(value)]
     drawn = {
-        "fold_strip": figures.fold_strip(by_fold, math.nan if overall is None else overall, label),
+        "fold_strip": figures.fold_strip(by_fold, overall, summary["guess"], label, ends(tested.primary, known)),
         **KINDS[tested.target.kind].draw(tested, summary, baseline),
     }
     histories = [history for run in series.runs() if run.is_done and len(history := run.history()) > 1]
@@ -103,7 +103,9 @@ def _page_values(series: Series, tested: Tested, summary: Json) -> Json:
         "direction": _direction(kind.MAIN),
         "explained": kind.EXPLAINED,
         "ruler": ruler(summary, kind.GUESS),
+        "guess_label": kind.GUESS,
         "statement": statement(summary),
+        "data_statement": data_statement(data, experiment.target),
         "baseline_sentence": baseline_sentence(summary),
         "run_head": ["Run", *(f"Test {metric_named(m).label}" for m in kind.MAIN[:2]), f"Validation {label}"],
         "run_rows": [_run_row(run, kind.MAIN[:2]) for run in summary["runs"]],

@@ -14,7 +14,7 @@ from mien.results.json_values import Json, as_json
 from mien.results.metrics import METRICS, metric_named, score
 from mien.results.predictions import read_predictions
 from mien.results.report.caveats import caveats
-from mien.results.report.estimates import BOOTSTRAP, Bootstrap, with_interval
+from mien.results.report.estimates import INTERVAL, correct, difference, estimate, with_interval
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits
 from mien.results.report.tested import Tested, on_shared_clips, read_tested
@@ -26,7 +26,6 @@ def summarise(
     series: Series,
     tested: Tested,
     baseline: tuple[Series, Tested] | None = None,
-    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Json:
     """What metrics.json of a Series holds; docs/reference/run-directory.md explains each key.
 
@@ -47,24 +46,27 @@ def summarise(
             "group": experiment.protocol.group,
             "official": lists_in(experiment.protocol.official),
             "label_source": experiment.target.source,
+            "normalise": experiment.data.normalise,
             "target": {"kind": target.kind, "names": target.names, "primary": target.primary},
             "score_name": target.primary,
             "n_clips": len(tested.clip_ids),
             "n_subjects": tested.n_subjects,
             "n_clips_not_tested": data["n_clips"] - len(tested.clip_ids),
             "n_subjects_on_both_sides": max(n_on_both_sides(split) for split in splits),
+            "n_subjects_validated_elsewhere": n_validated_elsewhere(splits),
             "seeds": tested.seeds,
             "n_folds": len(tested.folds),
             "incomplete": [missing._asdict() for missing in tested.missing],
             "unused": [{"seed": run.seed, "fold": run.fold} for run in tested.unused],
-            "interval": bootstrap.to_json(),
+            "interval": INTERVAL,
             "guess": kind.guess(tested),
-            "test": _test_scores(tested, bootstrap),
+            "test": _test_scores(tested),
             "validation_score": _mean(scores["validation_score"] for scores in run_scores),
-            kind.PARTS: kind.parts(tested, bootstrap),
-            "ensemble": _estimates(tested.ensemble(), target.kind, bootstrap) if len(tested.seeds) > 1 else None,
+            kind.PARTS: kind.parts(tested),
+            **kind.more_scores(tested),
+            "ensemble": _estimates(tested.ensemble(), target.kind) if len(tested.seeds) > 1 else None,
             "runs": run_scores,
-            "baseline": _baseline(tested, *baseline, bootstrap) if baseline else None,
+            "baseline": _baseline(tested, *baseline) if baseline else None,
         }
     )
     summary["caveats"] = [caveat._asdict() for caveat in caveats(series, summary)]
@@ -85,13 +87,14 @@ def is_same_target(tested: Tested, target: TargetSpec) -> bool:
     return (tested.target.kind, tested.target.names) == (target.kind, target.names)
 
 
-def differences(mine: Tested, theirs: Tested, bootstrap: Bootstrap) -> Json:
-    """Mine minus theirs on the same clips, over the same resamples of subjects: metric to value, interval, p."""
+def differences(mine: Tested, theirs: Tested) -> Json:
+    """Mine minus theirs on the same clips, subject by subject: metric to value, interval, p, p over all these."""
     metrics = METRICS[mine.target.kind]
-    return {
-        name: bootstrap.difference(mine.all_seeds(), theirs.all_seeds(), metrics[name])
-        for name in KINDS[mine.target.kind].MAIN
+    found = {
+        name: difference(mine.all_seeds(), theirs.all_seeds(), metrics[name]) for name in KINDS[mine.target.kind].MAIN
     }
+    correct(list(found.values()))
+    return found
 
 
 def summary_rows(series: Series) -> list[tuple[str, str]]:
@@ -112,10 +115,10 @@ def summary_rows(series: Series) -> list[tuple[str, str]]:
     if summary["ensemble"]:
         rows.insert(2, (f"{label}, seeds as one model", with_interval(summary["ensemble"][primary])))
     if summary["baseline"]:
-        difference = summary["baseline"]["difference"]
+        found = summary["baseline"]["difference"]
         rows.insert(2, (f"{label} of the baseline", with_interval(summary["baseline"][primary])))
-        if difference:
-            rows.insert(3, ("difference to it", with_interval(difference[primary], signed=True)))
+        if found:
+            rows.insert(3, ("difference to it", with_interval(found[primary], signed=True)))
     return rows + _cautions(summary)
 
 
@@ -141,13 +144,13 @@ def _cautions(summary: Json) -> list[tuple[str, str]]:
     return [("caution", "; ".join(warnings))] if warnings else []
 
 
-def _estimates(scored: Scored, kind: str, bootstrap: Bootstrap) -> Json:
-    return {name: bootstrap.estimate(scored, metric) for name, metric in METRICS[kind].items()}
+def _estimates(scored: Scored, kind: str) -> Json:
+    return {name: estimate(scored, metric) for name, metric in METRICS[kind].items()}
 
 
-def _test_scores(tested: Tested, bootstrap: Bootstrap) -> Json:
+def _test_scores(tested: Tested) -> Json:
     """Each metric over all seeds, with its spread between them."""
-    scores = _estimates(tested.all_seeds(), tested.target.kind, bootstrap)
+    scores = _estimates(tested.all_seeds(), tested.target.kind)
     for name, entry in scores.items():
         metric = METRICS[tested.target.kind][name]
         values = [score(metric, *tested.of_seed(seed)[:2]) for seed in tested.seeds]
@@ -175,15 +178,15 @@ def _run_scores(run: Run, split: Json, tested: Tested) -> Json:
     }
 
 
-def _baseline(tested: Tested, series: Series, baseline: Tested, bootstrap: Bootstrap) -> Json:
+def _baseline(tested: Tested, series: Series, baseline: Tested) -> Json:
     mine, theirs = on_shared_clips(tested, baseline)
     n_shared = len(mine.clip_ids)
     return {
         "experiment": series.experiment.name,
         "signature": series.signature,
         "family": series.experiment.model.family,
-        **_estimates(baseline.all_seeds(), tested.target.kind, bootstrap),
-        "difference": differences(mine, theirs, bootstrap) if n_shared else None,
+        **_estimates(baseline.all_seeds(), tested.target.kind),
+        "difference": differences(mine, theirs) if n_shared else None,
         "n_shared_clips": n_shared,
     }
 
@@ -192,6 +195,16 @@ def n_on_both_sides(split: Json) -> int:
     """Test subjects of a split.json that were trained or validated on."""
     trained_on = {*split["train"]["subjects"], *split["validation"]["subjects"]}
     return len(trained_on & set(split["test"]["subjects"]))
+
+
+def n_validated_elsewhere(splits: Iterable[Json]) -> int:
+    """Test subjects of a fold who are validation subjects of another, and not its own."""
+    validated: set[str] = set()
+    tested: set[str] = set()
+    for split in splits:
+        validated.update(split["validation"]["subjects"])
+        tested.update(set(split["test"]["subjects"]) - set(split["validation"]["subjects"]))
+    return len(validated & tested)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mien.experiment.official import lists_in
+from mien.experiment.target import ClassesConfig
 from mien.folder import absolute
 from mien.results.json_values import Json
 from mien.results.metrics import Metric, metric_named
-from mien.results.report.estimates import gain
-from mien.results.report.page import digits, interval, p_value
+from mien.results.report.estimates import gain, least_p, standing
+from mien.results.report.page import digits, duration, interval, p_value
 
 if TYPE_CHECKING:
     from mien.experiment import ExecutionConfig, ProtocolConfig
+    from mien.experiment.target import TargetConfig
     from mien.results.run import Series
     from mien.results.search_folder import SearchFolder
 
@@ -36,6 +38,11 @@ LABELS = {
     "proxy": "proxy, derived from something else than emotion",
 }
 
+NO_CLASS = " is not among the classes"  # how mien.data.targets ends the reason for which it leaves out an emotion
+
+# Wherever figures of such a series stand.
+TRANSDUCTIVE = "normalised per test speaker (transductive)"
+
 DRAWN = {
     "tpe": "by a tree-structured Parzen estimator",
     "random": "at random",
@@ -53,7 +60,10 @@ def measured_on(summary: Json) -> str:
     n_seeds, n_folds = len(summary["seeds"]), summary["n_folds"]
     seeds = "one seed" if n_seeds == 1 else f"mean of {n_seeds} seeds"
     folds = "one fold" if n_folds == 1 else f"{n_folds} folds"
-    return f"{_counted(summary['n_clips'], 'clip')} of {_counted(summary['n_subjects'], 'subject')}, {folds}, {seeds}"
+    # A metrics.json that an older mien wrote does not say.
+    speaker = f", {TRANSDUCTIVE}" if summary.get("normalise") == "speaker" else ""
+    clips, subjects = _counted(summary["n_clips"], "clip"), _counted(summary["n_subjects"], "subject")
+    return f"{clips} of {subjects}, {folds}, {seeds}{speaker}"
 
 
 def protocol_text(protocol: str, group: str, lists: Sequence[str] = ()) -> str:
@@ -73,6 +83,25 @@ def statement(summary: Json) -> str:
     )
 
 
+def data_statement(data: Json, target: TargetConfig) -> str:
+    """What was learnt from, in short: corpora, classes or dimensions, clips left out, features."""
+    corpora = [f"{name} ({_counted(one['n_clips'], 'clip')})" for name, one in data["corpora"].items()]
+    names = data["target"]["names"]
+    said = [f"{'Corpus' if len(corpora) == 1 else 'Corpora'}: {', '.join(corpora)}"]
+    if data["target"]["kind"] == "classes":
+        counted_as = target.merge if isinstance(target, ClassesConfig) else {}
+        merged = data.get("merged")  # a data.json that an older mien wrote does not say
+        n_left = sum(reason.endswith(NO_CLASS) for reason in data["left_out"])
+        of = f" of {len(names) + len(merged) + n_left} emotions" if merged is not None and (merged or n_left) else ""
+        said.append(f"{len(names)} classes{of}: {', '.join(names)}")
+        said += [f"{name} ({_counted(n, 'clip')}) counted as {counted_as[name]}" for name, n in (merged or {}).items()]
+    else:
+        said.append(f"{'Dimension' if len(names) == 1 else 'Dimensions'}: {', '.join(names)}")
+    said += [f"{_counted(n, 'clip')} left out ({reason})" for reason, n in data["left_out"].items()]
+    said.append(f"{'Feature' if len(data['features']) == 1 else 'Features'}: {', '.join(data['features']) or 'none'}")
+    return f"{'. '.join(said)}."
+
+
 def run_statement(protocol: ProtocolConfig, split: Json) -> str:
     """What one fold was tested on."""
     test = split["test"]
@@ -82,12 +111,20 @@ def run_statement(protocol: ProtocolConfig, split: Json) -> str:
     )
 
 
-def stands(difference: Json, metric: Metric) -> Literal["better", "worse", "open", "untold"]:
-    """What a paired difference allows to say: open where its interval holds 0, untold where it has none."""
-    if difference["low"] is None:
-        return "untold"
-    turned = gain(difference, metric)
-    return "better" if turned["low"] > 0 else "worse" if turned["high"] < 0 else "open"
+def stands(difference: Json, metric: Metric) -> str:
+    """What a paired difference allows to say: "better" and "worse" where it is clear, else its `standing`."""
+    found = standing(difference)
+    if found != "clear":
+        return found
+    return "better" if gain(difference, metric)["value"] > 0 else "worse"
+
+
+def too_few(n_subjects: int) -> str:
+    """Why fewer than six subjects show nothing."""
+    return (
+        f"{n_subjects} subjects can show no difference: were it of one sign in all of them, p would still be "
+        f"{least_p(n_subjects):.3g}"
+    )
 
 
 def baseline_sentence(summary: Json) -> str:
@@ -99,7 +136,9 @@ def baseline_sentence(summary: Json) -> str:
     metric = metric_named(name)
     difference, n_clips = baseline["difference"][name], baseline["n_shared_clips"]
     verdict = {
-        "untold": "whether that is chance, one subject cannot tell",
+        "untold": "there is no interval, so whether that is chance cannot be told",
+        "few": too_few(difference["n_subjects"]),
+        "hint": "a hint of a difference, which among the tests of this table may be chance",
         "better": "clearly better",
         "worse": "clearly worse",
         "open": "not clearly different",
@@ -108,7 +147,7 @@ def baseline_sentence(summary: Json) -> str:
         f"A support vector machine on the same features and folds reaches {metric.label} "
         f"{digits(baseline[name]['value'])}. On the {_counted(n_clips, 'clip')} that both were tested on "
         f"this model differs from it by {digits(difference['value'], signed=True)} "
-        f"({interval(difference, signed=True)}, {p_value(difference['p_value'])}): {verdict}."
+        f"({interval(difference, signed=True)}, corrected {p_value(difference['p_adjusted'])}): {verdict}."
     )
 
 
@@ -133,7 +172,7 @@ def search_sentence(result: Json, n_asked: int, grace_epochs: int) -> str:
     return (
         f"Up to {_counted(n_asked, 'trial')} per fold in {_counted(len(result['folds']), 'fold')}, drawn "
         f"{DRAWN[result['method']]}{', ' + pruned if pruned else ''}: {states}. "
-        f"{result['minutes']:.3g} minutes of training, summed over trials."
+        f"{duration(result['minutes'])} of training, summed over trials."
         f"{finalists if result['finalists'] > 1 else ''}"
     )
 
@@ -146,7 +185,9 @@ def gap_sentence(grouped: str, random: str, group: str, score_name: str, differe
     metric = metric_named(score_name)
     known = "speakers" if group == "subject" else f"{group} groups"
     verdict = {
-        "untold": "Whether that is a leakage gap, one subject cannot tell.",
+        "untold": "There is no interval, so whether that is a leakage gap cannot be told.",
+        "few": f"But {too_few(difference['n_subjects'])}.",
+        "hint": "That is a hint of a leakage gap, and among the tests of this page may be chance.",
         "better": f"This leakage gap is what knowing the test {known} is worth: on new "
         f"{'people' if group == 'subject' else 'ones'} it is lost.",
         "worse": "So these data show no leakage gap: the split at random scored worse.",
@@ -156,7 +197,7 @@ def gap_sentence(grouped: str, random: str, group: str, score_name: str, differe
     return (
         f"Splitting clips at random ({random}) instead of by {group} ({grouped}) changes {metric.label} by "
         f"{digits(difference['value'], signed=True)} ({interval(difference, signed=True)}; "
-        f"{p_value(difference['p_value'])}; {_counted(n_clips, 'clip')}). {verdict}"
+        f"corrected {p_value(difference['p_adjusted'])}; {_counted(n_clips, 'clip')}). {verdict}"
     )
 
 

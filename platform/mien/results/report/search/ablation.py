@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from mien.results.intervals import Scored, holm
-from mien.results.json_values import Json
+from mien.results.intervals import Scored
+from mien.results.json_values import Json, as_json
 from mien.results.metrics import Metric, metric_named, score
-from mien.results.report.caveats import FEWEST_SUBJECTS, listed
+from mien.results.report.caveats import listed
 from mien.results.report.comparison import paired_difference
-from mien.results.report.estimates import BOOTSTRAP, Bootstrap, gain
+from mien.results.report.estimates import correct, gain, standing
 from mien.results.report.page import digits, interval, p_value
 from mien.results.report.settings import text
 from mien.results.report.tested import Missing, Tested, read_test_sides, stack
+from mien.results.report.wording import too_few
 from mien.results.run import Run
 from mien.results.scoring import Floats
 from mien.results.search_folder import CHOSEN, DECLARED, SearchFolder
-
-ALPHA = 0.05
 
 
 def read_variants(folder: SearchFolder) -> tuple[dict[str, Tested], dict[str, tuple[Missing, ...]]]:
@@ -68,7 +66,6 @@ def ablation(
     folder: SearchFolder,
     tested: Mapping[str, Tested],
     incomplete: Mapping[str, Any],
-    bootstrap: Bootstrap = BOOTSTRAP,
 ) -> Json:
     """The chosen against the declared, and all values of each question against each other.
 
@@ -77,14 +74,14 @@ def ablation(
     is its first value.
     """
     variants = variants_of(folder)
-    declared = compared(DECLARED, CHOSEN, tested, bootstrap) if {DECLARED, CHOSEN} <= set(tested) else None
+    declared = compared(DECLARED, CHOSEN, tested) if {DECLARED, CHOSEN} <= set(tested) else None
     questions: list[Json] = []
     for path in dict.fromkeys([*folder.search.questions, *(v["question"] for v in variants.values())]):
         if not path:
             continue
         names = [name for name, variant in variants.items() if variant["question"] == path]
         there = [name for name in names if name in tested]
-        pairs = [compared(one, other, tested, bootstrap) for one, other in combinations(there, 2)]
+        pairs = [compared(one, other, tested) for one, other in combinations(there, 2)]
         questions.append(
             {
                 "path": path,
@@ -96,8 +93,7 @@ def ablation(
         )
     everything = [pair for question in questions for pair in question["comparisons"]] + ([declared] if declared else [])
     paired = [pair for pair in everything if "difference" in pair]
-    for pair, p_adjusted in zip(paired, holm([_p(pair) for pair in paired]), strict=True):
-        pair["difference"]["p_adjusted"] = None if math.isnan(p_adjusted) else p_adjusted
+    correct([pair["difference"] for pair in paired])
     for pair in everything:
         pair["values"] = [_value(variants[name], name) for name in (pair["variant"], pair["reference"])]
         pair["verdict"] = verdict(pair)
@@ -106,18 +102,17 @@ def ablation(
     return {"declared": declared, "questions": questions, "n_comparisons": len(paired)}
 
 
-def compared(reference: str, variant: str, tested: Mapping[str, Tested], bootstrap: Bootstrap = BOOTSTRAP) -> Json:
+def compared(reference: str, variant: str, tested: Mapping[str, Tested]) -> Json:
     """variant minus reference on the same clips and seeds: the score's difference with interval and p, and the effect
     size; or a reason."""
-    found = paired_difference(tested[variant], tested[reference], bootstrap)
+    found = paired_difference(tested[variant], tested[reference])
     name, metric = tested[reference].target.primary, tested[reference].primary
     pair: Json = {"variant": variant, "reference": reference, "score_name": name}
     if name not in found:
         return {**pair, "reason": found["reason"]}
     of_subjects = [_scores_of_subjects(tested[which].all_seeds(), metric) for which in (variant, reference)]
-    difference = {key: None if math.isnan(value) else float(value) for key, value in found[name].items()}
     dz = cohens_dz(of_subjects[0] - of_subjects[1])
-    return {**pair, "n_subjects": tested[variant].n_subjects, "difference": difference, "dz": dz}
+    return {**pair, "n_subjects": tested[variant].n_subjects, "difference": as_json(found[name]), "dz": dz}
 
 
 def cohens_dz(differences: Floats) -> float | None:
@@ -140,18 +135,18 @@ def verdict(pair: Mapping[str, Any]) -> str:
     variant, reference = pair["values"]
     found, kind = gain(pair["difference"], metric_named(pair["score_name"])), _kind(pair)
     if kind == "untold":
-        return "one subject cannot tell"
+        return UNTOLD
+    if kind == "few":
+        return f"no difference is shown: {too_few(pair['n_subjects'])}"
     if kind == "open":
         return (
             f"these data show no difference; more than {digits(max(0.0, found['high']))} in favour of {variant}, or "
             f"{digits(max(0.0, -found['low']))} in favour of {reference}, is unlikely"
-            + (f", as far as {pair['n_subjects']} subjects can tell" if _is_of_few(pair) else "")
         )
     better, worse = (variant, reference) if found["value"] > 0 else (reference, variant)
     if kind == "hint":
         return f"a hint that {better} is better than {worse}, but among all comparisons here it may well be chance"
-    few = f" of only {pair['n_subjects']} subjects, for whom intervals are too narrow,"
-    return f"these data{few if _is_of_few(pair) else ''} support that {better} is better than {worse}"
+    return f"these data support that {better} is better than {worse}"
 
 
 def question_sentence(question: Mapping[str, Any]) -> str:
@@ -168,7 +163,6 @@ def question_sentence(question: Mapping[str, Any]) -> str:
         return f"{path}: {variant} against {reference}{said}: {pairs[0]['verdict']}{left_out}."
     against = [pair for pair in pairs if pair["reference"] == question["reference"]]
     others = [pair for pair in pairs if pair not in against and "difference" in pair and _kind(pair) == "clear"]
-    few = any(_is_of_few(pair) for pair in pairs if "difference" in pair and _kind(pair) == "clear")
     parts = [
         words.format(
             listed([f"{pair['values'][0]} ({_short(pair)})" for pair in of_kind]), "is" if len(of_kind) == 1 else "are"
@@ -180,9 +174,12 @@ def question_sentence(question: Mapping[str, Any]) -> str:
         f"{pair['values'][0]} is {'better' if _sign(pair) > 0 else 'worse'} than {pair['values'][1]} ({_short(pair)})"
         for pair in others
     ]
-    caution = " (few subjects, so the intervals are too narrow)" if few else ""
-    return f"{path}: against {against[0]['values'][1]}, {'; '.join(parts)}{caution}{left_out}."
+    few = next((pair["n_subjects"] for pair in pairs if _kind(pair) == "few"), None)
+    why = f"; {too_few(few)}" if few else ""
+    return f"{path}: against {against[0]['values'][1]}, {'; '.join(parts)}{why}{left_out}."
 
+
+UNTOLD = "there is no interval, so nothing can be told"
 
 # What is said of values against the reference: kind, sign (0: either), words.
 SAID = (
@@ -191,21 +188,15 @@ SAID = (
     ("hint", 1, "there is no more than a hint that {} {} better"),
     ("hint", -1, "there is no more than a hint that {} {} worse"),
     ("open", 0, "these data show no difference for {}"),
-    ("untold", 0, "one subject cannot tell of {}"),
+    ("few", 0, "no difference is shown for {}"),
+    ("untold", 0, "there is no interval for {}, so nothing can be told"),
     ("none", 0, "there is no comparison with {}"),
 )
 
 
 def _kind(pair: Mapping[str, Any]) -> str:
-    """clear; hint: its own interval leaves out 0, p after Holm does not; open; untold: one subject; none."""
-    if "reason" in pair:
-        return "none"
-    found = pair["difference"]
-    if found["low"] is None:
-        return "untold"
-    if found["low"] <= 0 <= found["high"]:
-        return "open"
-    return "clear" if found["p_adjusted"] < ALPHA else "hint"
+    """Its `standing`; none: not compared."""
+    return "none" if "reason" in pair else standing(pair["difference"])
 
 
 def _sign(pair: Mapping[str, Any]) -> int:
@@ -213,10 +204,6 @@ def _sign(pair: Mapping[str, Any]) -> int:
     if "difference" not in pair:
         return 0
     return int(np.sign(gain(pair["difference"], metric_named(pair["score_name"]))["value"]))
-
-
-def _is_of_few(pair: Mapping[str, Any]) -> bool:
-    return pair["n_subjects"] < FEWEST_SUBJECTS
 
 
 def numbers(pair: Mapping[str, Any]) -> str:
@@ -250,8 +237,3 @@ def _scores_of_subjects(scored: Scored, metric: Metric) -> Floats:
     return np.array(
         [score(metric, truth[own], prediction[own]) for own in (subjects == s for s in np.unique(subjects))]
     )
-
-
-def _p(pair: Mapping[str, Any]) -> float:
-    found = pair["difference"]["p_value"]
-    return math.nan if found is None else found

@@ -114,7 +114,8 @@ def _statement(result: Json) -> str:
     selection = result["selection"]
     described = {key: result[key] for key in ("protocol", "group", "label_source", "seeds")}
     described |= {key: selection[key] for key in ("n_clips", "n_subjects", "n_folds", "n_subjects_on_both_sides")}
-    return statement(described)
+    is_transductive = any(caveat["kind"] == "speaker-normalised" for caveat in result["caveats"])
+    return statement(described | {"normalise": "speaker" if is_transductive else "train"})
 
 
 def _alts(folder: SearchFolder, result: Json, trials: Sequence[Trial], drawings: Mapping[str, str]) -> dict[str, str]:

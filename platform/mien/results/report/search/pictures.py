@@ -59,7 +59,7 @@ def importance(pooled: Sequence[Importance], by_fold: Sequence[Mapping[str, floa
         for row, field in enumerate(pooled):
             axes.plot([field.low, field.high], [row, row], color=BLUE, linewidth=3, alpha=0.35)
             if field.chance is not None:
-                axes.plot([field.chance] * 2, [row - 0.3, row + 0.3], color=ORANGE, linewidth=1.6)
+                axes.plot([field.chance] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=1.6)
             axes.scatter([field.value], [row], 34, color=BLUE, zorder=3)
             own = [found[field.path] for found in by_fold if field.path in found]
             axes.scatter(own, [row + 0.26] * len(own), 9, color=MUTED, linewidths=0)

@@ -19,7 +19,7 @@ from mien.experiment.space import Distribution, read_space
 from mien.results.json_values import Json, as_json
 from mien.results.report import figures
 from mien.results.report.caveats import Caveat, caveats_of_data, caveats_of_protocol, caveats_of_subjects, listed
-from mien.results.report.estimates import BOOTSTRAP, Bootstrap
+from mien.results.report.estimates import INTERVAL, estimate
 from mien.results.report.page import render
 from mien.results.report.search.ablation import ablation, read_variants, runs_of, variants_of
 from mien.results.report.search.drawings import dots_of, draw
@@ -33,7 +33,7 @@ from mien.results.search_folder import CHOSEN, SearchFolder, State, Trial, rank_
 STATES: tuple[State, ...] = ("done", "pruned", "failed", "running")
 
 
-def report_search(folder: SearchFolder, bootstrap: Bootstrap = BOOTSTRAP, n_refits: int = N_REFITS) -> list[str]:
+def report_search(folder: SearchFolder, n_refits: int = N_REFITS) -> list[str]:
     """Write the report of a search, finished or not; returns the paths, the page first.
 
     n_refits: of the importance, whose range is over them.
@@ -45,7 +45,7 @@ def report_search(folder: SearchFolder, bootstrap: Bootstrap = BOOTSTRAP, n_refi
         raise MienError(f"{folder.folder}: no trial was begun; `mien search {folder.folder}/search.json` goes on")
     tested, incomplete = read_variants(folder)
     space = dict(read_space(folder.search.experiment, folder.search.space))
-    result = analyse(folder, trials, space, tested, incomplete, bootstrap, n_refits)
+    result = analyse(folder, trials, space, tested, incomplete, n_refits)
     drawn = draw(folder, trials, space, result)
     for name, figure in drawn.items():
         folder.folder.write_bytes(f"{name}.png", figures.png(figure))
@@ -64,7 +64,6 @@ def analyse(
     space: Mapping[str, Distribution],
     tested: Mapping[str, Tested],
     incomplete: Mapping[str, Any],
-    bootstrap: Bootstrap = BOOTSTRAP,
     n_refits: int = N_REFITS,
 ) -> Json:
     """What analysis.json holds; docs/reference/search-directory.md explains each key. NaN is None."""
@@ -75,7 +74,7 @@ def analyse(
         name: {
             "question": variant["question"],
             "value": variant["value"],
-            "score": bootstrap.estimate(tested[name].all_seeds(), folder.metric) if name in tested else None,
+            "score": estimate(tested[name].all_seeds(), folder.metric) if name in tested else None,
             "missing": [missing._asdict() for missing in incomplete.get(name, ())],
         }
         for name, variant in variants_of(folder).items()
@@ -110,9 +109,9 @@ def analyse(
             "n_refits": n_refits,
             "seeds": list(chosen.get("seeds", ())),
             "variants": variants,
-            "selection": _selection(folder, trials, tested.get(CHOSEN), bootstrap),
-            **ablation(folder, tested, incomplete, bootstrap),
-            "interval": bootstrap.to_json(),
+            "selection": _selection(folder, trials, tested.get(CHOSEN)),
+            **ablation(folder, tested, incomplete),
+            "interval": INTERVAL,
         }
     )
     result["caveats"] = [caveat._asdict() for caveat in _caveats(folder, result, incomplete)]
@@ -154,9 +153,7 @@ def _fold(
     }
 
 
-def _selection(
-    folder: SearchFolder, trials: Sequence[Trial], chosen: Tested | None, bootstrap: Bootstrap
-) -> Json | None:
+def _selection(folder: SearchFolder, trials: Sequence[Trial], chosen: Tested | None) -> Json | None:
     """What the winners were chosen by, and what they are worth: mean over folds of their validation score, test score.
 
     optimism: by how much validation looked better, whichever way the score runs.
@@ -172,7 +169,7 @@ def _selection(
         tested += [trial for trial in best if trial.signature == variant["signatures"][str(fold)]] or best[:1]
         overtaken += [fold] if best and tested[-1] != best[0] else []
     validation = float(np.mean([rank_score(trial) for trial in tested])) if tested else math.nan
-    test = bootstrap.estimate(chosen.all_seeds(), folder.metric)
+    test = estimate(chosen.all_seeds(), folder.metric)
     splits = [run.split for run in runs_of(folder, variant).values()]
     return {
         "validation_score": validation,
