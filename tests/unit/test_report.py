@@ -7,6 +7,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from conftest import ROOT
 from factories import search_directory, series_directory
 from mien.cli.main import main
 from mien.cli.progress import training_events
@@ -714,6 +717,17 @@ def test_a_comparison_takes_two_different_series(reported, tmp_path):
         compare([reported], tmp_path)
     with pytest.raises(MienError, match="given twice"):
         compare([reported, reported], tmp_path)
+
+
+def test_a_report_imports_neither_pandas_nor_datasets(tmp_path):
+    """They take half a second of CPU, and are for readers of the files."""
+    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2)
+    uri = without_run_pages(series).folder.uri
+    code = (
+        f"import sys; from mien.cli.main import main; assert main(['report', {uri!r}]) == 0; "
+        "assert not {'pandas', 'pyarrow.dataset', 'pyarrow.compute', 'scipy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "platform")}, check=True)
 
 
 def test_p_values_are_adjusted_after_holm():
