@@ -319,7 +319,8 @@ def test_what_a_series_took(tmp_path):
     for fold, (seconds, instance_type) in enumerate([(1800.0, "c7i.4xlarge"), (5400.0, "c7i.4xlarge"), (60.0, None)]):
         run = series.run(0, fold)
         run.folder.write_json("environment.json", {"workers": 2, "instance_type": instance_type})
-        run.write_history([{"epoch": 1, "seconds": seconds / 2}, {"epoch": 2, "seconds": seconds / 2}])
+        scores = {"score": 0.5, "score_name": "uar", "validation_loss": 1.0, "train_loss": 1.0}
+        run.write_history([{"epoch": epoch, "seconds": seconds / 2, **scores} for epoch in (1, 2)])
     prices = load_prices("us-east-1")
     known, unknown = used([str(tmp_path / "e")], prices, spot=False)
     assert (known.n, known.core_hours, known.instance) == (2, pytest.approx(4.0), "c7i.4xlarge")

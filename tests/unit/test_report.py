@@ -7,6 +7,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from conftest import ROOT
 from factories import search_directory, series_directory
 from mien.cli.main import main
 from mien.cli.progress import training_events
@@ -258,6 +261,7 @@ def test_a_subject_on_both_sides_is_cried_out(tmp_path):
     split = run.folder.read_json("split.json")
     split["train"]["subjects"].append(split["test"]["subjects"][0])
     run.folder.write_json("split.json", split)
+    run.finish()
     assert "1 of the test subjects" in kinds(series)["leak"]
 
 
@@ -371,6 +375,7 @@ def test_predictions_of_other_classes_are_refused(tmp_path):
     series = series_directory(tmp_path, folds=2)
     run = series.run(0, 0)
     run.write_predictions(run.predictions().drop_columns(["p_fear"]))
+    run.finish()
     with pytest.raises(MienError, match=r"lacks p_fear"):
         read_tested(series)
 
@@ -378,6 +383,7 @@ def test_predictions_of_other_classes_are_refused(tmp_path):
 def test_a_clip_tested_in_two_folds_is_refused(tmp_path):
     series = series_directory(tmp_path, folds=2)
     series.run(0, 1).write_predictions(series.run(0, 0).predictions())
+    series.run(0, 1).finish()
     with pytest.raises(MienError, match="tested in two folds"):
         read_tested(series)
 
@@ -386,6 +392,7 @@ def test_seeds_tested_on_different_clips_are_refused(tmp_path):
     series = series_directory(tmp_path, folds=2, seeds=(0, 1))
     run = series.run(1, 0)
     run.write_predictions(run.predictions()[:-1])
+    run.finish()
     with pytest.raises(MienError, match="seeds 0 and 1 were tested on different clips"):
         read_tested(series)
 
@@ -504,7 +511,8 @@ def test_do_it_again_holds_in_every_directory(tmp_path, monkeypatch):
 def test_a_training_notes_where_its_store_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = Experiment(name="trial")
-    read = SimpleNamespace(fingerprints={}, summary=dict)
+    summary = {"corpora": {}, "features": {}, "fingerprints": {}, "n_clips": 0, "left_out": {}}
+    read = SimpleNamespace(fingerprints={}, summary=lambda: summary)
     assert open_series(asked, read).data["store"] == f"{tmp_path}/store"
     bucket = replace(asked, execution=replace(asked.execution, store="s3://bucket/store"))
     assert open_series(bucket, read).data["store"] == "s3://bucket/store"
@@ -778,6 +786,7 @@ def test_what_cannot_be_compared_says_why(tmp_path):
         table = run.predictions()
         column = table.column_names.index("truth")
         run.write_predictions(table.set_column(column, "truth", pc.subtract(5, table["truth"])))
+        run.finish()
     compare([six, eight, elsewhere, perceived], tmp_path / "out")
     found = json.loads((tmp_path / "out" / "compare.json").read_text())["series"][1:]
     reasons = [one["difference"]["reason"] for one in found]
@@ -813,6 +822,17 @@ def test_a_comparison_takes_two_different_series(reported, tmp_path):
         compare([reported], tmp_path)
     with pytest.raises(MienError, match="given twice"):
         compare([reported, reported], tmp_path)
+
+
+def test_a_report_imports_neither_pandas_nor_datasets(tmp_path):
+    """They take half a second of CPU, and are for readers of the files."""
+    series = series_directory(tmp_path, n_subjects=4, folds=2, epochs=2)
+    uri = without_run_pages(series).folder.uri
+    code = (
+        f"import sys; from mien.cli.main import main; assert main(['report', {uri!r}]) == 0; "
+        "assert not {'pandas', 'pyarrow.dataset', 'pyarrow.compute', 'scipy'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "platform")}, check=True)
 
 
 def test_p_values_are_adjusted_after_holm():

@@ -70,11 +70,13 @@ def _dispatch(words: list[str]) -> None:
 
         print(f"mien {mien.__version__}")
         return
-    commands, prog, description = commands_for(words), "mien", DESCRIPTION
+    commands, prog, description = COMMANDS, "mien", DESCRIPTION
     if words and words[0] in GROUPS:
         group, *words = words
         prog, description = f"mien {group}", GROUPS[group]
-        commands = {name.split()[1]: command for name, command in commands.items() if name.startswith(f"{group} ")}
+        commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith(f"{group} ")}
+    elif not words or words[0] not in commands:
+        commands = commands_for(words)
     if words and not words[0].startswith("-") and words[0] not in commands:
         raise no_such_command(words[0], [*commands, *GROUPS] if prog == "mien" else commands, prog)
     _parsed(commands, words or ["--help"], prog, description)

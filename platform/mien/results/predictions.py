@@ -95,10 +95,9 @@ def _table(target: TargetSpec, side: str, predicted: Predicted) -> pa.Table:
 
 
 def _texts(table: pa.Table, name: str) -> Texts:
-    return table.column(name).to_numpy(zero_copy_only=False).astype(str)
+    return np.array(table.column(name).to_pylist(), str)  # to_numpy imports pandas, and is no faster
 
 
 def _numbers(table: pa.Table, names: Sequence[str]) -> Floats:
     """(N, len(names)); null is NaN."""
-    columns = [table.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in names]
-    return np.stack(columns, axis=1)
+    return np.stack([np.array(table.column(name).to_pylist(), np.float64) for name in names], axis=1)

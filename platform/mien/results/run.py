@@ -26,13 +26,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mien.errors import DamagedError, ExperimentError, MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
-from mien.folder import Folder, damaged, sha256, shaped, undamaged
+from mien.folder import Folder, damaged, sha256, shaped, table_of, undamaged
 from mien.results import done
 from mien.results.shapes import CheckpointManifest, Data, Epoch, Named, SplitRecord, TargetRecord
 
@@ -163,7 +162,7 @@ class Run:
         """The whole table; `mien.results.predictions` knows its columns."""
         data = done.read(self.folder, "predictions.parquet")
         with undamaged(self.folder.path("predictions.parquet")):
-            return pq.read_table(pa.BufferReader(data))
+            return table_of(data)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         self.folder.write_json("metrics.json", metrics)

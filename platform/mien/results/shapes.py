@@ -46,6 +46,13 @@ class Corpus(TypedDict):
     synthetic: bool
 
 
+class Environment(TypedDict):
+    """environment.json, as far as its parts are not only shown."""
+
+    workers: int
+    instance_type: NotRequired[str | None]  # an older mien wrote none
+
+
 class TargetRecord(TypedDict):
     """What is predicted, in data.json and in model/recipe.json."""
 

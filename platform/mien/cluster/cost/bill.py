@@ -17,6 +17,7 @@ from mien.features.store import FeatureStore
 from mien.folder import Folder
 from mien.results.run import Run, Series
 from mien.results.search_folder import SearchFolder
+from mien.results.shapes import Environment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +53,7 @@ def _used(folder: Folder, prices: Prices, spot: bool, instance_type: str | None)
         by_machine: dict[str, list[Run]] = {}
         for run in runs:
             if run.folder.exists("environment.json"):
-                recorded = run.read_json("environment.json").get("instance_type")
+                recorded = run.read_json("environment.json", Environment).get("instance_type")
                 by_machine.setdefault(recorded or instance_type or "", []).append(run)
         for machine, some in by_machine.items():
             yield _row(name, len(some), [_run_s(run) for run in some], machine, prices, spot)
@@ -79,7 +80,7 @@ def _runs(folder: Folder) -> Iterator[tuple[str, list[Run]]]:
 def _run_s(run: Run) -> tuple[float, int]:
     """Seconds of a run's epochs, and how many workers it had."""
     seconds = sum(record["seconds"] for record in run.history())
-    return seconds, run.folder.read_json("environment.json")["workers"]
+    return seconds, run.read_json("environment.json", Environment)["workers"]
 
 
 def _store(folder: Folder, prices: Prices, spot: bool, instance_type: str | None) -> Iterator[Used]:

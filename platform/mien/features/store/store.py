@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from mien import __version__
 from mien.corpora.clip import Clip, Reject, clips_from_table, clips_to_table, rejects_to_table
@@ -48,7 +47,7 @@ from mien.features.store.manifest import (
     writing,
 )
 from mien.features.store.rows import Entry, FeatureTable, Row, fingerprint
-from mien.folder import Folder, sha256, to_parquet
+from mien.folder import Folder, sha256, table_of, to_parquet
 
 _CLIPS = "clips.parquet"
 
@@ -78,7 +77,7 @@ class FeatureStore:
         data = folder.read_bytes(_CLIPS) if folder.exists(_CLIPS) else b""
         if sha256(data) != manifest["sha256"].get(_CLIPS):
             raise StoreError(f"{folder.path(_CLIPS)} is missing or damaged: prepare again, which writes it anew")
-        return pq.read_table(pa.BufferReader(data), columns=columns)
+        return table_of(data, columns)
 
     def _clip_ids(self, corpus: str) -> set[str]:
         return set(self._clip_table(corpus, ["id"])["id"].to_pylist())

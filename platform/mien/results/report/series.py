@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 import mien
@@ -79,9 +80,14 @@ def _all_predictions(series: Series, tested: Tested) -> pa.Table:
     for run in (*counted, *tested.unused):
         table = run.predictions()
         for position, (name, value) in enumerate((("seed", run.seed), ("fold", run.fold))):
-            table = table.add_column(position, name, pa.array([value] * table.num_rows, pa.int32()))
+            table = table.add_column(position, name, _repeated(value, table.num_rows))
         tables.append(table)
     return pa.concat_tables(tables)
+
+
+def _repeated(value: int, n: int) -> pa.Array:
+    """(n,) int32. Of its buffer, because `pa.array` and `pa.scalar` import pandas."""
+    return pa.Array.from_buffers(pa.int32(), n, [None, pa.py_buffer(np.full(n, value, np.int32))])
 
 
 def _page_values(series: Series, tested: Tested, summary: Json) -> Json:
