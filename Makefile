@@ -40,9 +40,9 @@ PLAIN := not torch and not tensorflow and not bench
 check: guards
 	$(BIN)/python -m pytest -q -n 2 -m "$(PLAIN) and not ray and not slow" tests/unit tests/contract $(DOCTESTS)
 
-# All tests. torch and TensorFlow must not meet in one process: a pytest run for each, and one for the rest. Three files
-# at a time, because a test with a real Ray mostly waits for its processes to start; the long files first.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# All tests. torch and TensorFlow must not meet in one process: a pytest run for each, and one for the rest. The long
+# files first. Three files at a time take as long on two cores, which are full.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 TESTS := $(addprefix tests/,cluster fault integration contract unit)
 test: $(READY)
 	$(PYTEST) -m "$(PLAIN)" --cov --cov-report=term $(TESTS) $(DOCTESTS)

@@ -17,7 +17,6 @@ from mien.errors import DamagedError
 from mien.experiment import DataConfig, ExecutionConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
 from mien.folder import Folder
 from mien.predict.recogniser import load_run
-from mien.results.report.estimates import Bootstrap
 from mien.results.report.summary import summarise
 from mien.results.report.tested import read_tested
 from mien.results.run import Run, Series
@@ -25,7 +24,6 @@ from mien.results.verify import verify
 from mien.training.launch import launch
 
 RUN = "seed-0/fold-1"
-FEW_DRAWS = Bootstrap(20)
 CLIPS = tiny.dataset(7)
 
 
@@ -68,7 +66,7 @@ def run_of(place: Path) -> Path:
 def numbers(place: Path) -> Any:
     """All that reports and comparisons are made of, and what the model predicts."""
     series = Series.open(str(run_of(place)))
-    summary = summarise(series, read_tested(series), None, FEW_DRAWS)
+    summary = summarise(series, read_tested(series), None)
     assert not summary["incomplete"], "a run that is left out gives other numbers"
     runs = list(series.runs())
     read = [

@@ -88,6 +88,7 @@ def spoil(series: Series) -> None:
         folder.write_json("environment.json", folder.read_json("environment.json") | {"machine": f"machine: {TEXT}"})
         folder.write_json("split.json", folder.read_json("split.json") | {"name": f"fold: {TEXT}"})
         folder.write_json("metrics.json", folder.read_json("metrics.json") | {"stopped": f"stopped: {TEXT}"})
+        run.finish()
 
 
 @pytest.fixture(scope="module")

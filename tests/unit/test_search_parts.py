@@ -78,7 +78,9 @@ def test_a_pruner_that_is_told_again_stops_the_same(tmp_path):
         asked = dataclasses.replace(at(tmp_path / pruner), pruner=pruner)
         found = SearchFolder.create(asked)
         for number, score in enumerate((0.9, 0.8, 0.7, 0.6)):
-            trial = Trial(fold=0, number=number, signature=f"t{number}", point={}, state="done", score=score)
+            trial = Trial(
+                fold=0, number=number, signature=f"t{number}", point={}, state="done", score=score, epoch=1, n_epochs=6
+            )
             found.write_trial(trial)
             records = [
                 {

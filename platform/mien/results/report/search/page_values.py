@@ -112,7 +112,7 @@ def _comparison_row(pair: Json) -> Json:
 
 def _statement(result: Json) -> str:
     selection = result["selection"]
-    described = {key: result[key] for key in ("protocol", "group", "label_source", "seeds")}
+    described = {key: result[key] for key in ("protocol", "group", "official", "label_source", "seeds")}
     described |= {key: selection[key] for key in ("n_clips", "n_subjects", "n_folds", "n_subjects_on_both_sides")}
     is_transductive = any(caveat["kind"] == "speaker-normalised" for caveat in result["caveats"])
     return statement(described | {"normalise": "speaker" if is_transductive else "train"})
