@@ -142,6 +142,12 @@ class Folder:
         below = len(self._root) + 1
         return {i.path[below:]: File(i.size, i.mtime_ns) for i in sorted(found, key=lambda i: i.path)}
 
+    def modified_s(self, name: str) -> float | None:
+        """When a file in it was last written, in seconds since 1970; None where it does not exist."""
+        with explained(self.uri):
+            info = self._fs.get_file_info(self._full(name))
+        return info.mtime_ns / 1e9 if info.is_file else None
+
     def read_bytes(self, name: str) -> bytes:
         with explained(self.uri), self._fs.open_input_stream(self._full(name)) as stream:
             return bytes(stream.read())

@@ -32,11 +32,11 @@ from mien.results.report.classes import classification_report, sureness
 from mien.results.report.estimates import with_interval
 from mien.results.report.figures import BLUE, MUTED, fold_strip
 from mien.results.report.page import p_value
-from mien.results.report.settings import differing, settings
 from mien.results.report.summary import read_baseline, summarise
 from mien.results.report.tested import read_tested
 from mien.results.report.wording import baseline_sentence, commands_again, gap_sentence
 from mien.results.run import Run, Series
+from mien.results.settings import differing, labels, settings
 from mien.training.launch import open_series
 from reading import Page, mean_recall
 
@@ -367,8 +367,38 @@ def test_list_tells_protocols_and_synthetic_clips_apart(tmp_path, capsys):
     }
     assert main(["runs", "list", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert re.search(r"leaky .* random-leaky +synthetic", "\n".join(lines))
-    assert re.search(r"clean .* by-subject +recorded", "\n".join(lines))
+    assert re.search(r"leaky/\w{8} .*\n  random-leaky, synthetic clips", "\n".join(lines))
+    assert re.search(r"clean/\w{8} .*\n  by-subject +\d{4}-\d\d-\d\d ", "\n".join(lines))
+
+
+def test_list_and_compare_name_what_tells_series_of_one_name_apart(tmp_path, capsys):
+    """One that differs in a setting is named by it; a comparison of others is not overwritten."""
+    one, other = (
+        series_directory(
+            tmp_path,
+            name="same",
+            n_subjects=6,
+            folds=2,
+            experiment=Experiment(name="same", loss=LossConfig(gamma=gamma)),
+        )
+        for gamma in (1.0, 2.0)
+    )
+    third = series_directory(tmp_path, name="third", n_subjects=6, folds=2)
+    assert labels([one, third]) == ["same", "third"]
+    assert labels([one, other, third]) == ["same: loss.gamma 1.0", "same: loss.gamma 2.0", "third"]
+    report(one)
+    assert main(["runs", "list", str(tmp_path), "--json"]) == 0
+    listed = {r["signature"]: r for r in json.loads(capsys.readouterr().out)}
+    assert listed[one.signature]["apart"] == "loss.gamma 1.0"
+    assert listed[one.signature]["low"] < listed[one.signature]["score"] < listed[one.signature]["high"]
+    assert listed[third.signature]["apart"] == ""
+    out = str(tmp_path / "out")
+    words = [one.folder.uri, other.folder.uri]
+    for again in (words, words[::-1]):  # the same comparison may be made anew
+        assert main(["compare", *again, "--out", out]) == 0
+        assert "same: loss.gamma 1.0" in capsys.readouterr().out
+    assert main(["compare", one.folder.uri, third.folder.uri, "--out", out]) == 2
+    assert f"--out {out}: holds the comparison of {other.folder.uri}" in capsys.readouterr().err
 
 
 def test_predictions_of_other_classes_are_refused(tmp_path):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -55,12 +56,13 @@ def compare(runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")], ou
     from mien.folder import Folder
     from mien.results import report as reports
     from mien.results.run import Series
+    from mien.results.settings import labels
 
     if len(runs) < 2:
         raise MienError("compare: give two or more folders that `mien train` printed")
     found = [Series.open(uri) for uri in runs]
     paths = reports.compare(found, out)
-    summaries(found)
+    summaries(found, names=labels(found))
     for line in reports.comparison_lines(Folder(out).read_json("compare.json")):
         OUT.print(line, soft_wrap=True, markup=False)
     for path in paths:
@@ -86,13 +88,26 @@ def runs_list(storage: Annotated[str, Positional, arg(metavar="STORAGE")] = "run
         raise MienError(f"{Folder(storage)}: no runs here; give what was given to --storage")
     rows = [
         [
-            *(r[name] for name in ("experiment", "signature", "kind", "done", "protocol")),
-            "synthetic" if r["synthetic"] else "recorded",
-            "" if r.get("score") is None else f"{metric_named(r['score_name']).label} {r['score']:.4f}",
+            _described(r),
+            f"{r['done']}\n{r.get('date') or ''}",
+            "" if r.get("score") is None else f"{metric_named(r['score_name']).label} {_score(r)}",
+            "" if r.get("baseline") is None else f"{r['baseline']:.3f}",
         ]
         for r in records
     ]
-    table(["experiment", "signature", "", "done", "protocol", "clips", "test score"], rows)
+    table(["series or search", "done", "test score", "baseline"], rows)
+
+
+def _described(record: Mapping[str, Any]) -> str:
+    """Its name, and below it what tells it from others of that name."""
+    name = "/".join(filter(None, (record["experiment"], record["signature"])))
+    clips = "synthetic clips" if record["synthetic"] else ""
+    return f"{name}\n  {', '.join(filter(None, (record['protocol'], clips, record.get('apart'))))}"
+
+
+def _score(record: Mapping[str, Any]) -> str:
+    interval = "" if record["low"] is None else f"\n[{record['low']:.3f}, {record['high']:.3f}]"
+    return f"{record['score']:.3f}{interval}"
 
 
 def runs_pull(

@@ -68,15 +68,15 @@ def prepared(summary: Prepared) -> None:
             OUT.print(f"{feature.name}: see {summary.corpus}/{feature.folder}/rejects.parquet{again}", soft_wrap=True)
 
 
-def summaries(found: Sequence[Series]) -> None:
-    """The headline of each series, side by side."""
+def summaries(found: Sequence[Series], names: Sequence[str] = ()) -> None:
+    """The headline of each series, side by side, under these names or those of the experiments."""
     from mien.results.report import summary_rows
 
     columns = [dict(summary_rows(series)) for series in found]
-    names = dict.fromkeys(name for column in columns for name in column)
+    rows = dict.fromkeys(name for column in columns for name in column)
     table(
-        ["", *(series.experiment.name for series in found)],
-        [[name, *(escape(column.get(name, "")) for column in columns)] for name in names],
+        ["", *(names or [series.experiment.name for series in found])],
+        [[name, *(escape(column.get(name, "")) for column in columns)] for name in rows],
     )
 
 

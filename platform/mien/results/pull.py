@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from mien.folder import File, Folder, unfit_as_path
 from mien.results.done import DONE
 from mien.results.run import Series, numbers
 from mien.results.search_folder import SearchFolder
+from mien.results.settings import labels
 from mien.results.shapes import Metrics, Named
 
 N_AT_ONCE = 16  # a small file of S3 is all waiting
@@ -124,28 +126,35 @@ def held(storage: Folder) -> Iterator[dict[str, Any]]:
                 "protocol": search.search.experiment.protocol.kind,
                 "synthetic": folder.exists("data.json") and _is_synthetic(search.data),
             }
-        for signature in folder.names():
-            if (folder / signature).exists("data.json"):
-                yield {"experiment": experiment, "signature": signature, **_progress(folder / signature)}
+        found = [Series.open((folder / name).uri) for name in folder.names() if (folder / name).exists("data.json")]
+        for series, label in zip(found, labels(found), strict=True):
+            apart = label.removeprefix(experiment).removeprefix(f" {series.signature}").removeprefix(": ")
+            yield {"experiment": experiment, "signature": series.signature, **_progress(series), "apart": apart}
 
 
-def _progress(folder: Folder) -> dict[str, Any]:
+def _progress(series: Series) -> dict[str, Any]:
     """Of a series: runs done, what sets its score apart from others, and its test score where it was reported."""
-    series = Series.open(folder.uri)
+    folder = series.folder
     runs = list(series.runs())
     n_done = sum(run.is_done for run in runs)
     primary = series.experiment.target.primary
-    score = None
+    test, baseline = {}, {}
     if folder.exists("metrics.json"):
-        score = folder.read_json("metrics.json", Metrics)["test"].get(primary, {}).get("value")
+        metrics = folder.read_json("metrics.json", Metrics)
+        test, baseline = metrics["test"].get(primary, {}), (metrics.get("baseline") or {}).get(primary, {})
+    written_s = folder.modified_s("metrics.json") or folder.modified_s("data.json")
     begun = f", {len(runs) - n_done} begun" if n_done < len(runs) else ""
     return {
         "kind": "series",
         "done": f"{n_done} runs{begun}",
         "protocol": series.experiment.protocol.kind,
         "synthetic": _is_synthetic(series.data),
-        "score": score,
+        "score": test.get("value"),
+        "low": test.get("low"),
+        "high": test.get("high"),
+        "baseline": baseline.get("value"),
         "score_name": primary,
+        "date": None if written_s is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(written_s)),
     }
 
 

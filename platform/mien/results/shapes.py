@@ -104,6 +104,17 @@ class Metrics(TypedDict):
     """metrics.json of a Series, as far as a list of series reads it."""
 
     test: dict[str, dict[str, Any]]
+    baseline: NotRequired[dict[str, Any] | None]
+
+
+class ComparedSeries(TypedDict):
+    folder: str
+
+
+class Compared(TypedDict):
+    """compare.json, as far as the next comparison reads it."""
+
+    series: list[ComparedSeries]
 
 
 class SearchData(Data):

@@ -10,18 +10,20 @@ from typing import Any
 import mien
 from mien.errors import MienError
 from mien.experiment.experiment import NOT_LEARNT
-from mien.folder import Folder
+from mien.folder import Folder, undamaged
 from mien.results.json_values import Json, as_json
 from mien.results.metrics import metric_named
 from mien.results.report import figures
 from mien.results.report.estimates import correct, with_interval
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import family, p_value, render
-from mien.results.report.settings import differing
 from mien.results.report.summary import differences, is_same_target, read_baseline, summarise
 from mien.results.report.tested import Tested, n_relabelled, on_shared_clips, read_tested
 from mien.results.report.wording import TRANSDUCTIVE, gap_sentence, measured_on, protocol_text
 from mien.results.run import Series
+from mien.results.settings import differing
+from mien.results.settings import labels as labels_of
+from mien.results.shapes import Compared
 
 # What compare.json repeats of each series' own summary.
 KEPT = (
@@ -35,14 +37,17 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
 
     All are set against the first, by its metrics, on the clips that both tested, subject by subject. The p-values of
     all series and metrics are one family (Holm), and so is a leakage gap between two that are not the first.
-    Raises MienError for fewer than two, for one given twice, and where one has no finished run.
+    Raises MienError for fewer than two, for one given twice, where one has no finished run, and where the folder holds
+    the comparison of others.
     """
     if len(series) < 2:
         raise MienError("a comparison takes two series or more; give the folders that `mien train` printed")
     if len({one.folder for one in series}) < len(series):
         raise MienError("a series is given twice; each is compared with the first, so give each once")
+    folder = Folder(out).make()
+    _check_free(folder, series)
     tested = [read_tested(one) for one in series]
-    labels = _labels(series)
+    labels = labels_of(series)
     entries = [_entry(label, one, its) for label, one, its in zip(labels, series, tested, strict=True)]
     primary = tested[0].target.primary
     for entry, its in zip(entries[1:], tested[1:], strict=True):
@@ -65,7 +70,6 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
             "leakage": leakage,
         }
     )
-    folder = Folder(out).make()
     folder.write_json("compare.json", result)
     forest = _forest(result)
     folder.write_bytes("compare.png", figures.png(forest))
@@ -79,6 +83,16 @@ def compare(series: Sequence[Series], out: str | os.PathLike[str]) -> list[str]:
     }
     folder.write_text("compare.html", render("compare.html", values, {"forest": figures.svg(forest)}))
     return [folder.path(name) for name in ("compare.html", "compare.json", "compare.png")]
+
+
+def _check_free(folder: Folder, series: Sequence[Series]) -> None:
+    """The same comparison is made anew; another one is not overwritten."""
+    if not folder.exists("compare.json"):
+        return
+    with undamaged(folder.path("compare.json")):
+        held = [entry["folder"] for entry in folder.read_json("compare.json", Compared)["series"]]
+    if sorted(held) != sorted(one.folder.uri for one in series):
+        raise MienError(f"out {folder}: holds the comparison of {', '.join(held)}; name another folder, or delete it")
 
 
 def _forest(result: Json) -> Any:
@@ -121,14 +135,6 @@ def comparison_lines(result: Json) -> list[str]:
 def _line(label: str, difference: Json) -> str:
     holm_p = f" (Holm {p_value(difference['p_adjusted'])})" if difference["p_adjusted"] is not None else ""
     return f"{label} {with_interval(difference, signed=True)}, {p_value(difference['p_value'])}{holm_p}"
-
-
-def _labels(series: Sequence[Series]) -> list[str]:
-    """The name of each, with its signature where two have the same."""
-    names = [one.experiment.name for one in series]
-    return [
-        name if names.count(name) == 1 else f"{name} {one.signature}" for name, one in zip(names, series, strict=True)
-    ]
 
 
 def _entry(label: str, series: Series, tested: Tested) -> Json:

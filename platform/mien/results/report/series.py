@@ -18,11 +18,11 @@ from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits, render
 from mien.results.report.ruler import ends, ruler
 from mien.results.report.run import report_run
-from mien.results.report.settings import settings, text
 from mien.results.report.summary import read_baseline, summarise
 from mien.results.report.tested import Tested, read_tested
 from mien.results.report.wording import LABELS, baseline_sentence, commands_again, data_statement, statement
 from mien.results.run import Series
+from mien.results.settings import settings, text
 
 
 def report(series: Series) -> list[str]:

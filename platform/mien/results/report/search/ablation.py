@@ -15,12 +15,12 @@ from mien.results.report.caveats import listed
 from mien.results.report.comparison import paired_difference
 from mien.results.report.estimates import correct, gain, standing
 from mien.results.report.page import digits, interval, p_value
-from mien.results.report.settings import text
 from mien.results.report.tested import Missing, Tested, read_test_sides, stack
 from mien.results.report.wording import too_few
 from mien.results.run import Run
 from mien.results.scoring import Floats
 from mien.results.search_folder import CHOSEN, DECLARED, SearchFolder
+from mien.results.settings import text
 
 
 def read_variants(folder: SearchFolder) -> tuple[dict[str, Tested], dict[str, tuple[Missing, ...]]]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from mien.results.history import is_number
 from mien.results.report.page import digits
-from mien.results.report.settings import text
 from mien.results.search_folder import Trial
+from mien.results.settings import text
 
 
 def counts(n_trials: Mapping[str, int]) -> str:

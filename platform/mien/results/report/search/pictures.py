@@ -15,7 +15,7 @@ import numpy as np
 from mien.experiment.space import Choice, Distribution
 from mien.results.report.figures import BLUE, INK, MUTED, ORANGE, PAPER, grid
 from mien.results.report.search.importance import Importance, encoded
-from mien.results.report.settings import text
+from mien.results.settings import text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mien.experiment import Experiment, LossConfig
 from mien.experiment.experiment import NOT_LEARNT
 
+if TYPE_CHECKING:
+    from mien.results.run import Series
+
 ABSENT = "–"
+MOST_SETTINGS, LONGEST_LABEL = 2, 60  # that a label names
 
 
 class Setting(NamedTuple):
@@ -52,6 +56,22 @@ def differing(experiments: Sequence[Experiment]) -> dict[str, list[str]]:
     names = {name: None for fields in flat for name in fields if name.partition(".")[0] not in NOT_LEARNT}
     values = {name: [text(fields[name]) if name in fields else ABSENT for fields in flat] for name in names}
     return {name: row for name, row in values.items() if len(set(row) - {ABSENT}) > 1}
+
+
+def labels(series: Sequence[Series]) -> list[str]:
+    """A name for each that tells it from the others: its experiment's; where several have that, with the settings in
+    which these differ, or with its signature where they are more than can be read at a glance."""
+    found = []
+    for one in series:
+        name = one.experiment.name
+        same = [other for other in series if other.experiment.name == name]
+        apart = differing([other.experiment for other in same])
+        values = ", ".join(f"{setting} {row[same.index(one)]}" for setting, row in apart.items())
+        is_short = len(apart) <= MOST_SETTINGS and len(values) <= LONGEST_LABEL
+        found.append(
+            name if len(same) == 1 else f"{name}: {values}" if apart and is_short else f"{name} {one.signature}"
+        )
+    return found if len(set(found)) == len(found) else [f"{one.experiment.name} {one.signature}" for one in series]
 
 
 def text(value: Any) -> str:
