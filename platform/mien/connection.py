@@ -2,8 +2,8 @@
 
 `connected` embeds a Ray of its own unless somebody named a cluster: by its argument, by RAY_ADDRESS, or by
 starting this program as a Ray job (which sets RAY_ADDRESS). It never picks up a cluster that happens to be
-running on the machine, and it ends only what it started. RAY_AUTH_MODE and the token files are Ray's own
-business: they are neither set nor overridden here.
+running on the machine, and it ends only what it started. An embedded Ray listens on this machine alone. RAY_AUTH_MODE
+and the token files are Ray's own business: they are neither set nor overridden here.
 """
 
 from __future__ import annotations
@@ -191,10 +191,28 @@ def _quietly_embedded() -> Iterator[None]:
     }
     with (
         environment(**inherited),
+        _on_loopback(),
         Path(os.devnull).open("w") as nowhere,
         _overheard(nowhere.fileno()) if is_quiet else nullcontext(),
     ):
         yield
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """A Ray that is started meanwhile binds all its sockets to 127.0.0.1, as it does by itself on macOS and Windows.
+
+    Ray 2.60 makes the address of the network of `_node_ip_address="127.0.0.1"` (services.resolve_ip_for_localhost),
+    and reads the variable that decides this, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER, once: when it is imported.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager
