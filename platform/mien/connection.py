@@ -15,7 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -83,7 +83,10 @@ def connected(address: str | None = None, workers: int | None = None) -> Iterato
         _knock(address)
     with TemporaryFile() as said:
         try:
-            with _quietly_embedded() if embedded else _overheard(said.fileno()):
+            with ExitStack() as around:
+                around.enter_context(_quietly_embedded() if embedded else _overheard(said.fileno()))
+                if embedded or _is_embedded_elsewhere(address):
+                    around.enter_context(_on_loopback())
                 ray.init(address=address, **options)
         except Exception as error:  # plain ones among them: "The current node timed out during startup"
             ray.shutdown()
@@ -141,6 +144,20 @@ def _knock(address: str) -> None:
         raise ClusterError(f"no Ray answers at {address!r}: {error}; {remedy}") from error
 
 
+def _is_embedded_elsewhere(address: str) -> bool:
+    """Whether another program embeds the Ray at this address: it answers on loopback only, where Ray does not look."""
+    host, _, port = address.rpartition(":")
+    if host not in ("127.0.0.1", "localhost"):
+        return False
+    import ray
+
+    try:
+        socket.create_connection((ray.util.get_node_ip_address(), int(port)), timeout=10).close()
+    except OSError:
+        return True
+    return False
+
+
 def _why_not_embedded(error: Exception) -> str:
     return f"{_first_line(error)}; is the machine overloaded or its disk full?"
 
@@ -191,7 +208,6 @@ def _quietly_embedded() -> Iterator[None]:
     }
     with (
         environment(**inherited),
-        _on_loopback(),
         Path(os.devnull).open("w") as nowhere,
         _overheard(nowhere.fileno()) if is_quiet else nullcontext(),
     ):
@@ -200,7 +216,8 @@ def _quietly_embedded() -> Iterator[None]:
 
 @contextmanager
 def _on_loopback() -> Iterator[None]:
-    """A Ray that is started meanwhile binds all its sockets to 127.0.0.1, as it does by itself on macOS and Windows.
+    """A Ray that is started meanwhile binds all its sockets to 127.0.0.1, as it does by itself on macOS and Windows;
+    one that is attached to meanwhile is looked for there.
 
     Ray 2.60 makes the address of the network of `_node_ip_address="127.0.0.1"` (services.resolve_ip_for_localhost),
     and reads the variable that decides this, RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER, once: when it is imported.
