@@ -1,6 +1,6 @@
 """Do intervals hold the truth as often as they say, and does p keep its level? The tables of docs/explanation/evaluation.md.
 
-    pytest -s tests/benchmarks/test_intervals.py          about ten minutes; --trials is in TRIALS
+    pytest -s -m bench tests/benchmarks/test_intervals.py      a quarter of an hour to half an hour
 
 A population of thousands of made-up people is drawn once; its pooled score is the truth. Each trial tests a few of them,
 drawn at random, and asks whether the interval holds that truth. People differ in how hard they are to read, in which
