@@ -23,6 +23,8 @@ from mien.results.run import Run, Series
 from mien.results.verify import verify
 from mien.training.launch import launch
 
+pytestmark = pytest.mark.slow
+
 RUN = "seed-0/fold-1"
 CLIPS = tiny.dataset(7)
 

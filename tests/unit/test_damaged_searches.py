@@ -20,6 +20,8 @@ from mien.results.search_folder import SearchFolder
 from mien.results.verify import verify
 from mien.training.search.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:

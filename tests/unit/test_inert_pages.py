@@ -15,6 +15,8 @@ from mien.results.report import compare, report, report_search
 from mien.results.run import Series
 from mien.results.search_folder import SearchFolder
 
+pytestmark = pytest.mark.slow
+
 # No slash in the first: it names folders and features too. The dollars are formulas to who draws text.
 NAME = """<script>alert(1)<!--"'><img src=x onerror=alert(1)>$\\bad{$ {{ 7 * 7 }}"""
 TEXT = f"{NAME}</script></style></title></svg>]]><svg onload=alert(1)>"
