@@ -134,6 +134,13 @@ class Folder:
             self._check_bucket()
         return found
 
+    def folders(self) -> list[str]:
+        """Names of the folders directly in it, sorted; empty if it does not exist."""
+        found = self._infos(recursive=False)
+        if not found:
+            self._check_bucket()
+        return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+
     def files(self) -> dict[str, File]:
         """Those in it and below, by name ("a/b.json"), sorted; empty if it does not exist."""
         found = [info for info in self._infos(recursive=True) if info.is_file]

@@ -401,6 +401,27 @@ def test_list_and_compare_name_what_tells_series_of_one_name_apart(tmp_path, cap
     assert f"--out {out}: holds the comparison of {other.folder.uri}" in capsys.readouterr().err
 
 
+def test_an_overview_links_every_report_of_a_storage_or_an_experiment(tmp_path, capsys):
+    place = tmp_path / "runs"
+    for gamma in (1.0, 2.0):
+        series_directory(
+            place, name="same", n_subjects=6, folds=2, experiment=Experiment(name="same", loss=LossConfig(gamma=gamma))
+        )
+    begun = series_directory(place, name="begun", n_subjects=4, folds=2)
+    for run in begun.runs():
+        run.folder.remove("DONE")
+    search_directory(place, n_subjects=4, folds=2, n_trials=3, is_over=False)
+    for folder, n_links in ((place, 3), (place / "same", 2), (place, 3)):  # once more, with what it wrote in between
+        assert main(["report", str(folder)]) == 0
+        assert capsys.readouterr().out == f"overview: {folder}/overview.html\n"
+        page = (folder / "overview.html").read_text()
+        links = re.findall(r'href="([^"]+/report.html)"', page)
+        assert len(links) == n_links and all((folder / link).is_file() for link in links)
+    page = (place / "overview.html").read_text()
+    assert begun.signature in page and "loss.gamma 2.0" in page
+    assert main(["runs", "list", str(place)]) == 0
+
+
 def test_predictions_of_other_classes_are_refused(tmp_path):
     series = series_directory(tmp_path, folds=2)
     run = series.run(0, 0)

@@ -15,7 +15,8 @@ def report(runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")], jso
     """Write the report of each series or search anew, from its directory alone: no ray, no framework.
 
     Args:
-        runs: Folders that `mien train` or `mien search` printed.
+        runs: Folders that `mien train` or `mien search` printed; or a storage, or an experiment's folder in it, for an
+            overview of all that it holds.
         json: Print metrics.json of series and analysis.json of searches, by folder.
     """
     from mien.cli.summaries import searched, summaries
@@ -27,7 +28,10 @@ def report(runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")], jso
     if not runs:
         raise MienError("report: give a folder that `mien train` or `mien search` printed")
     searches = [SearchFolder.open(uri) for uri in runs if Folder(uri).exists("search.json")]
-    found = [Series.open(uri) for uri in runs if not Folder(uri).exists("search.json")]
+    above = [uri for uri in runs if reports.is_above(Folder(uri))]
+    for uri in above:
+        print(f"overview: {reports.overview(Folder(uri))}")
+    found = [Series.open(uri) for uri in runs if uri not in above and not Folder(uri).exists("search.json")]
     for folder in searches:
         page, *_ = reports.report_search(folder)
         if not json:

@@ -18,7 +18,7 @@ from mien.folder import File, Folder, unfit_as_path
 from mien.results.done import DONE
 from mien.results.run import Series, numbers
 from mien.results.search_folder import SearchFolder
-from mien.results.settings import labels
+from mien.results.settings import apart
 from mien.results.shapes import Metrics, Named
 
 N_AT_ONCE = 16  # a small file of S3 is all waiting
@@ -113,7 +113,7 @@ def _copy(storage: Folder, directory: Folder, name: str, file: File) -> dict[str
 
 def held(storage: Folder) -> Iterator[dict[str, Any]]:
     """A record for each series and search of a storage: what, where, how far."""
-    for experiment in storage.names():
+    for experiment in storage.folders():
         folder = storage / experiment
         if folder.exists("search.json"):
             n_trials = sum(len((folder / f"fold-{number}").names()) for number in numbers(folder, "fold-"))
@@ -126,10 +126,10 @@ def held(storage: Folder) -> Iterator[dict[str, Any]]:
                 "protocol": search.search.experiment.protocol.kind,
                 "synthetic": folder.exists("data.json") and _is_synthetic(search.data),
             }
-        found = [Series.open((folder / name).uri) for name in folder.names() if (folder / name).exists("data.json")]
-        for series, label in zip(found, labels(found), strict=True):
-            apart = label.removeprefix(experiment).removeprefix(f" {series.signature}").removeprefix(": ")
-            yield {"experiment": experiment, "signature": series.signature, **_progress(series), "apart": apart}
+        found = [Series.open((folder / name).uri) for name in folder.folders() if (folder / name).exists("data.json")]
+        for series, values in zip(found, apart(found), strict=True):
+            told = {"apart": ", ".join(values)}
+            yield {"experiment": experiment, "signature": series.signature, **_progress(series), **told}
 
 
 def _progress(series: Series) -> dict[str, Any]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mien.results.run import Series
 
 ABSENT = "–"
-MOST_SETTINGS, LONGEST_LABEL = 2, 60  # that a label names
+LONGEST_LABEL = 60
 
 
 class Setting(NamedTuple):
@@ -65,13 +65,16 @@ def labels(series: Sequence[Series]) -> list[str]:
     for one in series:
         name = one.experiment.name
         same = [other for other in series if other.experiment.name == name]
-        apart = differing([other.experiment for other in same])
-        values = ", ".join(f"{setting} {row[same.index(one)]}" for setting, row in apart.items())
-        is_short = len(apart) <= MOST_SETTINGS and len(values) <= LONGEST_LABEL
-        found.append(
-            name if len(same) == 1 else f"{name}: {values}" if apart and is_short else f"{name} {one.signature}"
-        )
+        values = ", ".join(apart(same)[same.index(one)])
+        told = f"{name}: {values}" if 0 < len(values) <= LONGEST_LABEL else f"{name} {one.signature}"
+        found.append(name if len(same) == 1 else told)
     return found if len(set(found)) == len(found) else [f"{one.experiment.name} {one.signature}" for one in series]
+
+
+def apart(series: Sequence[Series]) -> list[list[str]]:
+    """Of each the settings in which they differ, as "loss.gamma 2.0"."""
+    rows = differing([one.experiment for one in series])
+    return [[f"{setting} {row[number]}" for setting, row in rows.items()] for number in range(len(series))]
 
 
 def text(value: Any) -> str:
