@@ -18,6 +18,8 @@ from mien.corpora.sample.write import samples, write_sample
 from mien.errors import CorpusError
 from mien.folder import Folder
 
+pytestmark = pytest.mark.slow
+
 every_corpus = pytest.mark.parametrize("name", CORPORA)
 
 Roots = Callable[[str], Path]

@@ -131,6 +131,7 @@ def test_frames_keep_the_contract(extractor: Extractor, tmp_path: Path) -> None:
     assert len(np.unique(frames.values)) >= min(10, frames.values.size)
 
 
+@pytest.mark.slow
 def test_the_number_of_frames_follows_from_the_spec(extractor: Extractor, tmp_path: Path) -> None:
     n_frames = len(extracted(extractor, tmp_path, 3.0).values)
     if extractor.spec.hop_s is None:
@@ -140,6 +141,7 @@ def test_the_number_of_frames_follows_from_the_spec(extractor: Extractor, tmp_pa
         assert n_frames == pytest.approx(covered_s / extractor.spec.hop_s, abs=1.01)
 
 
+@pytest.mark.slow
 def test_twice_the_same_is_the_same_to_the_bit(
     extractor: Extractor, asked: dict[str, Any], name: str, tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_twice_the_same_is_the_same_to_the_bit(
     np.testing.assert_array_equal(first.valid, second.valid)
 
 
+@pytest.mark.slow
 def test_the_order_of_clips_does_not_matter(extractor: Extractor, tmp_path: Path) -> None:
     lengths_s = [1.2, 2.1, 0.4]
     forwards = [extracted(extractor, tmp_path, s).values for s in lengths_s]

@@ -450,6 +450,7 @@ def test_a_restored_export_predicts_the_same(name, kind, tmp_path: Path):
     np.testing.assert_array_equal(values(restored, data), values(learner, data))
 
 
+@pytest.mark.slow
 @each()
 def test_a_restored_export_predicts_the_same_in_another_process(name, tmp_path: Path):
     data = dataset()

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable
 from functools import cache
@@ -59,18 +58,18 @@ each_family = pytest.mark.parametrize(
 
 def start(family: str, folder: Path, workers: int, address: str = "local", **execution) -> subprocess.Popen[str]:
     """A driver, in a process of its own; Ray's workers are real."""
-    code = textwrap.dedent(
-        f"""
-        import sys
-        sys.path[:0] = [{str(ROOT / "platform")!r}, {str(ROOT / "tests")!r}, {str(Path(__file__).parent)!r}]
-        import test_workers
-        test_workers.launch_here({family!r}, {str(folder)!r}, {workers}, {execution!r})
-        """
-    )
-    paths = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
-    environment = {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": address}
+    return driver(f"launch_here({family!r}, {str(folder)!r}, {workers}, {execution!r})", address)
+
+
+def driver(call: str, address: str = "local") -> subprocess.Popen[str]:
+    """A process that calls a function of this file."""
+    paths = ":".join(map(str, [ROOT / "platform", ROOT / "tests", Path(__file__).parent]))
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        [sys.executable, "-c", f"import test_workers; test_workers.{call}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": address},
     )
 
 
@@ -144,6 +143,34 @@ def test_a_worker_that_dies_is_replaced_and_the_run_ends_the_same(family, tmp_pa
     run = finished(driver, tmp_path)
     assert [record["epoch"] for record in run.history()] == [1, 2, 3]
     np.testing.assert_allclose(losses(run), losses(alone(family)), atol=1e-5)
+
+
+def die_late(run, experiment, data, split, *, parents, place, report) -> None:
+    """What a worker raises that misses another comes before the other's death is noticed."""
+    if place.group.rank == 1:
+        time.sleep(3)
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise RuntimeError("connection reset by peer")
+
+
+def die_late_here(folder: str) -> None:
+    import ray
+
+    from mien.connection import connected
+    from mien.training.group import fit_group
+    from mien.training.run_job import RunJob
+
+    data, experiment = dataset(), EXPERIMENTS["mlp"]
+    job = RunJob(Run(Folder(folder), 0, 0), experiment, data.splits(experiment.protocol)[0])
+    with connected():
+        fit_group(job, ray.put(data), ExecutionConfig(workers=2), train=die_late)
+
+
+@pytest.mark.torch
+@pytest.mark.fault
+def test_a_worker_that_died_is_named_and_not_those_that_miss_it(tmp_path):
+    output, _ = driver(f"die_late_here({str(tmp_path)!r})").communicate(timeout=600)
+    assert "the worker of rank 1 was killed by the system" in output.splitlines()[-1], output[-6000:]
 
 
 @pytest.mark.tensorflow

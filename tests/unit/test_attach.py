@@ -228,6 +228,7 @@ def test_a_source_that_cannot_be_read(tmp_path: Path) -> None:
         attach(CLIPS, "openface", str(tmp_path / "folder"))
 
 
+@pytest.mark.slow
 def test_a_bucket(s3: str) -> None:
     folder = Folder(f"{s3}/units")
     folder.write_text("a/01-01-03-01-01-01-02.csv", "x")

@@ -71,6 +71,7 @@ def test_there_are_as_many_windows_as_fit(length_s: float) -> None:
     assert frames.valid.all()
 
 
+@pytest.mark.slow
 def test_one_pass_is_near_to_one_call_a_window(real_data: Path) -> None:
     """Not equal: a call that hears one window only has other frames and another pitch path at its edges.
 

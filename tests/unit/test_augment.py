@@ -502,6 +502,7 @@ def test_the_order_in_which_modalities_are_named_changes_nothing(kind: AugmentKi
             np.testing.assert_array_equal(results[0][name].values, results[1][name].values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @settings(deadline=None, max_examples=30)
 @given(

@@ -25,6 +25,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_middle_of_a_long_clip_is_kept_and_a_short_one_stays(tmp_path, root):
     (clip_id, *_) = write_corpus(tmp_path / "long", 1)
     ramp = np.linspace(-0.9, 0.9, 5 * svc.RATE_HZ)

@@ -77,6 +77,7 @@ clips = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(clips, max_size=5))
 @settings(deadline=None, max_examples=60)
 def test_any_clips_come_back_from_their_table_as_they_were(given_clips: list[Clip]) -> None:

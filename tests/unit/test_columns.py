@@ -99,6 +99,7 @@ def assert_equal(one: Column, other: Column) -> None:
         np.testing.assert_array_equal(a.valid, b.valid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 @pytest.mark.parametrize("batch_bytes", [1, 100, 2**24])
 def test_mapped_and_in_memory_are_the_same_bit_for_bit(store, spec, batch_bytes, monkeypatch):
@@ -167,6 +168,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[str]:
     return built
 
 
+@pytest.mark.slow
 def test_workers_of_a_node_build_it_once(store, monkeypatch):
     prepare(store, NUMBERS)
     built, columns = counted(monkeypatch, 0.2), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations, product
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +90,7 @@ stretches = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(stretches, st.lists(st.integers(0, 1), min_size=7, max_size=7))
 def test_pairs_and_copies_are_enough_to_find_every_overlap_between_two_sides(drawn, side):

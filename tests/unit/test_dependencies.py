@@ -8,6 +8,7 @@ import sys
 import tomllib
 from importlib.metadata import packages_distributions
 
+import pytest
 from packaging.requirements import Requirement
 
 from conftest import ROOT
@@ -44,11 +45,13 @@ def imported() -> set[str]:
     return {normalised(known.get(name, [name])[0]) for name in names - own - set(sys.stdlib_module_names)}
 
 
+@pytest.mark.slow
 def test_what_is_imported_is_declared():
     used = {{"mlflow": "mlflow-skinny"}.get(name, name) for name in imported()}
     assert used - declared() == set()
 
 
+@pytest.mark.slow
 def test_what_is_declared_is_imported():
     used = {{"mlflow": "mlflow-skinny"}.get(name, name) for name in imported()}
     assert declared() - used - FOR_OTHERS.keys() == set()

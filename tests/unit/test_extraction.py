@@ -34,6 +34,8 @@ from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import SoundExtractor
 from tiny_media import write_movie, write_wav
 
+pytestmark = pytest.mark.slow
+
 LOUDNESS = SoundExtractor().spec
 
 

@@ -21,6 +21,7 @@ def wav(tmp_path_factory) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_it_describes_its_extractors_with_all_their_settings():
     asked = {
         "loud": ExtractorRecipe("tiny_extractors:Loudness"),
@@ -32,6 +33,7 @@ def test_it_describes_its_extractors_with_all_their_settings():
     assert (bright.medium, bright.settings["rate_hz"]) == ("video", 7.0)
 
 
+@pytest.mark.slow
 def test_its_frames_are_those_of_the_extractor_here(wav):
     from mien.features.media import decode
 
@@ -54,6 +56,7 @@ def test_a_medium_that_cannot_be_used_is_an_error_with_its_reason_and_no_end(wav
         assert len(host.frames({"audio": Medium(path=wav)})["loud"].values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("recipe", "named"),
     [

@@ -31,6 +31,7 @@ def test_platform_is_still_the_standard_library():
     assert Path(platform.__file__).parent == Path(os.__file__).parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_importing_an_experiment_loads_nothing_heavy(script):
     path = ROOT / "experiments" / script
@@ -47,6 +48,7 @@ WORDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", WORDS, ids=" ".join)
 def test_help_loads_nothing_heavy(words):
     """Of mien, of each command, and of the fields of an experiment: it must come at once."""
@@ -74,6 +76,7 @@ def test_a_job_ships_all_of_the_code():
     assert not code & set(excludes)
 
 
+@pytest.mark.slow
 def test_torch_and_tensorflow_never_stand_in_one_file():
     both = [
         path

@@ -365,6 +365,7 @@ DAMAGE: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "damage"),
     [
@@ -420,6 +421,7 @@ def test_a_stray_name_among_checkpoints_is_passed_over(tmp_path, data, name):
     assert (tmp_path / "checkpoints" / name).exists(), "it is somebody's"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "emptied", "{}", "[]", "gone"])
 @pytest.mark.parametrize("file", ["history.jsonl", "experiment.json", "environment.json", "split.json"])
 def test_other_files_of_an_unfinished_run_are_written_anew(tmp_path, data, file, damage):

@@ -17,6 +17,8 @@ from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
 from tiny_extractors import SoundExtractor
 
+pytestmark = pytest.mark.slow
+
 SPEC = SoundExtractor().spec
 N_CLIPS = 9
 

@@ -61,6 +61,7 @@ def by_people(seed: int, n_people: int, n_clips: int = 10, skill: float = 1.0) -
 # ------------------------------------------------------------------ scores
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 60), k=st.integers(2, 7))
 @settings(deadline=None)
 def test_scores_of_the_chosen_class_are_scikit_learns(seed: int, n: int, k: int) -> None:

@@ -10,6 +10,7 @@ from mien.cli.main import main
 SYNC_AUG = str(ROOT / "experiments" / "sync_aug.py")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -120,6 +120,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> FeatureStore:
     return write_store(tmp_path_factory.mktemp("plain"), range(N_CLIPS), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_parts", [1, 2, 4])
 @pytest.mark.parametrize("world", [1, 2])
 @pytest.mark.parametrize("mapped", [False, True], ids=["in memory", "mapped"])
@@ -134,6 +135,7 @@ def test_neither_parts_nor_workers_nor_memory_change_what_is_learnt_when(
         assert epoch_of(store, world, epoch=epoch, mapped=mapped) == expected
 
 
+@pytest.mark.slow
 def test_a_seed_and_an_epoch_have_an_order_and_company_of_their_own(plain):
     """Not only do the batches come in another order: other clips meet in them, also where no copies mix them."""
     plainly = replace(EXPERIMENT, augment=AugmentConfig(kind="none"))

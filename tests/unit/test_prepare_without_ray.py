@@ -59,6 +59,7 @@ def test_a_clip_that_may_take_nothing_is_refused(tmp_path: Path, limits: dict[st
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.slow
 def test_the_limits_of_a_clip_reach_its_decoder_from_the_command_line(tmp_path: Path, in_this_process: None) -> None:
     root, store = tmp_path / "root", tmp_path / "store"
     clip_ids = write_corpus(root, 3)
@@ -107,6 +108,7 @@ def counts(feature: PreparedFeature) -> tuple[int, int, int, int]:
     return feature.n_rows, feature.n_rejects, feature.n_extracted, feature.n_rejected
 
 
+@pytest.mark.slow
 def test_a_clip_that_lacked_its_medium_is_tried_again_when_it_has_it(
     tmp_path: Path, in_this_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,6 +139,7 @@ def test_a_clip_that_lacked_its_medium_is_tried_again_when_it_has_it(
     assert store.verify("ravdess") == []
 
 
+@pytest.mark.slow
 def test_a_feature_of_which_every_clip_is_rejected_is_no_success(
     tmp_path: Path, in_this_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +168,7 @@ def n_tried(tmp_path: Path, name: str) -> int:
     return len(log.read_text().splitlines()) if log.exists() else 0
 
 
+@pytest.mark.slow
 def test_each_feature_gets_what_it_lacks_and_no_more(tmp_path: Path, in_this_process: None) -> None:
     root, store = tmp_path / "root", tmp_path / "store"
     write_corpus(root, 5)
@@ -188,6 +192,7 @@ def test_each_feature_gets_what_it_lacks_and_no_more(tmp_path: Path, in_this_pro
     assert [feature.n_workers for feature in again.features] == [0, 0, 0]
 
 
+@pytest.mark.slow
 def test_a_failing_extractor_rejects_its_own_feature_only(tmp_path: Path, in_this_process: None) -> None:
     root, store = tmp_path / "root", tmp_path / "store"
     clip_ids = write_corpus(root, 6)
@@ -202,6 +207,7 @@ def test_a_failing_extractor_rejects_its_own_feature_only(tmp_path: Path, in_thi
     assert n_tried(tmp_path, "a") == 5
 
 
+@pytest.mark.slow
 def test_the_time_of_one_pass_is_shared_among_its_features(tmp_path: Path, in_this_process: None) -> None:
     root, store = tmp_path / "root", tmp_path / "store"
     write_corpus(root, 7)
@@ -213,6 +219,7 @@ def test_the_time_of_one_pass_is_shared_among_its_features(tmp_path: Path, in_th
     assert [note["work_s"] for (note,) in notes] == [first.work_s, second.work_s]
 
 
+@pytest.mark.slow
 def test_a_finished_feature_can_be_built_again(tmp_path: Path, in_this_process: None) -> None:
     from mien.features.extractors import build
 
@@ -240,6 +247,7 @@ def test_files_that_became_no_clip_are_counted_by_reason(
     assert "3 files became no clip (2 unknown-suffix, 1 bad-name): see ravdess/rejects" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_unless_it_is_asked_for(
     tmp_path: Path, in_this_process: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +256,7 @@ def test_nothing_is_shown_unless_it_is_asked_for(
     assert isinstance(found, Prepared) and capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_limited_corpus_is_its_first_clips_and_the_rest_comes_later(tmp_path: Path, in_this_process: None) -> None:
     root, store = tmp_path / "root", tmp_path / "store"
     clip_ids = write_corpus(root, 7)

@@ -16,6 +16,8 @@ from mien.results.pull import pull
 from mien.results.report import report
 from mien.results.run import Checkpoint, Series
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def storage(s3, tmp_path_factory) -> Folder:

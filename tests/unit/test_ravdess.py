@@ -360,6 +360,7 @@ def test_published_names_are_those_of_the_paper() -> None:
     assert len({ravdess.clip_id(stem) for stem in stems}) == ravdess.CARD.n_clips
 
 
+@pytest.mark.slow
 def test_whole_published_corpus_imports_without_a_reject(tmp_path: Path) -> None:
     for name in (name for of_part in ravdess.published_names().values() for name in of_part):
         put(tmp_path, f"Actor_{Path(name).stem[-2:]}/{name}")
@@ -395,6 +396,7 @@ def test_real_recordings_have_the_published_hashes(real_data: Path, tmp_path: Pa
     assert findings["03-01-05-01-01-01-01"].what == "hash"
 
 
+@pytest.mark.slow
 def test_real_byte_identical_pair_is_reported(real_data: Path) -> None:
     found = ravdess.verify(real_data / "ravdess" / "speech_16k")
     assert found.intact

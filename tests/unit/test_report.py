@@ -40,6 +40,8 @@ from mien.results.settings import differing, labels, settings
 from mien.training.launch import open_series
 from reading import Page, mean_recall
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory) -> Series:

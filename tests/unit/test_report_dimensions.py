@@ -22,6 +22,8 @@ from mien.results.report.wording import baseline_sentence
 from mien.results.run import Series
 from reading import Page
 
+pytestmark = pytest.mark.slow
+
 PLANE = DimensionsConfig()
 
 

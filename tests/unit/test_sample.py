@@ -22,6 +22,8 @@ from mien.corpora.sample.voice import speak
 from mien.corpora.sample.write import write_sample
 from mien.errors import CorpusError
 
+pytestmark = pytest.mark.slow
+
 PERSON = Person(0, "trial", "female")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from mien.experiment import DimensionsConfig, Experiment, LossConfig
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Range
@@ -33,6 +35,7 @@ def peak(point: dict) -> float:
     return 1 - abs(point["loss.gamma"] - 3) / 4 - (point["augment.kind"] == "none") / 2
 
 
+@pytest.mark.slow
 def test_tpe_goes_where_it_is_good_and_random_does_not():
     share = {}
     for method in ("tpe", "random"):

@@ -32,6 +32,8 @@ from mien.results.report.search.pictures import Dot
 from mien.results.search_folder import SearchFolder, Trial, ranked
 from reading import Page, mean_recall
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"n_subjects": 12, "folds": 2, "n_trials": 6, "epochs": 4}
 ARMS = "none | audio | sync"
 UAR, RMSE = METRICS["classes"]["uar"], METRICS["dimensions"]["rmse"]

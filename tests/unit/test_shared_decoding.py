@@ -111,6 +111,7 @@ def same(one: Frames, other: Frames) -> None:
     np.testing.assert_array_equal(one.valid, other.valid)
 
 
+@pytest.mark.slow
 def test_pictures_at_several_rates_are_those_of_each_alone_from_one_pass(film: Medium, n_passes: list[str]) -> None:
     rates_hz = (5.0, 25.0, 29.97, 7.0, 60.0)
     expected = [alone(film, Watcher(rate_hz)) for rate_hz in rates_hz]
@@ -237,6 +238,7 @@ def test_what_interrupts_one_interrupts_nothing_else(film: Medium) -> None:
     same(other, alone(film, Watcher(25.0)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("moving_face")
 def test_pictures_do_not_pile_up_whatever_the_rates(tmp_path: Path) -> None:
     """With a slow and a fast reader and a face track, a dozen pictures live at a time, however long the film is."""

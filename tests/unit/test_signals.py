@@ -239,6 +239,7 @@ def test_what_a_header_claims_is_checked_before_memory_is_taken(tmp_path: Path, 
     assert peak_bytes < 10 * len(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(flips=st.lists(st.tuples(st.integers(0, 1535), st.integers(1, 255)), min_size=1, max_size=8))
 def test_any_damaged_header_is_a_recording_or_a_reason(

@@ -119,6 +119,7 @@ def drawn_clips(draw: st.DrawFn) -> Clips:
     return clips
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=40, deadline=None)
 @given(clips=drawn_clips(), seed=st.integers(0, 99), share=st.floats(0.05, 0.6), shuffle=st.randoms())
@@ -169,6 +170,7 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
     assert sides_by_id(ways[0], clips) == sides_by_id(ways[1], shuffled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_seed_one_split_another_seed_another(kind: Any) -> None:
     clips = ravdess_and_cremad()

@@ -206,6 +206,7 @@ def test_a_missing_corpus_is_named_with_what_there_is(tmp_path):
 # ---------------------------------------------------------------------- features
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(
     st.permutations(range(11)),
@@ -473,6 +474,7 @@ assert not any(name.startswith(("mien", "ray")) for name, module in sys.modules.
 """
 
 
+@pytest.mark.slow
 def test_pandas_reads_it_without_ray_and_without_mien(tmp_path):
     damaged_store(tmp_path)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -84,6 +84,7 @@ def predicted(place: Path) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 def test_it_predicts_from_media_what_it_predicted_when_it_was_tested(place):
     with load_run(place / "copied" / "run") as recogniser:
         assert set(recogniser.names) == set(predicted(place).columns) - {"subject", "corpus", "side", "truth"}
@@ -93,6 +94,7 @@ def test_it_predicts_from_media_what_it_predicted_when_it_was_tested(place):
             assert sum(found.values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_many_clips_at_once_are_the_same_as_one_by_one(place):
     with load_run(place / "copied" / "run") as recogniser:
         files = sorted((place / "media").iterdir())[:7]
@@ -105,6 +107,7 @@ def test_many_clips_at_once_are_the_same_as_one_by_one(place):
     assert recogniser.predict([]).shape == (0, 6)
 
 
+@pytest.mark.slow
 def test_the_public_face_does_it_in_a_process_that_knows_nothing_else(place):
     file = next((place / "media").iterdir())
     code = (
@@ -117,6 +120,7 @@ def test_the_public_face_does_it_in_a_process_that_knows_nothing_else(place):
         assert json.loads(done.stdout) == pytest.approx(recogniser(audio=file), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_a_sentence(place, tmp_path):
     with pytest.raises(MienError, match="no finished run here"):
         load_run(tmp_path)

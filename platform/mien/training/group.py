@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from mien import connection
+from mien.errors import MienError
 from mien.experiment import ExecutionConfig
 from mien.families import FAMILIES
 from mien.results.run import Run
@@ -23,9 +24,11 @@ from mien.training.waits import demand
 TRAINERS = {"tensorflow": "ray.train.tensorflow:TensorflowTrainer", "torch": "ray.train.torch:TorchTrainer"}
 # Ray Train 2.60 takes one report of its workers at a look, and looks every 2 s: shorter epochs would take as long.
 WAITS = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"}
-# It plans a group with the nodes that it saw up to 20 s ago, draining ones among them: where one of them is gone by
-# now, it would wait a minute before it plans anew.
+# Ray Train plans a group with the nodes that it saw up to 20 s ago, draining ones among them: where one of them is gone
+# by now, it would wait a minute before it plans anew.
 ELASTIC_WAITS = {**WAITS, "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
+# How long Ray may take to notice that the node of a worker is gone.
+DEATH_NOTICED_S = 10.0
 
 
 def fit_group(job: RunJob, shared: Any, execution: ExecutionConfig, train: Callable[..., Any] = train_run) -> None:
@@ -73,9 +76,27 @@ def _worker(config: dict[str, Any]) -> None:
         leaving=lambda: ray.train.get_preemption_info() is not None,
     )
     dataset = ray.get(config["dataset"][0])
-    config["train"](
-        job.run, job.experiment, dataset, job.split, parents=job.parents, place=place, report=ray.train.report
-    )
+    with _causes_first(place.group.world):
+        config["train"](
+            job.run, job.experiment, dataset, job.split, parents=job.parents, place=place, report=ray.train.report
+        )
+
+
+@contextmanager
+def _causes_first(n_workers: int) -> Iterator[None]:
+    """A worker that dies breaks the sums of the others, and Ray Train ends the group at the first error that it sees.
+
+    A broken sum is raised at once, a death is noticed later: so an error that may come from one waits for it. Else a
+    node that was taken away would count as a mistake of the workers that stayed, and be named as that.
+    """
+    try:
+        yield
+    except MienError:
+        raise
+    except Exception:
+        if n_workers > 1:
+            time.sleep(DEATH_NOTICED_S)
+        raise
 
 
 @contextmanager
