@@ -19,7 +19,7 @@ from mien.experiment import (
     DataConfig,
     ExecutionConfig,
     Experiment,
-    LstmAttentionConfig,
+    MlpConfig,
     ProtocolConfig,
     TrainingConfig,
 )
@@ -142,10 +142,7 @@ SEARCH = Search(
         data=DataConfig(corpora=("ravdess",), features=("voice", "face")),
         protocol=ProtocolConfig(folds=2),
         augment=AugmentConfig(kind="none"),
-        # Nothing drawn inside the model: each worker would draw its own.
-        model=LstmAttentionConfig(
-            step_s=0.0, lstm_units=4, row_units=3, dense_units=5, dropout=0.0, row_dropout=0.0, input_noise=0.0
-        ),
+        model=MlpConfig(units=13, dropout=0.0),  # nothing drawn inside: each worker would draw its own
         training=TrainingConfig(epochs=6, patience=6, batch_size=8, average=0.0),
     ),
     # With the lowest rate nothing is learnt, with 0.03 the classes are told apart in a few epochs.
