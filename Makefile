@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart check test guards bench lock clean
+.PHONY: setup quickstart check test guards bench soak lock clean
 
 setup: $(READY)
 
@@ -36,7 +36,7 @@ guards: $(READY)
 
 # The inner loop, under a minute on two cores: guards, doctests, and every test that needs no Ray, no framework and less
 # than a second.
-PLAIN := not torch and not tensorflow and not bench
+PLAIN := not torch and not tensorflow and not bench and not soak
 check: guards
 	$(BIN)/python -m pytest -q -n 2 -m "$(PLAIN) and not ray and not slow" tests/unit tests/contract $(DOCTESTS)
 
@@ -56,6 +56,10 @@ DOCTESTS := --doctest-modules platform/mien $(addprefix --ignore=platform/mien/f
 # What takes minutes to measure and can fail: it prints its figures for docs/benchmarks.md. Ratios: mien bench --help.
 bench: $(READY)
 	$(BIN)/python -m pytest -m bench tests
+
+# Attacks for an hour: 10,000 broken files, 200 kills, 40 flipped bits in each kind of file.
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak tests/fault tests/unit
 
 clean:
 	rm -rf $(VENV) $(QUICKSTART)

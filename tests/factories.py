@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, read_space, with_point
 from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec
+from mien.folder import SEAL
 from mien.results.history import best_record
 from mien.results.metrics import METRICS, evaluate
 from mien.results.predictions import Predicted, write_predictions
@@ -182,7 +184,9 @@ def search_directory(
     fingerprints = {f"ravdess/{feature}": "0123456789abcdef" for feature in declared.data.features}
     data = _data(declared, clips, fingerprints, synthetic=synthetic, random_weights=False)
     numbers = range(folds if searched is None else searched)
-    folder.folder.write_json("data.json", data | {"folds": {str(fold): f"fold {fold}" for fold in numbers}})
+    folder.folder.write_json(
+        "data.json", data | {"folds": {str(fold): f"fold {fold}" for fold in numbers}}, sealed=True
+    )
     for fold in numbers:
         _write_trials(folder, fold, fingerprints, skill)
     if not is_over:
@@ -196,7 +200,7 @@ def search_directory(
             experiment = with_point(declared, point(fold))
             signatures[str(fold)] = signature = experiment.signature(fingerprints)
             series = Series.create(experiment, signature)
-            series.folder.write_json("data.json", data)
+            series.folder.write_json("data.json", data, sealed=True)
             for seed in seeds:
                 if not series.run(seed, fold).is_done:
                     _write_run(series.run(seed, fold), experiment, clips, skill(experiment))
@@ -213,8 +217,14 @@ def search_directory(
         assert isinstance(distribution, Choice)
         for value in distribution.values:
             train(f"{path} = {value}", path, value, lambda fold, path=path, value=value: won(fold) | {path: value})
-    folder.folder.write_json("chosen.json", {"variants": variants, "seeds": list(seeds)})
+    folder.folder.write_json("chosen.json", {"variants": variants, "seeds": list(seeds)}, sealed=True)
     return folder
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Change values of a JSON file, which loses its seal: as somebody who knows it, or an older mien, would write it."""
+    value = {key: item for key, item in json.loads(path.read_text()).items() if key != SEAL}
+    path.write_text(json.dumps(value | changes))
 
 
 def _write_trials(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.features.spec import FeatureSpec, Frames, Kind
+from mien.features.spec import FeatureSpec, Frames, Kind, Signals
 
 RATE_HZ = 16_000.0
 WINDOW = 160
@@ -251,3 +251,29 @@ class Vandal:
 
     def build(self) -> SoundExtractor:
         return SoundExtractor("vandal", before=lambda sound: sound.fill(0.5))
+
+
+class LevelExtractor:
+    """Mean of each channel over a recording of sensors, padded with zeros or cut to four: (1, 4)."""
+
+    medium: ClassVar[str] = "sensors"
+    kind: ClassVar[Kind] = "signals"
+    rate_hz: ClassVar[float] = 0.0
+    is_heavy: ClassVar[bool] = False
+    spec = FeatureSpec(
+        name="levels", version=1, modality="physio", shape=(4,), hop_s=None, columns=("a", "b", "c", "d")
+    )
+
+    def __call__(self, signal: Signals, rate_hz: float) -> Frames:
+        values = np.zeros((1, 4), np.float32)
+        means = signal.values.mean(axis=0)[:4]
+        values[0, : len(means)] = means
+        return Frames(values, np.ones(1, bool))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    """Means of the channels of sensors."""
+
+    def build(self) -> LevelExtractor:
+        return LevelExtractor()

@@ -32,6 +32,9 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")  # what a file is called until it 
 _FOUND: set[str] = set()  # buckets that were there
 
 
+SEAL = "seal"  # key of an object in a JSON file: SHA-256 of all the others
+
+
 class File(NamedTuple):
     """Size in bytes, and when it was written: nanoseconds since 1970."""
 
@@ -190,13 +193,18 @@ class Folder:
         self.write_bytes(name, text.encode())
 
     def read_json(self, name: str, shape: Any = Any) -> Any:
-        """shape: the type that it must be of, as pydantic knows types. Raises DamagedError where it is no JSON, or of
-        another shape."""
+        """shape: the type that it must be of, as pydantic knows types. Raises DamagedError where it is no JSON, of
+        another shape, or not what it was sealed with."""
         with undamaged(self.path(name)):
-            return shaped(json.loads(self.read_bytes(name)), shape)
+            return shaped(_unsealed(json.loads(self.read_bytes(name))), shape)
 
-    def write_json(self, name: str, value: Any) -> None:
-        """Indented, keys in the order given, NaN refused: other tools must be able to read it."""
+    def write_json(self, name: str, value: Any, *, sealed: bool = False) -> None:
+        """Indented, keys in the order given, NaN refused: other tools must be able to read it.
+
+        sealed: an object ends with the SHA-256 of its values, for files that no other file has the hash of.
+        """
+        if sealed:
+            value = {**value, SEAL: _seal(value)}
         self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def read_table(self, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -356,6 +364,20 @@ def _adapter(shape: Any) -> Any:
 def sha256(data: bytes) -> str:
     """SHA-256 in hex."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _seal(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True).encode())
+
+
+def _unsealed(value: Any) -> Any:
+    """JSON without its seal; ValueError where that belongs to other values. What has none is as it is."""
+    if not isinstance(value, dict) or SEAL not in value:
+        return value
+    rest = {key: item for key, item in value.items() if key != SEAL}
+    if _seal(rest) != value[SEAL]:
+        raise ValueError("not as it was sealed: somebody or something changed it")
+    return rest
 
 
 def _has_credentials() -> bool:

@@ -1,90 +1,26 @@
-"""Media broken at random, by a seed: each clip a row or a reject with its reason, and no intact clip is touched by it.
-
-None takes more memory or time than its few kilobytes are worth, whatever they claim.
-"""
+"""Media broken at random, by a seed. `make soak` breaks many more, and files of sensors and tables."""
 
 from __future__ import annotations
 
-import json
-import os
+import itertools
 import random
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mien.connection import search_path
-from mien.corpora.clip import Reject
+from breaking import assert_only_the_broken_suffer, extracted
 from mien.corpora.sample.write import write_sample
-from mien.features.recipe import ExtractorRecipe
-from mien.features.store import FeatureFolder, FeatureTable
-from mien.features.store.manifest import read_rejects
-from mien.folder import Folder
+from mien.features.extractors.openface import ACTION_UNITS
+from mien.features.store import FeatureTable
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 N_FILES = 30
 N_BROKEN = 18
-MOST_BYTES = 2**29  # that the process may have at any time: it has 250 MB with all its libraries and whole files
-LONGEST_S = 60.0  # that a clip may take before its worker is ended; whole ones take a hundredth of a second
-LIVES = 20  # processes that broken files may take with them before the test gives up
-HEADER_BYTES = 64  # no format says within so few what it holds and holds it too
 FOUND = (3, 7, 9, 24)  # each found a fault: errors that no decoder should show, and a film of days
-EXTRACTORS = {"audio": "tiny_extractors:Loudness", "video": "tiny_extractors:Brightness"}
-
-
-# ---------------------------------------------------------------------- ways to break a file
-
-
-def empty(data: bytes, rng: random.Random) -> bytes:
-    return b""
-
-
-def text(data: bytes, rng: random.Random) -> bytes:
-    return b"404: the file that you asked for is not here\n" * rng.randrange(1, 200)
-
-
-def nothing_but_zeros(data: bytes, rng: random.Random) -> bytes:
-    return bytes(len(data))
-
-
-def cut_in_its_header(data: bytes, rng: random.Random) -> bytes:
-    return data[: rng.randrange(1, HEADER_BYTES)]
-
-
-def cut_short(data: bytes, rng: random.Random) -> bytes:
-    return data[: round(len(data) * rng.uniform(0.1, 0.8))]
-
-
-def zeros_within(data: bytes, rng: random.Random) -> bytes:
-    start, n_bytes = rng.randrange(len(data)), rng.randrange(1, len(data) // 2)
-    return data[:start] + bytes(min(n_bytes, len(data) - start)) + data[start + n_bytes :]
-
-
-def flipped_header(data: bytes, rng: random.Random) -> bytes:
-    broken = bytearray(data)
-    for _ in range(rng.randrange(1, 9)):
-        broken[rng.randrange(HEADER_BYTES)] ^= rng.randrange(1, 256)
-    return bytes(broken)
-
-
-def flipped_anywhere(data: bytes, rng: random.Random) -> bytes:
-    broken = bytearray(data)
-    for _ in range(rng.randrange(1, 200)):
-        broken[rng.randrange(len(broken))] ^= rng.randrange(1, 256)
-    return bytes(broken)
-
-
-Breaker = Callable[[bytes, random.Random], bytes]
-DEADLY: list[Breaker] = [empty, text, nothing_but_zeros, cut_in_its_header, cut_short]  # nothing may come of these
-HARMFUL: list[Breaker] = [zeros_within, flipped_header, flipped_anywhere]  # these may still decode
-
-
-# ---------------------------------------------------------------------- the corpus, and what becomes of it
 
 
 @pytest.fixture(scope="module")
@@ -115,82 +51,58 @@ def in_turn(*lists: list[Path]) -> list[Path]:
     return [paths[i] for i in range(longest) for paths in lists if i < len(paths)]
 
 
-WORKER = """
-import json, sys
-from pathlib import Path
-from mien.corpora.clip import Medium
-from mien.features.recipe import ExtractorRecipe
-from mien.features.prepare.tasks import ClipTask
-from mien.features.prepare.watch import ClipLimits
-from mien.features.prepare.worker import BatchExtractor, Feature, peak_bytes
-from mien.features.store import FeatureFolder
-from mien.folder import Folder
-folder, medium, extractor, files, longest_s = json.load(sys.stdin)
-recipe = ExtractorRecipe(extractor)
-feature = Feature(FeatureFolder(Folder(folder), recipe.build().spec), recipe, medium)
-extract = BatchExtractor([feature], ClipLimits(time_s=longest_s))
-tasks = [ClipTask(Path(file).name, {medium: Medium(path=file)}, (0,)) for file in files]
-for start in range(0, len(tasks), 8):
-    extract(tasks[start : start + 8])
-    print(peak_bytes(), flush=True)
-"""
-
-
-def extracted(folder: Path, medium: str, files: list[Path]) -> tuple[FeatureTable, dict[str, Reject]]:
-    """What one worker makes of these files in batches of 8: rows, and rejects by clip id.
-
-    A process of its own, begun again where a codec took it with it, as Ray does; its memory is asserted.
-    """
-    work = json.dumps([str(folder), medium, EXTRACTORS[medium], [str(path) for path in files], LONGEST_S])
-    environment = os.environ | {"PYTHONPATH": search_path()}
-    for _ in range(LIVES):
-        done = subprocess.run(
-            [sys.executable, "-c", WORKER], input=work, text=True, capture_output=True, env=environment
-        )
-        assert max(map(int, done.stdout.split()), default=0) < MOST_BYTES
-        if done.returncode >= 0:
-            break
-    assert done.returncode == 0, done.stderr[-3000:]
-    feature = FeatureFolder(Folder(folder), ExtractorRecipe(EXTRACTORS[medium]).build().spec)
-    ids = {path.name for path in files}
-    manifest = feature.finish(ids)
-    rejects = {reject.id: reject for reject in read_rejects(feature.folder)}
-    table = feature.load(manifest, ids)
-    assert (manifest["n_rows"], manifest["n_rejects"]) == (len(table), len(rejects))
-    return table, rejects
-
-
-def assert_same_rows(table: FeatureTable, other: FeatureTable, clip_ids: list[str]) -> None:
-    """Both have these clips, bit by bit."""
-    for clip_id in clip_ids:
-        row, other_row = table.clip_ids.index(clip_id), other.clip_ids.index(clip_id)
-        assert table.content[row] == other.content[other_row]
-        np.testing.assert_array_equal(table.frames(row).values, other.frames(other_row).values)
-        np.testing.assert_array_equal(table.frames(row).valid, other.frames(other_row).valid)
-
-
 @pytest.mark.parametrize("medium", ["audio", "video"])
 @pytest.mark.parametrize("seed", [0, 1, 2, *FOUND])
 def test_each_broken_file_is_a_reject_or_a_row_and_all_others_are_as_without_it(tmp_path, sample, whole, medium, seed):
     rng = random.Random(f"{medium} {seed}")
-    folder = tmp_path / "media"
-    folder.mkdir()
-    files = [Path(shutil.copy(path, folder)) for path in sample[medium]]
-    assert len(set(files)) == N_FILES
-    ways = DEADLY + HARMFUL
-    broken = {path: ways[i % len(ways)] for i, path in enumerate(rng.sample(files, N_BROKEN))}
-    for path, break_ in broken.items():
-        path.write_bytes(break_(path.read_bytes(), rng))
-    table, rejects = extracted(tmp_path / "broken", medium, files)
+    assert_only_the_broken_suffer(tmp_path, medium, sample[medium], whole[medium], N_BROKEN, rng)
 
-    assert sorted([*table.clip_ids, *rejects]) == sorted(path.name for path in files)
-    intact = [path.name for path in files if path not in broken]
-    assert_same_rows(table, whole[medium], intact)
-    for path, break_ in broken.items():
-        if break_ in DEADLY:
-            assert path.name in rejects, break_.__name__
-    for name, reject in rejects.items():
-        assert (reject.path, reject.stage) == (str(folder / name), "extract")
-        assert reject.reason not in ("", "unexpected-error", "took-too-long", "too-large"), reject.detail
-        assert str(folder / name) in reject.detail
-    assert np.isfinite(table.values).all()
+
+# ------------------------------------------------------------------ make soak
+
+
+ROUNDS = {"audio": 13, "video": 13, "sensors": 13, "openface": 3}  # of 240 broken files: 10,080
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_ten_thousand_broken_files(tmp_path, sample, capsys):
+    kinds = {**sample, "sensors": recordings(tmp_path / "sensors"), "openface": [openface(tmp_path / "units.csv")]}
+    for medium, n_rounds in ROUNDS.items():
+        files = [
+            Path(shutil.copy(path, tmp_path / f"{medium}-{i:03}{path.suffix}"))
+            for i, path in zip(range(300), itertools.cycle(kinds[medium]))
+        ]
+        intact, rejects = extracted(tmp_path / f"whole-{medium}", medium, files)
+        assert len(intact) == len(files) and not rejects
+        became: Counter[str] = Counter()
+        for seed in range(n_rounds):
+            place = tmp_path / f"{medium}-{seed}"
+            place.mkdir()
+            rng = random.Random(f"soak {medium} {seed}")
+            became += assert_only_the_broken_suffer(place, medium, files, intact, 240, rng)
+        with capsys.disabled():
+            print(f"\n{medium}: {became.total()} broken files:", dict(became.most_common()))
+
+
+def recordings(folder: Path) -> list[Path]:
+    """Of sensors: BDF, EDF, and a CSV, four channels of three seconds."""
+    import edfio
+
+    folder.mkdir()
+    values = np.random.default_rng(0).normal(0, 10, (4, 768))
+    for suffix, kind, signal in (("bdf", edfio.Bdf, edfio.BdfSignal), ("edf", edfio.Edf, edfio.EdfSignal)):
+        channels = [signal(row, 256, label=f"c{k}", physical_range=(-100, 100)) for k, row in enumerate(values)]
+        kind(channels, data_record_duration=1).write(folder / f"a.{suffix}")
+    rows = np.column_stack([np.arange(768) / 256, values.T])
+    np.savetxt(folder / "a.csv", rows, delimiter=",", header="time_s,c0,c1,c2,c3", comments="", fmt="%.6f")
+    return sorted(folder.iterdir())
+
+
+def openface(path: Path) -> Path:
+    """What OpenFace would write of three seconds."""
+    values = np.random.default_rng(0).uniform(0, 1, (90, len(ACTION_UNITS)))
+    rows = np.column_stack([np.arange(90) / 30, np.ones((90, 2)), values])
+    header = ",".join(["timestamp", "confidence", "success", *ACTION_UNITS])
+    np.savetxt(path, rows, delimiter=",", header=header, comments="", fmt="%.3f")
+    return path

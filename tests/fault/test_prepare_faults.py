@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -80,15 +83,13 @@ class Job:
         out, err = self.process.communicate(timeout=300)
         return self.process.returncode, out, err
 
-    def survivors(self) -> list[str]:
-        """Names of its processes that are still there."""
+    def pids(self) -> list[int]:
+        """Its processes that are still there."""
         found = []
         for environment in Path("/proc").glob("[0-9]*/environ"):
-            try:
+            with suppress(OSError):  # gone in the meantime, or somebody else's
                 if self._mark.encode() in environment.read_bytes().split(b"\0"):
-                    found.append((environment.parent / "comm").read_text().strip())
-            except OSError:  # gone in the meantime, or somebody else's
-                continue
+                    found.append(int(environment.parent.name))
         return found
 
 
@@ -131,7 +132,7 @@ def test_killed_again_and_again_is_as_if_never_killed(engine, tmp_path):
         wait_until(lambda n=n_parts: len(parts_of(store)) > n, "another part")  # type: ignore[misc]
         job.process.send_signal(signal.SIGKILL)
         job.wait()
-        wait_until(lambda job=job: not job.survivors(), "its processes to follow their driver")  # type: ignore[misc]
+        wait_until(lambda job=job: not job.pids(), "its processes to follow their driver")  # type: ignore[misc]
         assert len(parts_of(store)) > n_parts
         assert not (store / "ravdess" / SPEC.folder / "MANIFEST.json").exists()
         n_parts = len(parts_of(store))
@@ -191,7 +192,7 @@ def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, eng
     (last,) = err.strip().splitlines()
     assert last.startswith(f"StoreError: cannot write to {disk_folder / 'store'}") and why in last
     assert last.endswith("Make room or give permission, and run the same command again: it goes on where it stopped")
-    wait_until(lambda: not job.survivors(), "its processes to end")
+    wait_until(lambda: not job.pids(), "its processes to end")
 
     n_written = len(parts_of(copied / "store"))
     assert bool(n_written) == (why == "No space left on device")
@@ -201,3 +202,43 @@ def test_a_disk_that_cannot_be_written_stops_the_job_with_one_line(tmp_path, eng
     assert (n_clips, n_rows) == (400, 400)
     assert (n_extracted < 400) == bool(n_written)
     assert_never_killed(root, copied / "store", clip_ids, tmp_path)
+
+
+# ------------------------------------------------------------------ make soak
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(("engine", "n_kills"), [("processes", 90), ("ray", 10)])
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds a job's processes in /proc")
+def test_a_hundred_kills_at_any_moment_are_as_if_there_were_none(engine, n_kills, tmp_path, capsys):
+    """Of the driver or of a process that it started, by SIGKILL, at times drawn by a seed, over one store after
+    another."""
+    rng = random.Random(engine)
+    killed, n_stores, n_ended = Counter[str](), 0, 0
+    while killed.total() < n_kills:
+        n_stores += 1
+        place = tmp_path / f"{n_stores}"
+        clip_ids = write_corpus(place / "corpus", 120)
+        done = False
+        while not done:
+            job = Job(engine, place / "corpus", place / "store", "Slow", {"seconds": 0.05})
+            while killed.total() < n_kills and job.process.poll() is None:
+                try:
+                    job.process.wait(timeout=rng.uniform(0, 12 if engine == "ray" else 3))
+                except subprocess.TimeoutExpired:
+                    others = sorted(set(job.pids()) - {job.process.pid})
+                    victim = rng.choice([job.process.pid, *others[-2:]])
+                    with suppress(ProcessLookupError):
+                        os.kill(victim, signal.SIGKILL)
+                        killed["driver" if victim == job.process.pid else "process"] += 1
+            status, _, err = job.wait()
+            wait_until(lambda job=job: not job.pids(), "its processes to follow their driver")  # type: ignore[misc]
+            done = status == 0
+            n_ended += status > 0  # with a message: it had lost too many processes
+            assert status in (0, 1, -signal.SIGKILL), err
+            assert "Traceback" not in err, err
+        assert not FeatureStore(place / "store").rejects("ravdess", SPEC), "no clip was at fault"
+        assert_never_killed(place / "corpus", place / "store", clip_ids, place)
+    with capsys.disabled():
+        print(f"\n{engine}: {dict(killed)} kills over {n_stores} stores, {n_ended} jobs that gave up with a message")

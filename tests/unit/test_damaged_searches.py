@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from factories import search_directory
+from factories import rewrite, search_directory
 from mien.cli.main import main
 from mien.errors import DamagedError, MienError
 from mien.experiment.space import read_space
@@ -60,6 +62,13 @@ def without(name: str) -> Callable[[Path], Any]:
     return change
 
 
+def flip(path: Path, seed: int) -> None:
+    data = bytearray(path.read_bytes())
+    drawn = random.Random(seed)
+    data[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
+    path.write_bytes(data)
+
+
 DAMAGE: dict[str, Callable[[Path], Any]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-20]),
     "emptied": lambda path: path.write_bytes(b""),
@@ -104,12 +113,24 @@ def test_a_damaged_file_of_a_search_is_one_error(name: str, damage: str, place: 
     assert found(place) == reference and not verify(Folder(place)).findings
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize("name", FILES)
+def test_of_forty_flipped_bits_of_any_file_none_gives_other_numbers(name: str, place: Path, reference: Any) -> None:
+    path = file_of(place, name)
+    data = path.read_bytes()
+    for seed in range(40):
+        flip(path, seed)
+        with suppress(MienError):
+            assert found(place) == reference
+        path.write_bytes(data)
+
+
 def test_a_score_that_its_history_does_not_have_is_not_believed(place: Path) -> None:
     """It would choose another winner."""
     path = file_of(place, "trial.json")
     for changes in ({"score": 2.0}, {"epoch": 1}, {"n_epochs": 99}):
         before = path.read_text()
-        path.write_text(json.dumps(json.loads(before) | changes))
+        rewrite(path, **changes)
         with pytest.raises(DamagedError, match=r"trial\.json: damaged \(its score is not that of history\.jsonl\)"):
             found(place)
         assert [one.path for one in verify(Folder(place)).findings] == [str(path)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mien.cli.main import main
-from mien.errors import StoreError
+from mien.errors import MienError, StoreError
 from mien.features.prepare import Prepared, prepare
 from mien.features.store import FeatureStore
 from tiny_corpus import wav_of, write_corpus
@@ -179,6 +180,38 @@ def test_forty_flipped_bits_are_forty_errors(place):
                 read("ravdess", SPEC)
         part.write_bytes(whole)
     assert len(opened.load("ravdess", SPEC)) == N_CLIPS - 1
+
+
+@pytest.mark.soak
+def test_of_forty_flipped_bits_of_any_file_none_gives_other_rows(place):
+    whole = held(place)
+    names = list(contents(place))
+    assert {Path(name).name.partition("-")[0] for name in names} >= {"MANIFEST.json", "clips.parquet", "part"}
+    for name in names:
+        data = (place / name).read_bytes()
+        for seed in range(40):
+            flip(place / name, seed)
+            with suppress(MienError):
+                assert held(place) == whole
+                FeatureStore(place / "store").clips("ravdess")
+            is_other = name.endswith(".json") is False or json.loads(data) != loads(place / name)
+            assert main_finds(place) or not is_other, "blanks of JSON alone may differ"
+            (place / name).write_bytes(data)
+
+
+def loads(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return None
+
+
+def main_finds(place: Path) -> bool:
+    """Whether `mien store verify` is discontent."""
+    try:
+        return main(["store", "verify", str(place / "store")]) != 0
+    except SystemExit as end:
+        return bool(end.code)
 
 
 def test_an_intact_store_is_left_as_it_is(place, capsys):

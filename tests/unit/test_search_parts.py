@@ -81,7 +81,6 @@ def test_a_pruner_that_is_told_again_stops_the_same(tmp_path):
             trial = Trial(
                 fold=0, number=number, signature=f"t{number}", point={}, state="done", score=score, epoch=1, n_epochs=6
             )
-            found.write_trial(trial)
             records = [
                 {
                     "epoch": e,
@@ -94,6 +93,7 @@ def test_a_pruner_that_is_told_again_stops_the_same(tmp_path):
                 for e in range(1, 7)
             ]
             Run(found.run(0, trial.signature).folder, 0, 0).write_history(records)
+            found.write_trial(trial)
         decisions = []
         for earlier in (found.trials(0), []):
             scheduler = _scheduler(asked)

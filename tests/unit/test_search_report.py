@@ -75,7 +75,7 @@ def scored(folder: SearchFolder, one: Trial, score: float) -> None:
     """As if a trial had reached this score in its best epoch."""
     records = [record | {"score": score} if record["epoch"] == one.epoch else record for record in folder.history(one)]
     folder.run(one.fold, one.signature).write_history(records)
-    folder.write_trial(one, score=score)
+    folder.write_trial(one, score=score, history_sha256="")
 
 
 # ------------------------------------------------------------------ who wins

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from conftest import ROOT
+from factories import rewrite
 from mien import __version__
 from mien.corpora import clip as records
 from mien.corpora.clip import Clip, Label, Medium, Rating, Reject, clips_to_table
@@ -404,7 +405,7 @@ def test_parts_that_lost_rows_are_not_loaded(tmp_path):
     store, part = damaged_store(tmp_path)
     manifest = json.loads((part.parent / MANIFEST).read_text())
     manifest["parts"] = [entry for entry in manifest["parts"] if entry["name"] != part.name]
-    (part.parent / MANIFEST).write_text(json.dumps(manifest))
+    rewrite(part.parent / MANIFEST, parts=manifest["parts"])
     for read in (store.load, lambda *feature: list(store.iterate(*feature))):
         with pytest.raises(StoreError, match="has [23] rows of .* frames, 5 of .* were written: `mien store verify"):
             read("ravdess", SPEC)
@@ -426,8 +427,7 @@ def test_a_changed_value_is_not_read(tmp_path):
 @pytest.mark.parametrize("folder", ["ravdess", f"ravdess/{SPEC.folder}"])
 def test_a_store_of_another_format_is_refused_with_the_remedy(tmp_path, folder):
     store, _ = damaged_store(tmp_path)
-    manifest = json.loads((tmp_path / folder / MANIFEST).read_text()) | {"format": 99, "mien": "7.0"}
-    (tmp_path / folder / MANIFEST).write_text(json.dumps(manifest))
+    rewrite(tmp_path / folder / MANIFEST, format=99, mien="7.0")
     with pytest.raises(StoreError) as error:
         store.load("ravdess", SPEC)
     assert str(error.value) == (
@@ -438,8 +438,7 @@ def test_a_store_of_another_format_is_refused_with_the_remedy(tmp_path, folder):
 
 def test_the_clip_table_of_another_format_is_not_overwritten(tmp_path):
     store = store_of(tmp_path, 1)
-    manifest = json.loads((tmp_path / "ravdess" / MANIFEST).read_text()) | {"format": 99}
-    (tmp_path / "ravdess" / MANIFEST).write_text(json.dumps(manifest))
+    rewrite(tmp_path / "ravdess" / MANIFEST, format=99)
     with pytest.raises(StoreError, match="in format 99"):
         store.write_clips("ravdess", [clip(0), clip(1)], [])
 

@@ -12,6 +12,7 @@ from typing import Any
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
+from mien.folder import SEAL
 
 
 def load_experiment(path: str) -> Experiment:
@@ -47,9 +48,12 @@ def _load(path: str) -> Any:
         raise MienError(f"{path}: no such experiment; give a script of experiments/ or an experiment.json")
     if file.suffix == ".json":
         try:
-            return json.loads(file.read_text())
+            found = json.loads(file.read_text())
         except ValueError as error:
             raise MienError(f"{path}: not JSON ({error})") from None
+        if isinstance(found, dict):
+            found.pop(SEAL, None)  # who takes the file of an earlier run as a script may change it
+        return found
     spec = importlib.util.spec_from_file_location("experiment_script", file)
     if spec is None or spec.loader is None:
         raise MienError(f"{path}: neither a Python script nor a .json file")

@@ -184,7 +184,7 @@ class Series:
         """The series of an experiment in its storage; an existing one is taken up again."""
         folder = Folder(experiment.execution.storage) / experiment.name / signature
         folder.make().sweep()
-        folder.write_json("experiment.json", experiment.to_json())
+        folder.write_json("experiment.json", experiment.to_json(), sealed=True)
         return cls(folder, experiment)
 
     @classmethod

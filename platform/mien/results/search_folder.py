@@ -13,6 +13,7 @@ A trial never sees the fold's test subjects. Trials of one configuration are one
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +22,7 @@ from mien.errors import ExperimentError, MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.target import TargetSpec
-from mien.folder import Folder, damaged, shaped, undamaged
+from mien.folder import Folder, damaged, sha256, shaped, undamaged
 from mien.results.history import is_number, kept_record
 from mien.results.metrics import Metric, metric_named
 from mien.results.run import HISTORY, Run, Series, declared, numbers, target_in
@@ -43,7 +44,7 @@ class Trial:
     (`history.kept_record`), None where it has none; epoch: which one. n_epochs, seconds: trained in all. reason: why it
     ended, in words. started_s, ended_s: seconds since 1970; ended_s is None while it runs. attempts: times that it was
     begun or taken up again. inner_score: of a finalist, mean score over the inner splits of the fold, its own among
-    them.
+    them. history_sha256: of the records of its epochs, once it has ended; "" before, and as an older mien wrote it.
     """
 
     fold: int
@@ -60,6 +61,7 @@ class Trial:
     ended_s: float | None = None
     attempts: int = 1
     inner_score: float | None = None
+    history_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class SearchFolder:
         if folder.exists("search.json"):
             check_same(declared(Search, folder.read_json("search.json"), folder), search, folder.uri)
         folder.make().sweep()
-        folder.write_json("search.json", search.to_json())
+        folder.write_json("search.json", search.to_json(), sealed=True)
         return cls(folder, search)
 
     @classmethod
@@ -150,11 +152,17 @@ class SearchFolder:
             reached = (kept["score"], kept["epoch"] if is_number(kept["score"]) else 0) if kept else (None, 0)
             if len(own) != trial.n_epochs or reached != (trial.score, trial.epoch):
                 raise damaged(run.folder.path(TRIAL), f"its score is not that of {HISTORY}")
+            if trial.history_sha256 not in ("", _hash(own)):
+                raise damaged(run.folder.path(HISTORY), f"not as it was when {TRIAL} was written")
         return history
 
     def write_trial(self, trial: Trial, **changes: Any) -> Trial:
+        """Write its record with these changes; that of one that ends holds the hash of its history."""
         changed = replace(trial, **changes)
-        self.run(trial.fold, trial.signature).folder.write_json(TRIAL, asdict(changed))
+        if changed.state in ("done", "pruned") and not changed.history_sha256:
+            records = self.run(trial.fold, trial.signature).history()[: changed.n_epochs]
+            changed = replace(changed, history_sha256=_hash(records))
+        self.run(trial.fold, trial.signature).folder.write_json(TRIAL, asdict(changed), sealed=True)
         return changed
 
     def finalists(self, fold: int) -> list[Trial]:
@@ -192,6 +200,7 @@ class SearchFolder:
         rows = []
         for trial in self.trials():
             fields = asdict(trial)
+            del fields["history_sha256"]
             rows.append(fields | fields.pop("point"))
         return pd.DataFrame(rows)
 
@@ -226,6 +235,10 @@ def read_trial(folder: Folder) -> Trial:
         )
     with undamaged(path):
         return Trial(**shaped(record, Trial))
+
+
+def _hash(records: list[dict[str, Any]]) -> str:
+    return sha256(json.dumps(records, sort_keys=True).encode())
 
 
 def keep_of(search: Search, point: Mapping[str, Any]) -> str:

@@ -51,7 +51,9 @@ def launch(experiment: Experiment, events: TrainingEvents = TrainingEvents()) ->
     if experiment.execution.baseline and experiment.model.family != BASELINE and experiment.data.features:
         baseline = _train_series(baseline_of(experiment), dataset, splits, events)
         series.folder.write_json(
-            "baseline.json", {"experiment": baseline.experiment.name, "signature": baseline.signature}
+            "baseline.json",
+            {"experiment": baseline.experiment.name, "signature": baseline.signature},
+            sealed=True,
         )
     return series
 
@@ -86,7 +88,7 @@ def open_series(experiment: Experiment, dataset: Dataset) -> Series:
     """The series of an experiment on these clips, begun or taken up again."""
     series = Series.create(experiment, experiment.signature(dataset.fingerprints))
     read = {"store": absolute(experiment.execution.store), "label_source": experiment.target.source}
-    series.folder.write_json("data.json", {**dataset.summary(), **read})
+    series.folder.write_json("data.json", {**dataset.summary(), **read}, sealed=True)
     return series
 
 

@@ -183,7 +183,7 @@ class FeatureFolder:
                 ],
             }
             self.attempts.remove()
-            self.folder.write_json(MANIFEST, manifest)
+            self.folder.write_json(MANIFEST, manifest, sealed=True)
         return manifest
 
     def note_work(self, note: dict[str, Any]) -> None:

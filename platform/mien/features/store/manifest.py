@@ -14,7 +14,7 @@ from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 from mien import __version__
 from mien.corpora.clip import Reject
 from mien.errors import DamagedError, StoreError
-from mien.folder import Folder, sha256, shaped
+from mien.folder import Folder, sha256, shaped, table_of
 
 FORMAT = 2  # of the store's layout; raised when an older mien could misread what a newer one writes
 MANIFEST = "MANIFEST.json"
@@ -89,7 +89,7 @@ def _read(folder: Folder, shape: type) -> Any:
     try:
         manifest = folder.read_json(MANIFEST)
     except DamagedError as error:
-        raise altered(folder, "no JSON") from error
+        raise altered(folder, "no JSON, or changed since") from error
     if isinstance(manifest, dict) and manifest.get("format", FORMAT) != FORMAT:
         raise StoreError(
             f"{folder} is in format {manifest['format']} of the store, written by mien {manifest.get('mien')}; this "
@@ -110,9 +110,16 @@ def altered(folder: Folder, why: str) -> AlteredError:
     return AlteredError(f"{folder.path(MANIFEST)} is not what mien wrote ({why}): {mend_remedy(folder)}")
 
 
-def read_rejects(folder: Folder, name: str = REJECTS) -> list[Reject]:
-    """The rejects of one file. Raises StoreError where it is missing or damaged."""
-    return [Reject(**row) for row in read_table(folder, name).to_pylist()]
+def read_rejects(folder: Folder, name: str = REJECTS, *, recorded: str = "") -> list[Reject]:
+    """The rejects of one file. recorded: its SHA-256 by the MANIFEST. Raises StoreError where it is missing or
+    damaged."""
+    try:
+        data = folder.read_bytes(name)
+        if recorded and sha256(data) != recorded:
+            raise lost(folder, name)
+        return [Reject(**row) for row in table_of(data).to_pylist()]
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise lost(folder, name) from error
 
 
 def read_table(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:

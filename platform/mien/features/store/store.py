@@ -84,8 +84,8 @@ class FeatureStore:
 
     def import_rejects(self, corpus: str) -> list[Reject]:
         """Files of the corpus that became no clip, and why."""
-        self._manifest(corpus)
-        return read_rejects(self.folder / corpus, REJECTS)
+        recorded = self._manifest(corpus)["sha256"].get(REJECTS, "")
+        return read_rejects(self.folder / corpus, recorded=recorded)
 
     def write_clips(self, corpus: str, clips: pa.Table | Iterable[Clip], rejects: Sequence[Reject]) -> None:
         """Replace the clip table of a corpus, given as one or as clips. An equal table is left as it is, a damaged one
@@ -118,7 +118,7 @@ class FeatureStore:
             folder.remove(MANIFEST)
             for name, data in files.items():
                 folder.write_bytes(name, data)
-            folder.write_json(MANIFEST, manifest)
+            folder.write_json(MANIFEST, manifest, sealed=True)
 
     def _is_written(self, folder: Folder, digests: Mapping[str, str]) -> bool:
         """Whether the files are there with these digests. Raises StoreError where the store is of another format."""
@@ -191,8 +191,8 @@ class FeatureStore:
 
     def rejects(self, corpus: str, spec: FeatureSpec) -> list[Reject]:
         """Clips without a row of this feature, and why."""
-        self._finished(corpus, spec)
-        return read_rejects(self.feature_folder(corpus, spec).folder)
+        recorded = self._finished(corpus, spec)["rejects_sha256"]
+        return read_rejects(self.feature_folder(corpus, spec).folder, recorded=recorded)
 
     def fingerprint(self, corpus: str, spec: FeatureSpec) -> str:
         """SHA-256 over the spec and (clip id, content, stretch, frames) of each row: equal for equal features."""

@@ -89,4 +89,4 @@ def confirm(
     events.on_confirm(len(to_do))
     for run, metrics in train_jobs(to_do, dataset, execution, events.on_epoch):
         events.on_run(run, metrics)
-    folder.folder.write_json("chosen.json", {"variants": variants, "seeds": list(execution.seeds)})
+    folder.folder.write_json("chosen.json", {"variants": variants, "seeds": list(execution.seeds)}, sealed=True)

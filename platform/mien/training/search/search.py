@@ -119,7 +119,7 @@ def _write_data(folder: SearchFolder, dataset: Dataset, splits: Sequence[Split])
                 "another --name, or delete that folder"
             )
         data["folds"] = {**before["folds"], **data["folds"]}
-    folder.folder.write_json("data.json", data)
+    folder.folder.write_json("data.json", data, sealed=True)
 
 
 def _concurrency(asked: Search, ray_cluster: connection.Cluster, warn: Callable[[str], None]) -> int:
