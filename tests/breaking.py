@@ -164,7 +164,7 @@ def assert_only_the_broken_suffer(
     for name, reject in rejects.items():
         assert (reject.path, reject.stage) == (str(folder / name), "extract")
         assert reject.reason not in ("", "unexpected-error", "took-too-long", "too-large"), reject.detail
-        assert str(folder / name) in reject.detail
+        assert str(folder / name) in reject.detail, reject
     assert np.isfinite(table.values).all()
     reasons = Counter(rejects[path.name].reason if path.name in rejects else "a row" for path in broken)
     shutil.rmtree(place)

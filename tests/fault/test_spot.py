@@ -26,7 +26,7 @@ from mien.experiment import (
     DataConfig,
     ExecutionConfig,
     Experiment,
-    LstmAttentionConfig,
+    MlpConfig,
     ProtocolConfig,
     TrainingConfig,
 )
@@ -202,10 +202,7 @@ EXPERIMENT = Experiment(
     data=DataConfig(features=("voice", "row", "face")),
     protocol=ProtocolConfig(folds=2),
     augment=AugmentConfig(kind="sync"),
-    # Nothing drawn inside the model: each worker would draw its own.
-    model=LstmAttentionConfig(
-        step_s=0.0, lstm_units=5, row_units=3, dense_units=7, dropout=0.0, row_dropout=0.0, input_noise=0.0
-    ),
+    model=MlpConfig(units=13, dropout=0.0),  # nothing drawn inside: each worker would draw its own
     # No checkpoint by the clock, and none because an epoch is the best: whatever is saved, the notice caused.
     training=TrainingConfig(epochs=EPOCHS, patience=EPOCHS, batch_size=8, keep="last"),
     execution=ExecutionConfig(save_every_s=3600, workers=2, min_workers=1, max_failures=0),
@@ -292,7 +289,7 @@ def alone(tmp_path_factory) -> Run:
 @pytest.mark.ray
 @pytest.mark.cluster
 @pytest.mark.slow
-@pytest.mark.tensorflow
+@pytest.mark.torch
 def test_training_saves_upon_the_notice_and_goes_on_with_the_other_node(tmp_path, imds, alone):
     """Two nodes with a worker each; one of them is announced to go, and goes for good."""
     with cluster(2) as (nodes, workers):
@@ -316,7 +313,7 @@ def test_training_saves_upon_the_notice_and_goes_on_with_the_other_node(tmp_path
     assert n_repeated <= 1 < KILLED_AFTER <= n_before
 
 
-@pytest.mark.tensorflow
+@pytest.mark.torch
 def test_without_the_notice_all_that_was_not_saved_is_trained_again(tmp_path, alone):
     """The same settings, killed: what the notice is good for."""
     from mien.training.loop import train_run

@@ -118,10 +118,10 @@ def alone(tmp_path_factory) -> Callable[[str], Run]:
     return cache(lambda family: train(family, tmp_path_factory.mktemp("alone"), 0))
 
 
-@pytest.mark.tensorflow
+@pytest.mark.torch
 def test_one_worker_of_a_group_is_the_local_mode(tmp_path, alone):
-    one = train("lstm_attention", tmp_path, 1)
-    np.testing.assert_allclose(losses(one), losses(alone("lstm_attention")), rtol=1e-6)
+    one = train("mlp", tmp_path, 1)
+    np.testing.assert_allclose(losses(one), losses(alone("mlp")), rtol=1e-6)
 
 
 @each_family

@@ -139,7 +139,8 @@ def test_frames_that_break_their_spec_become_rejects(tmp_path, kind, reason, det
     tasks = tasks_of(tmp_path, 1)
     folder = folder_in(tmp_path)
     assert extract(folder, "Flawed", tasks, flaw=kind) == [reason]
-    assert rejects_of(folder, tasks)[tasks[0].clip_id].detail == detail
+    path = tasks[0].media["audio"].path
+    assert rejects_of(folder, tasks)[tasks[0].clip_id].detail == f"{path}: {detail}"
 
 
 def test_a_worker_with_another_version_refuses(tmp_path):

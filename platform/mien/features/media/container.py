@@ -79,7 +79,8 @@ class Stream:
         """Decoded frames in order of time; damaged packets are skipped."""
         import av
 
-        damage = (av.error.InvalidDataError, av.error.EOFError)
+        # The memory that ffmpeg asks for in vain is what a damaged size claims: its packets are small.
+        damage = (av.error.InvalidDataError, av.error.EOFError, av.error.MemoryError)
         packets = self._container.demux()
         while True:
             try:
@@ -91,7 +92,8 @@ class Stream:
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base
                 self._reached_s = max(self._reached_s, float(end) - self.origin_s)
-            if packet.stream_index != self.stream.index:
+            # Damage can make another kind of a stream on the way.
+            if packet.stream_index != self.stream.index or packet.stream.type != self.stream.type:
                 continue
             try:
                 yield from packet.decode()

@@ -176,7 +176,7 @@ def _result(
         contents[is_table] = content = contents.get(is_table) or content_of(medium, is_table=is_table)
         reason, detail = _flaw(extracted, extractor.spec)
         if reason:
-            return _reject(clip_id, medium.path, reason, detail)
+            return _reject(clip_id, medium.path, reason, f"{medium.path}: {detail}")
         values = encoded(extracted, extractor.spec)
     except MediaError as error:
         return _reject(clip_id, medium.path, error.reason, str(error))
