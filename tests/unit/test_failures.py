@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 from ray.core.generated.common_pb2 import ActorDiedErrorContext, NodeDeathInfo
-from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError
+from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
 from ray.train import TrainingFailedError
 from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from mien.errors import DamagedError, ExperimentError
-from mien.training.failures import failure
+from mien.training.failures import failure, task_failure
 
 ADVICE = (
     "Worker unexpectedly exits with a connection error code 2. End of file. There are some potential root causes.\n"
@@ -68,3 +68,28 @@ def test_a_controller_that_failed_is_one_line_too():
     cause = RayTaskError("fit", "Traceback (most recent call last):\n  ...\nValueError: no", ValueError("no"))
     found = str(failure("runs/first", ControllerError(cause)))
     assert found == "runs/first: no; the same command goes on from its last epoch"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            WorkerCrashedError(),
+            "runs/first: its worker was killed by the system each time, most often for want of memory",
+        ),
+        (OutOfMemoryError("Task was killed.\nMemory on the node"), "runs/first: its worker was killed by the system"),
+        (
+            RayTaskError("train", "Traceback\n...", ValueError("no such column\nmore")),
+            "raised ValueError: no such column; ",
+        ),
+    ],
+)
+def test_a_run_beside_others_that_failed_is_one_sentence(error, said):
+    found = task_failure("runs/first", error)
+    assert isinstance(found, ExperimentError)
+    assert said in str(found) and "goes on from its last epoch" in str(found) and "\n" not in str(found)
+
+
+def test_a_mistake_that_a_task_raised_is_that_mistake():
+    mistake = DamagedError("checkpoints/epoch-0002: damaged; run the same again")
+    assert task_failure("runs/first", RayTaskError("train", "Traceback\n...", mistake).as_instanceof_cause()) is mistake

@@ -1,4 +1,4 @@
-"""What ended a group of workers of Ray Train, in one sentence. Ray's own message is a page of advice."""
+"""What ended a worker of Ray, or a group of them, in one sentence. Ray's own message is a page of advice."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def failure(run: str, error: Exception) -> MienError:
         return ExperimentError(f"{run}: {_named({rank: cause})} raised {type(cause).__name__}: {_line(cause)}; {AGAIN}")
     reason = getattr(error, "controller_failure", error)
     return ExperimentError(f"{run}: {_line(getattr(reason, 'cause', None) or reason)}; {AGAIN}")
+
+
+def task_failure(run: str, error: Exception) -> MienError:
+    """The mistake that an error of `ray.get` stands for. run: what the task trained."""
+    from ray.exceptions import OutOfMemoryError, WorkerCrashedError
+
+    cause = getattr(error, "cause", None) or error
+    if isinstance(cause, MienError):
+        return cause
+    if isinstance(error, WorkerCrashedError | OutOfMemoryError):
+        return ExperimentError(
+            f"{run}: its worker was killed by the system each time, most often for want of memory; {AGAIN}, and if it "
+            "happens again ask for more execution.cpus_per_worker or a lower execution.parallel"
+        )
+    return ExperimentError(f"{run}: its worker raised {type(cause).__name__}: {_line(cause)}; {AGAIN}")
 
 
 def _named(causes: Mapping[int, Exception]) -> str:

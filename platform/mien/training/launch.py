@@ -19,6 +19,7 @@ from mien.folder import Folder, absolute
 from mien.results.history import Record
 from mien.results.run import Run, Series
 from mien.training.baseline import baseline_of
+from mien.training.failures import task_failure
 from mien.training.follower import FOLLOW_S, Follower, OnEpoch
 from mien.training.group import fit_group
 from mien.training.loop import train_run
@@ -171,7 +172,12 @@ def _train_in_parallel(
             for follower in running.values():
                 follower.look()
             for done in ended:
-                yield running.pop(done).run, ray.get(done)
+                run = running.pop(done).run
+                try:
+                    metrics = ray.get(done)
+                except ray.exceptions.RayError as error:
+                    raise task_failure(run.folder.uri, error) from error
+                yield run, metrics
 
 
 def _train_in_groups(
