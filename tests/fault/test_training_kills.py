@@ -99,8 +99,8 @@ def outcome(place: Path) -> list[tuple]:
     ]
 
 
-@pytest.mark.parametrize(("workers", "n_kills", "longest_s"), [(0, 90, 5.0), (2, 10, 25.0)])
-def test_killed_at_any_moment_it_ends_the_same(workers, n_kills, longest_s, tmp_path, capsys):
+@pytest.mark.parametrize(("workers", "n_kills", "between_s"), [(0, 90, (0.0, 5.0)), (2, 10, (15.0, 40.0))])
+def test_killed_at_any_moment_it_ends_the_same(workers, n_kills, between_s, tmp_path, capsys):
     whole = tmp_path / "whole"
     write_store(str(whole / "store"))
     assert start(whole, workers).communicate()[1] is not None
@@ -114,7 +114,7 @@ def test_killed_at_any_moment_it_ends_the_same(workers, n_kills, longest_s, tmp_
         process = start(place, workers)
         while True:
             try:
-                _, err = process.communicate(timeout=rng.uniform(0, longest_s) if killed.total() < n_kills else None)
+                _, err = process.communicate(timeout=rng.uniform(*between_s) if killed.total() < n_kills else None)
             except subprocess.TimeoutExpired:
                 chosen = rng.choice([process.pid, *descendants(process.pid)])
                 with suppress(ProcessLookupError):

@@ -177,9 +177,10 @@ def run_mien(root: Path, place: Path) -> Attempt:
     mien = [sys.executable, "-m", "mien"]
     started_s = perf_counter()
     prepare = [*mien, "prepare", "ravdess", str(root), "--store", store, "--features", FEATURE, "--json"]
-    prepared = json.loads(_checked(prepare))
+    prepared = json.loads(_checked(prepare, PYTHONPATH=search_path()))
     prepared_s = perf_counter()
-    _checked([*mien, "train", str(asked), "--store", store, "--storage", runs, "--json"])
+    train = [*mien, "train", str(asked), "--store", store, "--storage", runs, "--json"]
+    _checked(train, PYTHONPATH=search_path())
     ended_s = perf_counter()
     (feature,) = prepared["features"]
     within = {
@@ -212,9 +213,8 @@ def run_nkululeko(python: Path, table: Path, place: Path) -> Attempt:
     command = [str(python), "-m", "nkululeko.nkululeko", "--config", str(settings)]
     begun, started_s = {"imports and tables": 0.0}, perf_counter()
     lines = []
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=place, env=own
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=place, env=_environment()
     ) as process:
         for line in process.stdout or ():
             lines.append(line)
@@ -252,9 +252,14 @@ n_jobs = {cores}
 """
 
 
-def _checked(command: Sequence[str]) -> str:
-    """What a program prints; MienError with its last words where it fails."""
-    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": search_path()}, capture_output=True, text=True)
+def _checked(command: Sequence[str], **environment: str) -> str:
+    """What a program prints; MienError with its last words where it fails. environment: variables of its own."""
+    done = subprocess.run(command, env=_environment(**environment), capture_output=True, text=True)
     if done.returncode:
         raise MienError(f"{' '.join(command[:4])} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
     return done.stdout
+
+
+def _environment(**changed: str) -> dict[str, str]:
+    """Without this Python's own path: pip would take what lies there for installed in the other environment."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | changed
