@@ -34,6 +34,7 @@ def sample(
     directory: Annotated[Path, Positional, arg(metavar="DIRECTORY")],
     corpora: tuple[str, ...] = ("ravdess", "cremad"),
     subjects: int = 4,
+    per_emotion: int = 3,
     seed: int = 0,
 ) -> None:
     """Write tiny synthetic corpora in the true on-disk layouts, to try everything without a download.
@@ -44,12 +45,13 @@ def sample(
         directory: Where; a folder per corpus is made in it.
         corpora: Which.
         subjects: People in each.
+        per_emotion: Clips of each person and emotion, as far as the corpus has room for them.
         seed: Another seed makes other people and other clips.
     """
     from mien.corpora.sample.write import write_sample
 
     with bar("synthetic clips") as advance:
-        roots = write_sample(directory, corpora=corpora, n_subjects=subjects, seed=seed, on_clip=advance)
+        roots = write_sample(directory, corpora, subjects, per_emotion, seed, on_clip=advance)
     for name, root in roots.items():
         print(f"{name}: {root}")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from mien.errors import CorpusError
 from mien.folder import Folder
 
 FORMAT = 2  # of the samples; another one is written anew
+TAKES_OF_A_PROCESS = 16  # at least: to start it takes as long as some of them
 
 README = """\
 SYNTHETIC corpus, written by `mien sample`.
@@ -101,14 +102,26 @@ def write_sample(
         marker = {"synthetic": True, "corpus": corpus, "comment": COMMENT, **settings}
         (unfinished / SYNTHETIC_MARKER).write_text(json.dumps(marker, indent=2) + "\n")
         (unfinished / "README.txt").write_text(README)
-        for take in takes[corpus]:
-            modules[corpus].record(unfinished, take)
+        for _ in _recorded(modules[corpus], unfinished, takes[corpus]):
             n_done += 1
             if on_clip:
                 on_clip(n_done, n_takes)
         modules[corpus].tabulate(unfinished, takes[corpus])
         unfinished.rename(root / corpus)
     return {corpus: root / corpus for corpus in corpora}
+
+
+def _recorded(module: Sample, root: Path, takes: Sequence[Any]) -> Iterator[None]:
+    """Records each take, in as many processes as there are cores; yields as one is done, in any order."""
+    import joblib
+
+    n_processes = min(joblib.cpu_count(), len(takes) // TAKES_OF_A_PROCESS)
+    if n_processes < 2:
+        yield from map(lambda take: module.record(root, take), takes)
+    else:
+        yield from joblib.Parallel(n_processes, return_as="generator_unordered")(
+            joblib.delayed(module.record)(root, take) for take in takes
+        )
 
 
 def _is_there(root: Path, settings: dict[str, int]) -> bool:
