@@ -2,8 +2,8 @@
 
     make quickstart        # or: python experiments/quickstart.py DIRECTORY
 
-Faces are embedded by a network with random weights, since the published ones must be downloaded; the report says so. Five
-a second and two clips per person and emotion are enough to see the path.
+Faces are embedded by a network with random weights, since the published ones must be downloaded; the report says so.
+Five of them a second, and two clips per person and emotion, are enough to see the path.
 Asked again, every step does only what is missing.
 """
 

@@ -117,7 +117,7 @@ def _recorded(module: Sample, root: Path, takes: Sequence[Any]) -> Iterator[None
 
     n_processes = min(joblib.cpu_count(), len(takes) // TAKES_OF_A_PROCESS)
     if n_processes < 2:
-        yield from map(lambda take: module.record(root, take), takes)
+        yield from (module.record(root, take) for take in takes)
     else:
         yield from joblib.Parallel(n_processes, return_as="generator_unordered")(
             joblib.delayed(module.record)(root, take) for take in takes
