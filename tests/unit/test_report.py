@@ -403,7 +403,7 @@ def test_list_and_compare_name_what_tells_series_of_one_name_apart(tmp_path, cap
     assert f"--out {out}: holds the comparison of {other.folder.uri}" in capsys.readouterr().err
 
 
-def test_an_overview_links_every_report_of_a_storage_or_an_experiment(tmp_path, capsys):
+def test_an_overview_links_every_report_of_a_storage_or_an_experiment(tmp_path, capsys, monkeypatch):
     place = tmp_path / "runs"
     for gamma in (1.0, 2.0):
         series_directory(
@@ -419,6 +419,8 @@ def test_an_overview_links_every_report_of_a_storage_or_an_experiment(tmp_path, 
         page = (folder / "overview.html").read_text()
         links = re.findall(r'href="([^"]+/report.html)"', page)
         assert len(links) == n_links and all((folder / link).is_file() for link in links)
+    monkeypatch.chdir(place)
+    assert main(["report", "same"]) == 0
     page = (place / "overview.html").read_text()
     assert begun.signature in page and "loss.gamma 2.0" in page
     assert main(["runs", "list", str(place)]) == 0

@@ -117,7 +117,9 @@ def _recorded(module: Sample, root: Path, takes: Sequence[Any]) -> Iterator[None
 
     n_processes = min(joblib.cpu_count(), len(takes) // TAKES_OF_A_PROCESS)
     if n_processes < 2:
-        yield from (module.record(root, take) for take in takes)
+        for take in takes:
+            module.record(root, take)
+            yield
     else:
         yield from joblib.Parallel(n_processes, return_as="generator_unordered")(
             joblib.delayed(module.record)(root, take) for take in takes

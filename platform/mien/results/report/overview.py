@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import mien
 from mien.errors import MienError
-from mien.folder import Folder
+from mien.folder import Folder, absolute
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
 from mien.results.pull import held
@@ -32,15 +32,16 @@ def overview(place: Folder) -> str:
 
     place: a storage, or an experiment's folder in it. Raises MienError where there is neither.
     """
-    above = Folder(place.uri.rsplit("/", 1)[0]) if "/" in place.uri else None
-    records, prefix = list(held(place)), ""
-    if not records and above is not None:
-        records, prefix = [one for one in held(above) if one["experiment"] == place.name], f"{place.name}/"
+    storage, prefix = place, ""
+    records = list(held(place))
+    if not records:
+        storage, prefix = Folder(absolute(place.uri).rsplit("/", 1)[0]), f"{place.name}/"
+        records = [one for one in held(storage) if one["experiment"] == place.name]
     if not records:
         raise MienError(
             f"{place}: no runs here; give what `mien train` or `mien search` printed, or a storage of theirs"
         )
-    rows = [_row(record, place if not prefix else above, prefix) for record in records]  # type: ignore[arg-type]
+    rows = [_row(record, storage, prefix) for record in records]
     place.write_text(PAGE, render(PAGE, {"place": place.name, "rows": rows, "mien_version": mien.__version__}, {}))
     return place.path(PAGE)
 
