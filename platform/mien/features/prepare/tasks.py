@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from mien.corpora.clip import Medium
 
-_MEDIUM, _TODO = "medium:", "todo:"
+_MEDIUM, _TO_DO = "medium:", "todo:"
 
 # Clips of one part: what is lost when a process is killed, and how often progress is seen. Sound takes about 50 ms per
 # clip, a face track seconds.
@@ -48,20 +48,20 @@ def tasks_left(clips: pa.Table, media: Collection[str], done: Sequence[Collectio
         is_done = (
             pa.repeat(True, len(clips)) if ids is None else pc.is_in(clips["id"], pa.array(list(ids), pa.string()))
         )
-        columns[f"{_TODO}{number}"] = pc.invert(is_done)
-        is_left = pc.or_(is_left, columns[f"{_TODO}{number}"])
+        columns[f"{_TO_DO}{number}"] = pc.invert(is_done)
+        is_left = pc.or_(is_left, columns[f"{_TO_DO}{number}"])
     return pa.table(columns).filter(is_left)
 
 
 def tasks_from_table(table: pa.Table) -> list[ClipTask]:
     """The tasks of such a table, or of a slice of it."""
     media = [name for name in table.column_names if name.startswith(_MEDIUM)]
-    todo = [name for name in table.column_names if name.startswith(_TODO)]
+    todo = [name for name in table.column_names if name.startswith(_TO_DO)]
     return [
         ClipTask(
             row["clip_id"],
             {name.removeprefix(_MEDIUM): Medium(**row[name]) for name in media if row[name] is not None},
-            tuple(int(name.removeprefix(_TODO)) for name in todo if row[name]),
+            tuple(int(name.removeprefix(_TO_DO)) for name in todo if row[name]),
         )
         for row in table.to_pylist()
     ]
@@ -69,7 +69,7 @@ def tasks_from_table(table: pa.Table) -> list[ClipTask]:
 
 def n_left(tasks: pa.Table, number: int) -> int:
     """How many clips lack this feature."""
-    return pc.sum(tasks[f"{_TODO}{number}"]).as_py() or 0
+    return pc.sum(tasks[f"{_TO_DO}{number}"]).as_py() or 0
 
 
 def have_medium(clips: pa.Table, medium: str) -> pa.Array:
