@@ -27,12 +27,10 @@ import pyarrow.parquet as pq
 from mien.errors import BucketError, DamagedError, FolderError
 
 _OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
+SEAL = "seal"  # key of an object in a JSON file: SHA-256 of all the others
 MAX_NAME_BYTES = 240  # file systems take 255, of which a temporary name needs ten more
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")  # what a file is called until it is whole
 _FOUND: set[str] = set()  # buckets that were there
-
-
-SEAL = "seal"  # key of an object in a JSON file: SHA-256 of all the others
 
 
 class File(NamedTuple):
