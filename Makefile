@@ -35,7 +35,7 @@ guards: $(READY)
 	PYTHONPATH=platform $(BIN)/lint-imports
 
 # The inner loop, under a minute on two cores: guards, doctests, and every test that needs no Ray, no framework and less
-# than a second.
+# than half a second.
 PLAIN := not torch and not tensorflow and not bench and not soak
 check: guards
 	$(BIN)/python -m pytest -q -n 2 -m "$(PLAIN) and not ray and not slow" tests/unit tests/contract $(DOCTESTS)
@@ -57,7 +57,7 @@ DOCTESTS := --doctest-modules platform/mien $(addprefix --ignore=platform/mien/f
 bench: $(READY)
 	$(BIN)/python -m pytest -m bench tests
 
-# Attacks for an hour: 10,000 broken files, 200 kills, 40 flipped bits in each kind of file.
+# Attacks for half an hour: 10,000 broken files, 200 kills, 40 flipped bits in each kind of file.
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak tests/fault tests/unit
 

@@ -75,6 +75,14 @@ def flipped_anywhere(data: bytes, rng: random.Random) -> bytes:
     return bytes(broken)
 
 
+def flip(path: Path, seed: int = 0) -> None:
+    """One bit of a file, by the seed."""
+    data = bytearray(path.read_bytes())
+    drawn = random.Random(seed)
+    data[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
+    path.write_bytes(data)
+
+
 Breaker = Callable[[bytes, random.Random], bytes]
 DEADLY: list[Breaker] = [empty, text, nothing_but_zeros, cut_in_its_header, cut_short]  # nothing may come of these
 HARMFUL: list[Breaker] = [zeros_within, flipped_header, flipped_anywhere]  # these may still decode

@@ -36,7 +36,7 @@ CLOCK = ("seconds", "data_s", "samples_per_s")
 
 
 def experiment(place: Path, workers: int) -> Experiment:
-    """Dropout on: what is drawn at random has to be drawn again as it was."""
+    """Alone with dropout: what is drawn at random has to be drawn again as it was."""
     return Experiment(
         name="killed",
         data=DataConfig(corpora=("ravdess",), features=("voice", "row", "face")),

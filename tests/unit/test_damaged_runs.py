@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 import tiny
+from breaking import flip
 from factories import rewrite
 from mien.cli.main import main
 from mien.errors import DamagedError
@@ -84,13 +84,6 @@ def numbers(place: Path) -> Any:
 @pytest.fixture(scope="module")
 def reference(whole: Path) -> Any:
     return numbers(whole)
-
-
-def flip(path: Path, seed: int = 0) -> None:
-    data = bytearray(path.read_bytes())
-    drawn = random.Random(seed)
-    data[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
-    path.write_bytes(data)
 
 
 def drop_key(path: Path) -> None:

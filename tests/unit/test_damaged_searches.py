@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from breaking import flip
 from factories import rewrite, search_directory
 from mien.cli.main import main
 from mien.errors import DamagedError, MienError
@@ -62,13 +62,6 @@ def without(name: str) -> Callable[[Path], Any]:
     return change
 
 
-def flip(path: Path, seed: int) -> None:
-    data = bytearray(path.read_bytes())
-    drawn = random.Random(seed)
-    data[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
-    path.write_bytes(data)
-
-
 DAMAGE: dict[str, Callable[[Path], Any]] = {
     "cut": lambda path: path.write_bytes(path.read_bytes()[:-20]),
     "emptied": lambda path: path.write_bytes(b""),
@@ -111,6 +104,25 @@ def test_a_damaged_file_of_a_search_is_one_error(name: str, damage: str, place: 
         assert verify(Folder(place)).n_errors
     path.write_bytes(before)
     assert found(place) == reference and not verify(Folder(place)).findings
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("search.json", '"trials": 3', '"trials": 4'),
+        ("data.json", '"n_subjects": 6', '"n_subjects": 7'),
+        ("chosen.json", '"question": ""', '"question": "x"'),
+        ("trial.json", '"reason": "', '"reason": "x'),
+        ("history.jsonl", '"seconds": ', '"seconds": 1'),
+    ],
+)
+def test_a_value_that_was_changed_is_noticed(name: str, before: str, after: str, place: Path) -> None:
+    """Though the file can be read, and no score is touched."""
+    path = file_of(place, name)
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(DamagedError, match=rf"{name}: damaged"):
+        found(place)
 
 
 @pytest.mark.soak

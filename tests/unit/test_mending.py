@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from breaking import flip
 from mien.cli.main import main
 from mien.errors import MienError, StoreError
 from mien.features.prepare import Prepared, prepare
@@ -52,13 +53,6 @@ def held(place: Path) -> tuple[Any, ...]:
     opened = FeatureStore(place / "store")
     table = opened.load("ravdess", SPEC)
     return opened.fingerprint("ravdess", SPEC), table.values.tobytes(), opened.rejects("ravdess", SPEC)
-
-
-def flip(path: Path, seed: int = 0) -> None:
-    data = bytearray(path.read_bytes())
-    drawn = random.Random(seed)
-    data[drawn.randrange(len(data))] ^= 1 << drawn.randrange(8)
-    path.write_bytes(data)
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -180,6 +174,14 @@ def test_forty_flipped_bits_are_forty_errors(place):
                 read("ravdess", SPEC)
         part.write_bytes(whole)
     assert len(opened.load("ravdess", SPEC)) == N_CLIPS - 1
+
+
+def test_rejects_that_were_changed_are_not_read(place):
+    path = folder(place) / "rejects.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(table.column_names.index("reason"), "reason", [["other"] * len(table)]), path)
+    with pytest.raises(StoreError, match=r"rejects\.parquet is missing or damaged"):
+        FeatureStore(place / "store").rejects("ravdess", SPEC)
 
 
 @pytest.mark.soak
