@@ -7,9 +7,10 @@ those that the settings name, and nothing else of the file enters the filter or 
 2. High-pass from 0.5 Hz: Butterworth of fourth order, run forwards and backwards (scipy), so that nothing is delayed.
    It sees the clip's stretch of the recording and nothing before or after it, which is continued by its mirror image:
    the first and the last second or so are less sure.
-3. Bad channels: those that the recording lacks; those that stand still; those whose spread lies far from that of the
-   others (the deviation criterion of PREP, Bigdely-Shamlo et al. 2015, on a logarithmic scale). They are interpolated
-   by spherical splines (Perrin et al. 1989, by mne). More than a quarter: nothing of the clip is valid.
+3. Bad channels: those that the recording lacks; those that stand still; those much louder than the others (the
+   deviation criterion of PREP, Bigdely-Shamlo et al. 2015) or ten times quieter. Levels are taken from the quartiles, so
+   that a short jerk makes no channel bad. Bad ones are interpolated by spherical splines (Perrin et al. 1989, by mne).
+   More than a quarter: nothing of the clip is valid.
 4. Average reference, over all channels that were named.
 5. A window is bad when more than a quarter of its channels exceed the threshold or stand still. A quarter, because an
    eye blink fills the four frontal channels of 32, and films make people blink. Eye movements and muscles are not taken
@@ -46,8 +47,9 @@ BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 14.0), "beta":
 _TO_UV = {"": 1.0, "uv": 1.0, "nv": 1e-3, "mv": 1e3, "v": 1e6}
 _FLAT_UV = 0.05  # below the noise of any amplifier
 _FEWEST_TO_COMPARE = 8  # channels: of fewer, none is called the odd one out
-_FARTHEST_SPREAD = 5.0  # robust standard deviations of the logarithm (PREP's 5), each counted as
-_LEAST_DEVIATION = 0.2  # at least this, so that among channels that are alike a spread of 2.7 times is still good
+_QUIET = 0.1  # of the median level
+_LOUD = 5.0  # robust standard deviations of the levels above their median: PREP's
+_LEAST_DEVIATION = 0.2  # of the median level, so that among channels that are alike twice the level is still good
 
 
 class Eeg(NamedTuple):
@@ -120,8 +122,8 @@ class Cleaning:
         if len(lacking) > MOST_BAD * len(columns):
             raise MediaError(
                 "missing-channels",
-                f"EEG: {len(lacking)} of {len(columns)} channels are lacking ({' '.join(lacking[:5])} ...), and at most "
-                f"a quarter can be interpolated; it has {' '.join(signal.names[:8])} ...: name your own by channels",
+                f"EEG: {len(lacking)} of {len(columns)} channels are lacking ({' '.join(lacking[:5])} ...), at most a "
+                f"quarter can be interpolated; it has {' '.join(signal.names[:8])} ...: name your own by channels",
             )
         return columns
 
@@ -154,36 +156,40 @@ def _montage() -> dict[str, str]:
 
 
 def high_passed(values: Samples, rate_hz: float) -> Samples:
-    """(C, N) without what is slower than LOW_HZ."""
+    """(C, N) without what is slower than LOW_HZ.
+
+    At its ends a recording goes on as its mirror image, in time only: mirrored in height too, as is scipy's default,
+    the last sample, which may be a blink, would become a step.
+    """
     from scipy.signal import butter, sosfiltfilt
 
     sections = butter(4, LOW_HZ, "highpass", fs=rate_hz, output="sos")
     centred = values - values.mean(axis=1, keepdims=True)
     n_mirrored = min(values.shape[1] - 1, round(2 / LOW_HZ * rate_hz))
-    return sosfiltfilt(sections, centred, axis=1, padlen=max(0, n_mirrored))
+    return sosfiltfilt(sections, centred, axis=1, padtype="even", padlen=max(0, n_mirrored))
 
 
 def bad_channels(values: Samples, is_lacking: NDArray[np.bool_], reference: Reference) -> NDArray[np.bool_]:
-    """(C,) which channels stand still, or are much louder or quieter than the others.
+    """(C,) which channels are lacking, stand still, or are much louder or quieter than the others.
 
-    Spreads are robust (0.7413 times the range of the middle half), so that a short jerk makes no channel bad. With an
-    average reference the median over the channels is first taken away: BioSemi's amplifiers, whose channels have no
-    reference, share a hum that would hide them all.
+    With an average reference, the median over the channels is taken away before it is asked which is loud: BioSemi's
+    channels are recorded without a reference and share a hum that would hide it. Not before it is asked which is quiet:
+    a dead channel would then hold the median of the others.
     """
-    is_bad = is_lacking | (spread(values) < _FLAT_UV)
+    levels = spread(values)
+    is_bad = is_lacking | (levels < _FLAT_UV)
     others = ~is_bad
     if others.sum() < _FEWEST_TO_COMPARE:
         return is_bad
+    is_bad |= levels < _QUIET * np.median(levels[others])
     if reference == "average":
-        values = values - np.median(values[others], axis=0)
-    levels = np.log(np.maximum(spread(values), 1e-9))
-    centre = np.median(levels[others])
-    deviation = max(_LEAST_DEVIATION, 1.4826 * float(np.median(np.abs(levels[others] - centre))))
-    return is_bad | (np.abs(levels - centre) > _FARTHEST_SPREAD * deviation)
+        levels = spread(values - np.median(values[others], axis=0))
+    low, centre, high = np.percentile(levels[others], [25, 50, 75])
+    return is_bad | (levels - centre > _LOUD * max(0.7413 * (high - low), _LEAST_DEVIATION * centre))
 
 
 def spread(values: Samples) -> Samples:
-    """Robust standard deviation of each row."""
+    """Robust standard deviation of each row: 0.7413 times the range of the middle half."""
     low, high = np.percentile(values, [25, 75], axis=1)
     return 0.7413 * (high - low)
 
