@@ -8,9 +8,9 @@ those that the settings name, and nothing else of the file enters the filter or 
    It sees the clip's stretch of the recording and nothing before or after it, which is continued by its mirror image:
    the first and the last second or so are less sure.
 3. Bad channels: those that the recording lacks; those that stand still; those much louder than the others (the
-   deviation criterion of PREP, Bigdely-Shamlo et al. 2015) or ten times quieter. Levels are taken from the quartiles, so
-   that a short jerk makes no channel bad. Bad ones are interpolated by spherical splines (Perrin et al. 1989, by mne).
-   More than a quarter: nothing of the clip is valid.
+   deviation criterion of PREP, Bigdely-Shamlo et al. 2015) or ten times quieter. Levels are taken from the quartiles,
+   so that a short jerk makes no channel bad. Bad ones are interpolated by spherical splines (Perrin et al. 1989, by
+   mne). More than a quarter: nothing of the clip is valid.
 4. Average reference, over all channels that were named.
 5. A window is bad when more than a quarter of its channels exceed the threshold or stand still. A quarter, because an
    eye blink fills the four frontal channels of 32, and films make people blink. Eye movements and muscles are not taken

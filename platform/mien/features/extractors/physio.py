@@ -143,7 +143,7 @@ def heart(beats_s: Samples) -> dict[str, float]:
         "heart_rate_bpm": 60_000 / float(normal_ms.mean()),
         "sdnn_ms": float(normal_ms.std(ddof=1)),
         "rmssd_ms": float(np.sqrt((steps_ms**2).mean())),
-        "pnn50": float((np.abs(steps_ms) > 50).mean()),
+        "pnn50": float((np.abs(steps_ms) > 50 + 1e-6).mean()),  # 50 ms to the bit are not more
     }
     times_s = beats_s[1:][is_normal]
     length_s = float(times_s[-1] - times_s[0])
@@ -164,15 +164,14 @@ def heart(beats_s: Samples) -> dict[str, float]:
 def skin(gsr_us: Samples, rate_hz: float, scr_us: float) -> dict[str, float]:
     """Level, slope, and responses of the skin's conductance (Boucsein 2012).
 
-    A response is a peak that stands at least scr_us above its surroundings (its prominence) in the conductance below 3
-    Hz and above 0.05 Hz; scr_amplitude_us is their mean, 0 where there is none.
+    A response is a peak of the conductance below 3 Hz that stands scr_us or more above the lowest point of the 5 s
+    before it, and of the 5 s after it (its prominence); scr_amplitude_us is their mean, 0 where there is none.
     """
     from scipy.signal import butter, find_peaks, sosfiltfilt
 
     level, slope = line(gsr_us, rate_hz)
     cleaned = sosfiltfilt(butter(4, 3, fs=rate_hz, output="sos"), gsr_us)
-    phasic = sosfiltfilt(butter(2, 0.05, "highpass", fs=rate_hz, output="sos"), cleaned - cleaned.mean())
-    heights = find_peaks(phasic, prominence=scr_us)[1]["prominences"]
+    heights = find_peaks(cleaned, prominence=scr_us, wlen=2 * round(5 * rate_hz) + 1)[1]["prominences"]
     return {
         "gsr_present": 1.0,
         "scl_us": level,

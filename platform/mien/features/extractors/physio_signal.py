@@ -4,9 +4,9 @@ Sensors are found by name; each setting lists names, of which the first that the
 difference of two electrodes: MAHNOB-HCI has its ECG on EXG1 (right shoulder), EXG2 (left shoulder) and EXG3 (left
 abdomen), each against the amplifier's own reference, and EXG3-EXG1 is Einthoven's lead II.
 
-neurokit2 (Makowski et al. 2021) cleans the ECG and the breathing and finds the beats and breaths. It raises errors for
-a sensor that stands still and gives numbers for noise, so its input and output are both tested here. A sensor is
-absent, which is an outcome and no error, when
+neurokit2 (Makowski et al. 2021) cleans the ECG and finds its beats. It raises errors for a sensor that stands still and
+gives numbers for noise, so its input and its output are both tested here. A sensor is absent, which is an outcome and
+no error, when
 
 - the recording lacks it, or it stands still;
 - ECG: it lasts less than 10 s or has less than 100 Hz; fewer than 5 beats; a tenth of the intervals outside 30 to 220
@@ -201,16 +201,17 @@ def possible(intervals_s: Samples) -> NDArray[np.bool_]:
 
 
 def breaths(resp: Samples, rate_hz: float) -> Samples | None:
-    """Times in s at which breaths were fullest; None where it is not believed to be breathing."""
+    """Times in s at which breaths were fullest; None where it is not believed to be breathing.
+
+    The belt between 0.05 and 3 Hz (Khodadad et al. 2018); a breath is a peak that stands above its surroundings by the
+    standard deviation or more, about a third of a sine's height.
+    """
     if len(resp) < SHORTEST_S * rate_hz:
         return None
-    import neurokit2
+    from scipy.signal import butter, find_peaks, sosfiltfilt
 
-    cleaned = neurokit2.rsp_clean(resp, sampling_rate=rate_hz)
-    if np.count_nonzero(np.diff(np.signbit(cleaned))) < 6:
-        return None
-    found = neurokit2.rsp_findpeaks(cleaned, sampling_rate=rate_hz)
-    peaks = np.asarray(found["RSP_Peaks"], np.int64)
+    cleaned = sosfiltfilt(butter(2, (0.05, 3), "bandpass", fs=rate_hz, output="sos"), resp - resp.mean())
+    peaks = find_peaks(cleaned, prominence=cleaned.std())[0]
     if len(peaks) < 4:
         return None
     lengths_s = np.diff(peaks) / rate_hz
