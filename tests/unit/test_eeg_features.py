@@ -14,6 +14,7 @@ from mien.errors import ExperimentError, MediaError
 from mien.features import extractors, media
 from mien.features.extractors.eeg_signal import BANDS, BIOSEMI_32, Cleaning, bad_channels
 from mien.features.extractors.sensors import plain_name
+from mien.features.media.shared import extract
 from mien.features.spec import Frames, Signals
 from mien.features.store.rows import Row, from_table, to_table
 
@@ -326,6 +327,35 @@ def test_a_recording_that_stops_is_masked_from_there_on() -> None:
     frames = extractors.build("eeg-raw")(recording(values), RATE_HZ)
     assert frames.valid[:5].all()
     assert not frames.valid[-1]
+
+
+def test_one_recording_serves_all_five(tmp_path: Path) -> None:
+    """A stretch of a BDF file: EEG and body are told apart by the names of its channels."""
+    import edfio
+
+    eeg = 25_000 + field(14)
+    times_s = np.arange(len(eeg)) / RATE_HZ
+    beat = 1000 * np.exp(-(((times_s * 1.25) % 1 - 0.5) ** 2) / 0.0005)
+    channels = {name: ("uV", eeg[:, k]) for k, name in enumerate(BIOSEMI_32)}
+    channels |= {"EXG1": ("uV", 0 * beat), "EXG3": ("uV", beat), "GSR1": ("Ohm", 3e5 - 1e3 * times_s)}
+    channels |= {"Resp": ("uV", 900 * np.sin(np.pi * times_s)), "Temp": ("degC", 31 + 0.01 * times_s)}
+    path = tmp_path / "trial.bdf"
+    signals = [
+        edfio.BdfSignal(v, RATE_HZ, label=name, physical_dimension=unit, physical_range=(-5e5, 5e5))
+        for name, (unit, v) in channels.items()
+    ]
+    edfio.Bdf(signals, data_record_duration=1).write(path)
+    names = ("eeg-bands", "eeg-connectivity", "eeg-raw", "physio", "physio-raw")
+    stretch = Medium(path=str(path), start_s=1.0, end_s=13.0)
+    bands, connectivity, raw, physio, curves = extract(stretch, [extractors.build(name) for name in names])
+    assert [len(frames.values) for frames in (bands, connectivity, raw, physio, curves)] == [11, 1, 12, 1, 384]
+    for frames in (bands, connectivity, raw, physio, curves):
+        assert frames.valid.all()
+    assert physio.values[0, 1] == pytest.approx(75, abs=0.5)
+    assert (
+        np.corrcoef(raw.values[5, 22], eeg[6 * 256 : 7 * 256 : 2, 22] - eeg[6 * 256 : 7 * 256 : 2].mean(axis=1))[0, 1]
+        > 0.8
+    )
 
 
 @pytest.mark.parametrize(
