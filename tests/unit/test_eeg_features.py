@@ -352,6 +352,7 @@ def test_one_recording_serves_all_five(tmp_path: Path) -> None:
     for frames in (bands, connectivity, raw, physio, curves):
         assert frames.valid.all()
     assert physio.values[0, 1] == pytest.approx(75, abs=0.5)
+    np.testing.assert_allclose(raw.values.mean(axis=1), 0, atol=1e-3)  # of the average reference
     assert (
         np.corrcoef(raw.values[5, 22], eeg[6 * 256 : 7 * 256 : 2, 22] - eeg[6 * 256 : 7 * 256 : 2].mean(axis=1))[0, 1]
         > 0.8

@@ -41,6 +41,12 @@ SHORTEST_S = 10.0  # of beats and breaths: below it there are too few to tell th
 
 _OHM = {"ohm": 1.0, "ω": 1.0, "kohm": 1e3, "kω": 1e3, "mohm": 1e6, "mω": 1e6}  # nobody's skin has milliohms
 _TO_US = {"us": 1.0, "usiemens": 1.0, "umho": 1.0, "ns": 1e-3, "ms": 1e3, "s": 1e6}
+# 0 degC in the unit, and how many of it are one degree Celsius.
+_TO_CELSIUS = {
+    **dict.fromkeys(("degc", "c", "°c", "degreec", "degreecelsius", "celsius"), (0.0, 1.0)),
+    **dict.fromkeys(("k", "kelvin"), (273.15, 1.0)),
+    **dict.fromkeys(("degf", "f", "°f", "degreef", "fahrenheit"), (32.0, 1.8)),
+}
 _GSR_US = (0.05, 60.0)
 _TEMP_C = (15.0, 42.0)
 _LOWEST_ECG_HZ = 100.0
@@ -77,6 +83,12 @@ class Sensors:
     def __post_init__(self) -> None:
         if not self.ecg + self.gsr + self.resp + self.temp:
             raise ExperimentError("ecg, gsr, resp, temp: name the channels of at least one sensor")
+        for setting, said, known in (
+            ("gsr_unit", self.gsr_unit, {**_OHM, **_TO_US}),
+            ("temp_unit", self.temp_unit, _TO_CELSIUS),
+        ):
+            if said and plain_unit(said) not in known:
+                raise ExperimentError(f"{setting} {said!r}: is none of {', '.join(known)}")
         if self.slow_hz < 8:
             raise ExperimentError(
                 f"a rate of {self.slow_hz:g} Hz: use at least 8, or breaths and skin responses are lost"
@@ -125,11 +137,13 @@ def channel(signal: Signals, names: Sequence[str]) -> Channel | None:
     """The first of these names that the recording has, a channel or the difference of two."""
     present = places(signal)
     for name in names:
-        one, _, other = (name, "", "") if plain_name(name) in present else name.partition("-")
-        columns = [present.get(plain_name(part)) for part in (one, other) if part]
-        if columns and None not in columns:
-            first, *second = (signal.values[:, column].astype(np.float64) for column in columns if column is not None)
-            return Channel(name, first - second[0] if second else first, unit_of(signal, columns[0] or 0))
+        parts = [name] if plain_name(name) in present else name.split("-", 1)
+        if all(plain_name(part) in present for part in parts):
+            first, *second = (present[plain_name(part)] for part in parts)
+            values = signal.values[:, first].astype(np.float64)
+            for column in second:
+                values -= signal.values[:, column]
+            return Channel(name, values, unit_of(signal, first))
     return None
 
 
@@ -151,17 +165,14 @@ def conductance_us(found: Channel, said: str) -> Samples:
 def celsius(found: Channel, said: str) -> Samples:
     """Temperature in degC. said: the unit, where not the header's."""
     unit = plain_unit(said) or found.unit
-    if unit in ("degc", "c", "°c", "degreec", "celsius"):
-        return found.values
-    if unit in ("k", "kelvin"):
-        return found.values - 273.15
-    if unit in ("degf", "f", "°f"):
-        return (found.values - 32) / 1.8
-    raise MediaError(
-        "unknown-unit",
-        f"channel {found.name}: its unit is {unit!r}, none of degC, K and degF; say it by temp_unit, or leave the "
-        "sensor out",
-    )
+    if unit not in _TO_CELSIUS:
+        raise MediaError(
+            "unknown-unit",
+            f"channel {found.name}: its unit is {unit!r}, none of degC, K and degF; say it by temp_unit, or leave the "
+            "sensor out",
+        )
+    zero, per_degree = _TO_CELSIUS[unit]
+    return (found.values - zero) / per_degree
 
 
 def moving(values: Samples | None) -> Samples | None:
@@ -183,7 +194,11 @@ def beats(ecg: Samples, rate_hz: float) -> Samples | None:
     import neurokit2
 
     cleaned = neurokit2.ecg_clean(ecg, sampling_rate=rate_hz)
+    low, high = np.percentile(cleaned, [0.5, 99.5])
+    cleaned = cleaned if high >= -low else -cleaned  # electrodes the other way round: R would be a valley
     peaks = np.asarray(neurokit2.ecg_peaks(cleaned, sampling_rate=rate_hz)[1]["ECG_R_Peaks"], np.int64)
+    # Between the beats of a slow heart it takes noise for beats, of a fiftieth of their height and less.
+    peaks = peaks[cleaned[peaks] > 0.3 * np.median(cleaned[peaks])] if len(peaks) else peaks
     if len(peaks) < 5:
         return None
     intervals_s = np.diff(peaks) / rate_hz
