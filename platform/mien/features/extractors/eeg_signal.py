@@ -53,12 +53,18 @@ _LEAST_DEVIATION = 0.2  # of the median level, so that among channels that are a
 
 
 class Eeg(NamedTuple):
-    """values: (C, N) uV, in the order of the settings. is_bad: (C,), channels that were filled in. is_usable: False
-    where too many were."""
+    """EEG that was cleaned.
+
+    values: (C, N) uV, in the order of the settings. is_bad: (C,), channels that were filled in. moves: (C, M) whether a
+    sample as it was recorded, at recorded_hz, differs from the one before; True where the channel was filled in.
+    is_usable: False where too many channels are bad.
+    """
 
     values: Samples
     rate_hz: float
     is_bad: NDArray[np.bool_]
+    moves: NDArray[np.bool_]
+    recorded_hz: float
 
     @property
     def is_usable(self) -> bool:
@@ -95,6 +101,7 @@ class Cleaning:
         for row, column in enumerate(columns):
             if column is not None:
                 values[row] = signal.values[:, column] * scale(signal, column, _TO_UV, "uV")
+        moves = np.diff(values, prepend=values[:, :1]) != 0
         values = high_passed(values, signal.rate_hz)
         is_bad = np.array([column is None for column in columns])
         is_bad |= bad_channels(values, is_bad, self.reference)
@@ -102,16 +109,18 @@ class Cleaning:
             self._fill_in(values, is_bad)
         if self.reference == "average":
             values -= values.mean(axis=0)
-        return Eeg(values, signal.rate_hz, is_bad)
+        return Eeg(values, signal.rate_hz, is_bad, moves | is_bad[:, None], signal.rate_hz)
 
     def good_windows(self, eeg: Eeg, starts: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
         """(T,) which windows are not bad (5. of the module)."""
         good = np.zeros(len(starts), np.bool_)
+        recorded = eeg.recorded_hz / eeg.rate_hz
         for number, start in enumerate(starts):
             window = eeg.values[:, start : start + length]
             is_loud = np.maximum(window.max(axis=1), -window.min(axis=1)) > self.threshold_uv
-            is_flat = np.ptp(window, axis=1) < _FLAT_UV
-            good[number] = (is_loud | is_flat).mean() <= MOST_BAD
+            # Neither the filter, which rings on, nor the reference, which moves, leaves a still channel still.
+            moves = eeg.moves[:, round(start * recorded) + 1 : round((start + length) * recorded)].any(axis=1)
+            good[number] = (is_loud | ~moves).mean() <= MOST_BAD
         return good & eeg.is_usable
 
     def _columns(self, signal: Signals) -> list[int | None]:
