@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ExperimentError
 from mien.features import extractors
+from mien.features.extractors.eeg_signal import BIOSEMI_32
 from mien.features.extractors.openface import ACTION_UNITS
 from mien.features.spec import Codec, Extractor, FeatureSpec, Frames, Kind, Signals
 from tiny_media import voice
@@ -52,12 +53,18 @@ def faces(rate_hz: float, seconds: float, is_something: bool) -> list[tuple[NDAr
 
 
 def signals(rate_hz: float, seconds: float, is_something: bool) -> Signals:
-    """Noise over slow waves on five channels; nothing is sensors that stand still."""
+    """EEG (noise over slow waves) of 32 channels, heart beats, skin resistance, breathing and temperature, among others;
+    nothing is sensors that stand still."""
     rate_hz, rng = 256.0, np.random.default_rng(0)
     times_s = np.arange(round(seconds * rate_hz)) / rate_hz
-    waves = [np.sin(2 * np.pi * hz * times_s) + rng.normal(0, 0.3, len(times_s)) for hz in (1.2, 6, 10, 20, 40)]
-    values = np.column_stack(waves).astype(np.float32) * np.float32(is_something) + 1
-    return Signals(values, ("Fp1", "Cz", "EXG1", "GSR1", "Resp"), ("uV", "uV", "uV", "Ohm", "uV"), rate_hz)
+    channels = {name: ("uV", 10 * np.sin(2 * np.pi * (k + 2) * times_s)) for k, name in enumerate(BIOSEMI_32)}
+    beat = 900 * np.exp(-(((times_s * 1.2) % 1 - 0.5) ** 2) / 0.001)
+    channels |= {"EXG1": ("uV", beat * 0), "EXG3": ("uV", beat), "GSR1": ("Ohm", 3e5 - 1e3 * times_s)}
+    channels |= {"Erg1": ("uV", 0 * times_s), "Resp": ("uV", 900 * np.sin(np.pi * times_s))}
+    channels |= {"Temp": ("degC", 31 + 0.01 * times_s)}
+    waves = [wave + rng.normal(0, 5 if unit == "uV" else 0.01, len(wave)) for unit, wave in channels.values()]
+    values = np.column_stack(waves) if is_something else np.ones((len(times_s), len(channels)))
+    return Signals(values.astype(np.float32), tuple(channels), tuple(unit for unit, _ in channels.values()), rate_hz)
 
 
 def openface_table(path: Path, seconds: float, is_something: bool) -> None:
@@ -74,6 +81,8 @@ GIVEN = {"sound": sound, "pictures": pictures, "faces": faces, "signals": signal
 TABLES = {"openface": openface_table, "openface-clip": openface_table}
 # What cannot be had in a test, by the name of the extractor.
 SETTINGS: dict[str, dict[str, Any]] = {"facenet": {"weights": "random"}}
+# Seconds of something that make a valid row, by the name of the extractor for which two are too few.
+ENOUGH_S = {"eeg-connectivity": 6.0, "physio": 12.0}
 NOTHING_IS_VALID = {"sound": True, "faces": False, "signals": False, "table": False}  # silence is heard
 
 
@@ -125,7 +134,7 @@ def assert_keeps_contract(frames: Frames, spec: FeatureSpec) -> None:
 
 
 def test_frames_keep_the_contract(extractor: Extractor, tmp_path: Path) -> None:
-    frames = extracted(extractor, tmp_path, 2.0)
+    frames = extracted(extractor, tmp_path, ENOUGH_S.get(extractor.spec.name, 2.0))
     assert_keeps_contract(frames, extractor.spec)
     assert frames.valid.all()
     assert len(np.unique(frames.values)) >= min(10, frames.values.size)
@@ -147,7 +156,7 @@ def test_twice_the_same_is_the_same_to_the_bit(
 ) -> None:
     again = extractors.build(name, **asked)
     assert again.spec == extractor.spec
-    first, second = (extracted(e, tmp_path, 1.5) for e in (extractor, again))
+    first, second = (extracted(e, tmp_path, ENOUGH_S.get(name, 1.5)) for e in (extractor, again))
     np.testing.assert_array_equal(first.values, second.values)
     np.testing.assert_array_equal(first.valid, second.valid)
 
@@ -167,7 +176,7 @@ def test_short_clips_have_at_least_a_row(extractor: Extractor, tmp_path: Path, s
 
 
 def test_nothing_to_hear_or_see_is_an_outcome(extractor: Extractor, tmp_path: Path) -> None:
-    frames = extracted(extractor, tmp_path, 2.0, is_something=False)
+    frames = extracted(extractor, tmp_path, ENOUGH_S.get(extractor.spec.name, 2.0), is_something=False)
     assert_keeps_contract(frames, extractor.spec)
     if extractor.kind in NOTHING_IS_VALID:
         assert set(frames.valid.tolist()) == {NOTHING_IS_VALID[extractor.kind]}
@@ -238,7 +247,7 @@ def test_unknown_settings_and_wrong_types_name_the_extractor_and_the_known_ones(
     assert all(setting in str(error.value) for setting in known)
     for setting in known:
         with pytest.raises(ExperimentError, match=f"{name}.*{setting}") as error:
-            extractors.build(name, **{setting: ["no such thing"]})
+            extractors.build(name, **{setting: {"no such": "thing"}})
         assert all(setting in str(error.value) for setting in known)
 
 

@@ -24,6 +24,11 @@ EXTRACTORS: dict[str, str] = {
     "frames": "mien.features.extractors.frames:FramesSettings",
     "openface": "mien.features.extractors.openface:OpenFaceSettings",
     "openface-clip": "mien.features.extractors.openface:OpenFaceClipSettings",
+    "eeg-bands": "mien.features.extractors.eeg_bands:EegBandsSettings",
+    "eeg-connectivity": "mien.features.extractors.eeg_connectivity:EegConnectivitySettings",
+    "eeg-raw": "mien.features.extractors.eeg_raw:EegRawSettings",
+    "physio": "mien.features.extractors.physio:PhysioSettings",
+    "physio-raw": "mien.features.extractors.physio_raw:PhysioRawSettings",
 }
 
 
