@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from mien.corpora import Card, OnFile, Verification
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.inventory import container_fault
-from mien.corpora.mahnob_clock import Extent, Recording, read_gaze_clock, read_recording, shared_stretch
+from mien.corpora.mahnob_clock import Extent, Recording, read_gaze_clock, read_recording
 from mien.corpora.mahnob_session import Flaw, Section, Session, read_person, read_session
 from mien.corpora.tree import SYNTHETIC_MARKER, UNKNOWN_SUFFIX, MediaFile, find_media, in_order, printable
 from mien.errors import Finding, MediaError
@@ -50,7 +50,6 @@ TRIALS = {n: 20 for n in range(1, 31) if n not in (12, 15, 26)} | {3: 17, 9: 14,
 
 _XML, _SESSIONS, _SUBJECTS, _STIMULI = "session.xml", "Sessions", "Subjects", "MediaFiles"
 _MOST_XML_BYTES = 2**20
-_MEDIA = {"video": ("video",), "audio": ("audio",), "bdf": ("eeg", "physio"), "gaze": ("gaze",)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,13 +219,14 @@ def _media(
         if min(extent.to_s, length_s) <= max(extent.from_s, 0.0):
             flaws.append(("bad-stretch", f"{found[kind].name}: holds nothing of the stimulus by its times"))
             del extents[kind]
+    # All begin when the last one does, so that rows of their features belong together.
+    from_s = max(0.0, *(extent.from_s for extent in extents.values()), 0.0)
     media: dict[str, Medium] = {}
-    if extents:
-        from_s, to_s = shared_stretch(extents, length_s)
-        if to_s <= from_s:
-            flaws.append(("bad-stretch", f"{', '.join(extents)}: share no moment of the stimulus by their times"))
-            extents = {}
     for kind, extent in extents.items():
+        to_s = min(extent.to_s, length_s)
+        if to_s <= from_s:
+            flaws.append(("bad-stretch", f"{found[kind].name}: ends before the others begin, by its times"))
+            continue
         start_s = max(from_s - asked.baseline_s, extent.from_s) if kind == "bdf" else from_s
         medium = Medium(
             path=str(found[kind]),
@@ -234,7 +234,7 @@ def _media(
             end_s=None if math.isinf(to_s) else to_s - extent.from_s,
             offset_s=start_s,
         )
-        names = _of_channels(recording, flaws) if kind == "bdf" and recording else _MEDIA[kind]
+        names = _of_channels(recording, flaws) if kind == "bdf" and recording else [kind]
         media |= dict.fromkeys(names, medium)
     if media and "gaze" in found:
         media["gaze"] = Medium(path=str(found["gaze"]), offset_s=cut_s)

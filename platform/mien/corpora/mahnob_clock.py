@@ -16,7 +16,6 @@ video for the sound's samples. A table of key presses of the experiment has Movi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO
 
@@ -114,17 +113,7 @@ def _number(text: str | None) -> float | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extent:
-    """Where a file lies on the clip's clock: its first sample at from_s, its end at to_s (may be infinite)."""
+    """Where a file lies on the clip's clock: its first sample at from_s, its end at to_s, infinite if not known."""
 
     from_s: float
     to_s: float
-
-
-def shared_stretch(files: Mapping[str, Extent], length_s: float) -> tuple[float, float]:
-    """The stretch of the clip's clock that all these files have, within a stimulus of length_s (may be infinite).
-
-    Start and end in seconds; the end is not after the start where they share nothing.
-    """
-    return max(0.0, *(extent.from_s for extent in files.values())), min(
-        length_s, *(extent.to_s for extent in files.values())
-    )

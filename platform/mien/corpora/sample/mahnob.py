@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 N_SUBJECTS = len(TRIALS)
-SENSOR_RATE_HZ, FRAME_RATE_HZ, SOUND_RATE_HZ, GAZE_RATE_HZ = 256, 15, 16_000, 60
+SENSOR_RATE_HZ, FRAME_RATE_HZ, SOUND_RATE_HZ, GAZE_RATE_HZ = 256, 10, 16_000, 60
 BEFORE_S, AFTER_S = 3.0, 3.0  # of the sensors around a film
 REST_S = 1.0  # of the cut recordings after a film
 TRIGGER, TRIGGER_S = 16, 0.125
