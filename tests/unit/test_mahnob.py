@@ -19,6 +19,7 @@ from mien.corpora.emotions import MAHNOB_CODES, VOCABULARIES
 from mien.corpora.mahnob import Settings
 from mien.corpora.sample import biosignals
 from mien.corpora.sample import mahnob as sample
+from mien.corpora.sample.face import ACTIONS, actions
 from mien.corpora.sample.raters import shown
 from mien.corpora.sample.recording import write_avi
 from mien.errors import MediaError
@@ -546,3 +547,17 @@ def test_each_sensor_follows_what_is_felt() -> None:
     assert together("finger", "arousal") < -0.5
     assert (columns["heart"] > 50).all() and (columns["heart"] < 110).all()
     assert columns["wave"].mean() > 0.5 * columns["rest"].mean()  # at the moment that the face shows most
+
+
+def test_the_face_shows_what_is_felt_when_the_sensors_do() -> None:
+    smiles, valences = [], []
+    for watching in watchings(3):
+        time_s = np.arange(0, watching.film_s, 0.1)
+        moved = np.abs(actions(watching, time_s) - actions(watching, np.array([-1.0])))
+        smiles.append(actions(watching, time_s)[:, list(ACTIONS).index("smile")].mean())
+        valences.append(shown(watching)[0])
+        if watching.emotion != "neutral":
+            blink = list(ACTIONS).index("lids")
+            peak_s = time_s[np.delete(moved, blink, axis=1).sum(axis=1).argmax()]
+            assert peak_s == pytest.approx(watching.event_s, abs=0.15)
+    assert np.corrcoef(smiles, valences)[0, 1] > 0.7
