@@ -52,7 +52,7 @@ def write_sensors(
     n_samples = round(seconds * rate_hz)
     found = {name: np.zeros(n_samples) for name in channels} | dict(values or {})
     if status:
-        found["Status"] = np.full(n_samples, 1 << 20)
+        found["Status"] = np.where(np.arange(n_samples) < rate_hz, 0, 1 << 20)  # the electrodes came into range
         for at_s in triggers_s:
             found["Status"][round(at_s * rate_hz) : round(at_s * rate_hz) + 8] |= 16
     signals = [

@@ -23,7 +23,6 @@ MAGICS = (b"0       ", b"\xffBIOSEMI")
 STATUS = "Status"
 _MOST_SIGNALS = 4096
 _MOST_RECORDS = 1_000_000  # 11 days in records of a second
-_TRIGGER_BITS = 0xFFFF  # the bits above are BioSemi's own: speed, battery, electrodes out of range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +148,7 @@ def read_triggers(path: str, file: IO[bytes], header: EdfHeader, n_records: int)
         parts.append(file.read(width * n_samples))
     octets = np.frombuffer(b"".join(parts), np.uint8)
     octets = octets[: len(octets) // width * width].reshape(-1, width).astype(np.int32)
-    words = (octets[:, 0] | octets[:, 1] << 8) & _TRIGGER_BITS
+    words = octets[:, 0] | octets[:, 1] << 8  # the third byte is BioSemi's own: speed, battery, electrodes out of range
     return (np.flatnonzero(words[1:] > words[:-1]) + 1).tolist()
 
 
