@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -486,6 +487,33 @@ def test_the_same_seed_writes_the_same_sensors_and_others_do_not(sensors: Path, 
         sample._write_sensors(tmp_path / f"{number}.bdf", watching)
         is_same = (tmp_path / f"{number}.bdf").read_bytes() == sensors.read_bytes()
         assert is_same == (watching == first)
+
+
+@pytest.mark.slow
+def test_a_trial_is_the_same_each_time_and_whole_to_the_decoders(tmp_path: Path) -> None:
+    (take,) = [take for take in sample.takes(2, 1, 0) if take.clip_id == f"mahnob/{watchings(1)[0].session}"]
+    for root in (tmp_path / "a", tmp_path / "b"):
+        sample.record(root, take)
+        sample.tabulate(root, [take])
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(files) == 6
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+    (clip,), rejects = imported(tmp_path / "a")
+    assert (rejects, clip.id, clip.attributes["timing"], clip.attributes["sex"]) == (
+        [],
+        take.clip_id,
+        "triggers",
+        "male",
+    )
+    film_s = watchings(1)[0].film_s
+    n_pictures = sum(1 for _ in media.decode("pictures", clip.media["video"], 10.0))
+    assert n_pictures / 10 == pytest.approx(film_s, abs=0.1)
+    assert len(media.decode("sound", clip.media["audio"], 16_000)) / 16_000 == pytest.approx(film_s, abs=0.001)
+    assert len(media.decode("signals", clip.media["eeg"], 0.0).values) / 256 == film_s
+    with av.open(clip.media["video"].path) as container:
+        assert "SYNTHETIC" in container.metadata["comment"]
+        assert (container.streams.video[0].codec_context.name, container.streams.video[0].average_rate) == ("mpeg4", 10)
 
 
 def test_sessions_of_the_sample_are_published_ones() -> None:
