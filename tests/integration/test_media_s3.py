@@ -139,6 +139,7 @@ def test_of_sensors_the_triggers_are_fetched_and_nothing_else(
         (folder / SENSORS).write_bytes(data[start : int(end * len(data))])
     write_sensors(folders[3] / SENSORS, 70, (), rate_hz=8)
     write_gaze(folders[0] / GAZE, 1000, 1250, 4_410_000)
+    (folders[0] / "extra.avi").write_bytes(b"RIFF")
     for file in root.rglob("*.*"):
         (bucket / "mahnob").write_bytes(str(file.relative_to(root)), file.read_bytes())
 
@@ -157,7 +158,7 @@ def test_of_sensors_the_triggers_are_fetched_and_nothing_else(
         found = [repr(one).replace(uri, str(below)) for one in import_clips("mahnob", uri)]
         assert found == [repr(one) for one in import_from_disk(below)]
     reasons = [one.reason for one in import_clips("mahnob", f"{bucket.uri}/mahnob") if isinstance(one, Reject)]
-    assert sorted(reasons) == ["not-media", "truncated"]
+    assert sorted(reasons) == ["not-media", "not-named", "truncated"]
     n_bytes = (folders[0] / SENSORS).stat().st_size
     n_header, n_status = 256 * (1 + 39), 20 * 64 * 3
     assert fetched["n_bytes"] == n_bytes

@@ -192,7 +192,7 @@ def _usable(session: Session, files: Mapping[str, MediaFile], flaws: list[Flaw])
     for name, file in files.items():
         if name not in known and file.path.suffix.lower() not in (".tsv", ".xml"):
             reason, detail = file.problem or ("not-named", f"is not named in {_XML}: take it away")
-            flaws.append((reason, f"{printable(file.path)}: {detail}"))
+            flaws.append((reason, f"{printable(Path(name))}: {detail}"))
     return found
 
 
