@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 from mien.errors import BucketError, DamagedError, FolderError
 
 _OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
+_BLOCK_BYTES = 2**20
 SEAL = "seal"  # key of an object in a JSON file: SHA-256 of all the others
 MAX_NAME_BYTES = 240  # file systems take 255, of which a temporary name needs ten more
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")  # what a file is called until it is whole
@@ -159,6 +161,12 @@ class Folder:
     def read_bytes(self, name: str) -> bytes:
         with explained(self.uri), self._fs.open_input_stream(self._full(name)) as stream:
             return bytes(stream.read())
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[IO[bytes]]:
+        """A file in it, to be read from any place: a bucket is asked for a megabyte at a time."""
+        with explained(self.uri), self._fs.open_input_file(self._full(name)) as file:
+            yield io.BufferedReader(file, _BLOCK_BYTES)
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write one file so that a reader sees the old one, the new one, and never a part.

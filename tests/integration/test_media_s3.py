@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mien.cluster.cost.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART, WRITES_OF_A_PART
+from mien.corpora import mahnob
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.remote import import_clips
 from mien.corpora.sample.write import write_sample
@@ -27,6 +28,7 @@ from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.recipe import ExtractorRecipe
 from mien.features.store import FeatureFolder
 from mien.folder import Folder
+from tiny_mahnob import GAZE, SENSORS, write_gaze, write_sensors, write_session
 from tiny_media import heard, seen, tone, write_movie, write_wav
 
 
@@ -123,6 +125,45 @@ def test_a_corpus_is_imported_as_from_a_disk(bucket: Folder, tmp_path: Path, cor
     assert len(heard(clips[0].media["audio"].path, 16_000)) > 0
     if corpus == "cremad":
         assert clips[0].attributes["age"], "the tables were not read"
+
+
+def test_of_sensors_the_triggers_are_fetched_and_nothing_else(
+    bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sessions of MAHNOB-HCI: whole, cut off, with a damaged header, without triggers; as from a disk."""
+    root = tmp_path / "mahnob"
+    folders = [write_session(root, number) for number in (2, 4, 6, 8)]
+    write_sensors(folders[0] / SENSORS, values={"Fp1": np.full(20 * 64, 1000.0)})
+    for folder, start, end in ((folders[1], 0, 0.7), (folders[2], 300, 1.0)):
+        data = (folder / SENSORS).read_bytes()
+        (folder / SENSORS).write_bytes(data[start : int(end * len(data))])
+    write_sensors(folders[3] / SENSORS, 70, (), rate_hz=8)
+    write_gaze(folders[0] / GAZE, 1000, 1250, 4_410_000)
+    (folders[0] / "extra.avi").write_bytes(b"RIFF")
+    for file in root.rglob("*.*"):
+        (bucket / "mahnob").write_bytes(str(file.relative_to(root)), file.read_bytes())
+
+    fetched: dict[str, int] = {}
+    import_from_disk = mahnob.import_clips
+
+    def looked_at(stand_in: Path, settings: Any = None) -> Any:
+        if "mahnob" in stand_in.parts:
+            data = (stand_in / "Sessions/2" / SENSORS).read_bytes()
+            whole = (folders[0] / SENSORS).read_bytes()
+            fetched.update(n_bytes=len(data), n_equal=sum(map(int.__eq__, data, whole)), n_zero=data.count(0))
+        return import_from_disk(stand_in, settings)
+
+    monkeypatch.setattr(mahnob, "import_clips", looked_at)
+    for uri, below in ((f"{bucket.uri}/mahnob", root), (f"{bucket.uri}/mahnob/Sessions/2", folders[0])):
+        found = [repr(one).replace(uri, str(below)) for one in import_clips("mahnob", uri)]
+        assert found == [repr(one) for one in import_from_disk(below)]
+    reasons = [one.reason for one in import_clips("mahnob", f"{bucket.uri}/mahnob") if isinstance(one, Reject)]
+    assert sorted(reasons) == ["not-media", "not-named", "truncated"]
+    n_bytes = (folders[0] / SENSORS).stat().st_size
+    n_header, n_status = 256 * (1 + 39), 20 * 64 * 3
+    assert fetched["n_bytes"] == n_bytes
+    assert fetched["n_zero"] > n_bytes - n_header - n_status, "samples of other channels were fetched"
+    assert fetched["n_equal"] < n_bytes
 
 
 def test_a_corpus_that_is_not_there(bucket: Folder) -> None:

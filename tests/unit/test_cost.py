@@ -282,6 +282,8 @@ def test_the_command_reads_the_cluster_file_and_says_of_what_day_its_prices_are(
         (["runs", "--experiment", "x.py"], ("--experiment is of an estimate",)),
         (["runs", "--rates", "x.json"], ("--rates is of an estimate",)),
         (["--corpus", "atlantis"], ("atlantis",)),
+        (["--corpus", "mahnob"], ("--corpus mahnob", "--mean-seconds", "--corpus-gb")),
+        (["--corpus", "mahnob", "--mean-seconds", "80"], ("--corpus-gb",)),
         (["--corpus", "ravdess", "--months", "-1"], ("--months -1",)),
         (["--corpus", "ravdess", "--interruptions", "-1"], ("--interruptions -1",)),
         (["--corpus", "ravdess", "--features", "aura"], ("aura", "--rates")),

@@ -65,7 +65,7 @@ def verify(
     """Is this download complete and intact? Exits 2 where it is not.
 
     Args:
-        corpus: ravdess or cremad.
+        corpus: ravdess, cremad or mahnob.
         root: Folder of the download.
         all: Print every finding, not the first three of each kind.
         json: Print the findings as JSON.

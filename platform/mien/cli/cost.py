@@ -16,9 +16,14 @@ from mien.errors import MienError
 if TYPE_CHECKING:
     from mien.cluster.cost.estimate import CorpusSize, Estimate
 
-# Mean length of a clip and gigabytes of all media: RAVDESS' speech was measured and its size is the published one;
-# CREMA-D's length is about what is published, its size is the sum of the published ones.
-_CORPORA = {"ravdess": (3.70, 7356, 24.8), "cremad": (2.54, 3 * 7442, 3.7)}
+# Mean length of a clip, files and gigabytes of all media: RAVDESS' speech was measured and its size is the published
+# one; CREMA-D's length is about what is published, its size is the sum of the published ones. Of MAHNOB-HCI neither is
+# published where we could read it: who asks must say.
+_CORPORA: dict[str, tuple[float | None, int, float | None]] = {
+    "ravdess": (3.70, 7356, 24.8),
+    "cremad": (2.54, 3 * 7442, 3.7),
+    "mahnob": (None, 2 * 527, None),
+}
 
 
 def cost(
@@ -48,7 +53,7 @@ def cost(
 
     Args:
         runs: Folders that `mien train` printed, or stores: what they took, instead of an estimate.
-        corpus: ravdess or cremad: its published clips. Else --clips and --mean-seconds.
+        corpus: ravdess, cremad or mahnob: its published clips. Else --clips and --mean-seconds.
         clips: Clips.
         mean_seconds: Their mean length.
         corpus_gb: All media together, for the price of keeping them in S3.
@@ -150,6 +155,11 @@ def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: flo
         clips = card.n_clips if clips is None else clips
         mean_s = known_s if mean_s is None else mean_s
         n_gb = known_gb if n_gb is None else n_gb
+        if mean_s is None or n_gb is None:
+            raise MienError(
+                f"--corpus {name}: its length and size are published nowhere that we know: give --mean-seconds and "
+                "--corpus-gb"
+            )
     if clips is None or mean_s is None:
         raise MienError("say what there is to extract: --corpus ravdess, or --clips 100000 --mean-seconds 3.7")
     if clips < 1:

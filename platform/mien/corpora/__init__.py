@@ -14,6 +14,7 @@ from mien.errors import CorpusError, Finding, nearest
 CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",
     "cremad": "mien.corpora.cremad",
+    "mahnob": "mien.corpora.mahnob",
 }
 
 
@@ -57,6 +58,8 @@ class Corpus(Protocol):
 
     - `CARD`, a `Card`: then `mien corpora` lists it;
     - `TABLE_SUFFIXES`: the annotation files that its import reads as a whole, such as (".csv",);
+    - `EXCERPTS`: suffix of the media of which its import reads a part, to the function that reads it, given the path
+      and the open file (it raises MediaError only). Of a corpus in S3 no other part is fetched (`mien.corpora.remote`);
     - `Settings`, a frozen dataclass of what its import can be asked; without it, `settings` is always None;
     - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
       corpus. With it, extra media are found by the corpus's own file names (`mien.corpora.attach`);

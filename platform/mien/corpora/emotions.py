@@ -13,6 +13,11 @@ VOCABULARIES: dict[str, tuple[str, ...]] = {
     # The six that RAVDESS and CREMA-D share.
     "common6": ("anger", "disgust", "fear", "happiness", "neutral", "sadness"),
     "ravdess8": ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"),
+    # The keywords that MAHNOB-HCI's participants chose from.
+    "mahnob9": (
+        *("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise"),
+        *("amusement", "anxiety"),
+    ),
 }
 
 FIELD_WORDS: frozenset[str] = frozenset(word for words in VOCABULARIES.values() for word in words)
@@ -37,6 +42,25 @@ CREMAD_CODES: dict[str, str] = {
     "HAP": "happiness",
     "NEU": "neutral",
     "SAD": "sadness",
+}
+
+
+# MAHNOB-HCI: attribute feltEmo of session.xml. 7 to 10 are listed beside them and were not among the keywords of the
+# experiment: no word of the field stands for them.
+MAHNOB_CODES: dict[int, tuple[str, str | None]] = {
+    0: ("neutral", "neutral"),
+    1: ("anger", "anger"),
+    2: ("disgust", "disgust"),
+    3: ("fear", "fear"),
+    4: ("joy, happiness", "happiness"),
+    5: ("sadness", "sadness"),
+    6: ("surprise", "surprise"),
+    7: ("scream", None),
+    8: ("bored", None),
+    9: ("sleepy", None),
+    10: ("unknown", None),
+    11: ("amusement", "amusement"),
+    12: ("anxiety", "anxiety"),
 }
 
 

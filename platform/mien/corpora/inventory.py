@@ -13,9 +13,9 @@ from importlib.resources import files as package_files
 from pathlib import Path
 from typing import BinaryIO
 
-from mien.corpora import OnFile, Verification
+from mien.corpora import OnFile, Verification, edf
 from mien.corpora.tree import SYNTHETIC_MARKER, UNKNOWN_SUFFIX, MediaFile, Misplaced
-from mien.errors import Finding
+from mien.errors import Finding, MediaError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -170,18 +170,21 @@ def _check_hashes(
 
 
 def container_fault(file: MediaFile) -> str | None:
-    """What is wrong with the outer structure of a wav, mp4 or flac; None where nothing is.
+    """What is wrong with the outer structure of a wav, avi, mp4, bdf or flac; None where nothing is.
 
-    A wav states its length in its first eight bytes (RIFF); an mp4 is a row of boxes with a length each, and
-    useless without its `moov` box (ISO/IEC 14496-12). A FLAC stream does not say how long it is.
+    A wav or avi states its length in its first eight bytes (RIFF; a large avi has several such parts, and the first
+    one counts); an mp4 is a row of boxes with a length each, and useless without its `moov` box (ISO/IEC 14496-12); a
+    bdf states how many data records it has. A FLAC stream does not say how long it is.
     """
     suffix = file.path.suffix.lower()
     try:
         with file.path.open("rb") as stream:
             head = stream.read(12)
-            if suffix == ".wav":
-                if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-                    return "does not begin like a wav"
+            if suffix == ".bdf":
+                return _bdf_fault(stream, file.n_bytes)
+            if kind := {".wav": b"WAVE", ".avi": b"AVI "}.get(suffix):
+                if head[:4] != b"RIFF" or head[8:12] != kind:
+                    return f"does not begin like {'a wav' if suffix == '.wav' else 'an avi'}"
                 n_stated = struct.unpack("<I", head[4:8])[0] + 8
                 return f"{file.n_bytes} of {n_stated} bytes" if file.n_bytes < n_stated else None
             if suffix == ".mp4":
@@ -189,6 +192,19 @@ def container_fault(file: MediaFile) -> str | None:
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return "does not begin like a FLAC stream" if suffix == ".flac" and head[:4] != b"fLaC" else None
+
+
+def _bdf_fault(stream: BinaryIO, n_bytes: int) -> str | None:
+    stream.seek(0)
+    if stream.read(8) not in edf.MAGICS:
+        return "does not begin like a bdf"
+    stream.seek(0)
+    try:
+        header = edf.read_header("", stream)
+    except MediaError as error:
+        return str(error).removeprefix(": ").partition(";")[0]
+    n_stated = header.header_bytes + (header.n_records or 0) * header.record_bytes
+    return f"{n_bytes} of {n_stated} bytes" if n_bytes < n_stated else None
 
 
 def _mp4_fault(stream: BinaryIO, n_bytes: int) -> str | None:

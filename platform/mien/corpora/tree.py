@@ -227,16 +227,16 @@ def in_order(clips: Iterable[Clip], rejects: Iterable[Reject]) -> Iterator[Clip 
 
 
 def _reject(clip_id: str | None, file: MediaFile, root: Path, reason: str, detail: str) -> Reject:
-    where = _printable(file.path.relative_to(root))
+    where = printable(file.path.relative_to(root))
     return Reject(
         id=clip_id or where,
-        path=_printable(file.path),
+        path=printable(file.path),
         stage="import",
         reason=reason,
         detail=f"{where}: {detail}",
     )
 
 
-def _printable(path: Path) -> str:
+def printable(path: Path) -> str:
     """A path as text that Arrow and a terminal take, whatever bytes the file system allowed in the name."""
     return os.fsencode(path).decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Sound and pictures written as the corpora publish them: wav, mp3, mp4 (H.264 + AAC), flv (Sorenson + MP3).
+"""Sound and pictures written as the corpora publish them: wav, mp3, mp4 (H.264 + AAC), flv (Sorenson + MP3), avi.
 
 Each file says in its comment tag that it is synthetic. One thread and no time stamps, so that the same input
 gives the same bytes with the same FFmpeg.
@@ -62,6 +62,14 @@ def write_flv(path: Path, pictures: Sequence[Image], sound: Sound, rate_hz: int)
         _encode_sound(film, audio, sound, rate_hz)
 
 
+def write_avi(path: Path, pictures: Sequence[Image], rate_hz: int) -> None:
+    """MPEG-4 as Xvid names it, without sound."""
+    with _open(path) as film:
+        video = _picture_stream(film, "mpeg4", {"qmin": "4", "qmax": "8"}, pictures[0].size, Fraction(rate_hz))
+        video.codec_context.codec_tag = "XVID"
+        _encode_pictures(film, video, pictures)
+
+
 def copy_pictures(source: Path, target: Path) -> None:
     """The video stream of source, packet by packet, without its sound."""
     import av
@@ -85,9 +93,13 @@ def _open(path: Path) -> OutputContainer:
 
 # All streams of a container must exist before the first packet is written, so making and encoding are apart.
 def _picture_stream(
-    film: OutputContainer, codec: Literal["libx264", "flv"], options: dict[str, str], size_px: tuple[int, int]
+    film: OutputContainer,
+    codec: Literal["libx264", "flv", "mpeg4"],
+    options: dict[str, str],
+    size_px: tuple[int, int],
+    rate_hz: Fraction = FRAME_RATE_HZ,
 ) -> VideoStream:
-    stream = film.add_stream(codec, rate=FRAME_RATE_HZ, options=options)
+    stream = film.add_stream(codec, rate=rate_hz, options=options)
     stream.width, stream.height = size_px
     stream.pix_fmt = "yuv420p"
     stream.codec_context.thread_count = 1

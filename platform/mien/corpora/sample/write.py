@@ -26,11 +26,11 @@ README = """\
 SYNTHETIC corpus, written by `mien sample`.
 
 No person speaks here and nobody voted. The face is a public-domain portrait (Eileen Collins, NASA; from
-scikit-image) moved by a mesh, the voice is computed. Folder layouts, file names, formats and tables are those
-of the corpora they are named after, so that a program that reads those can be tried; of the vote tables the
-columns of counts and majorities are there. ratings.csv is not of the corpus: it holds the valence and arousal
-that three computed raters give (mien prepare ... --attach ratings=ratings.csv). A score on this corpus shows
-that the program runs, and nothing about emotion.
+scikit-image) moved by a mesh; the voice and all that sensors record are computed. Folder layouts, file names,
+formats and tables are those of the corpora they are named after, so that a program that reads those can be
+tried; of the vote tables the columns of counts and majorities are there. ratings.csv is not of the corpus: it
+holds the valence and arousal that three computed raters give (mien prepare ... --attach ratings=ratings.csv).
+A score on this corpus shows that the program runs, and nothing about emotion.
 """
 
 

@@ -1,6 +1,6 @@
 """Signals of sensors: `Signals`, (N, C) float32 in the units of the file, at the rate that it states.
 
-EDF and BDF (`mien.features.media.edf`), and two kinds of text: a CSV with a column time_s and one column per channel,
+EDF and BDF (`mien.corpora.edf`), and two kinds of text: a CSV with a column time_s and one column per channel,
 named "ECG" or "ECG [mV]", at even times; and the "Simple Text Format" of BITalino and biosppy, whose header has the
 rate and the labels. A track is one channel; without it, all. Channels of a lower rate than the highest of their
 file are interpolated to it (linearly).
@@ -15,9 +15,9 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from mien.corpora import edf
 from mien.corpora.clip import Medium
 from mien.errors import MediaError
-from mien.features.media import edf
 from mien.features.media.source import opened, size_bytes
 from mien.features.media.truncation import MOST_BYTES, SIGNAL_HZ, check_length, check_memory, check_rate
 from mien.features.spec import Signals
@@ -55,6 +55,9 @@ def decode_signals(medium: Medium, rate_hz: float = 0.0, most_bytes: int = MOST_
 def _read_edf(medium: Medium, file: IO[bytes], n_bytes: int, most_bytes: int) -> Signals:
     path = medium.path
     header = edf.read_header(path, file)
+    for signal, is_text in enumerate(header.is_text):
+        if not is_text:
+            check_rate(path, header.rate_hz(signal), SIGNAL_HZ)
     n_present = (n_bytes - header.header_bytes) // header.record_bytes
     n_records = n_present if header.n_records is None else header.n_records
     check_length(medium, min(n_present, n_records) * header.record_s, n_records * header.record_s)

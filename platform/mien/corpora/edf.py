@@ -5,7 +5,8 @@ recording, 256 about each signal, then data records of equal length, each with s
 BioSemi's Status channel is 24 bits, not an amount: it is given as it is, whatever range its header states (the low 16
 bits are the triggers).
 
-Read here and not by mne, which loses units (degC, Ohm), calls every sensor EEG and wants a local file.
+Read here and not by mne, which loses units (degC, Ohm), calls every sensor EEG and wants a local file. Importers read
+triggers (`read_triggers`), `mien.features.media.signals` decodes the rest.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.errors import MediaError
-from mien.features.media.truncation import SIGNAL_HZ, check_rate
 
 MAGICS = (b"0       ", b"\xffBIOSEMI")
+STATUS = "Status"
 _MOST_SIGNALS = 4096
+_MOST_RECORDS = 1_000_000  # 11 days in records of a second
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,9 +94,9 @@ def read_header(path: str, file: IO[bytes]) -> EdfHeader:
     with np.errstate(divide="ignore", invalid="ignore"):
         gains = (high - low) / (highest - lowest)
     offsets = low - gains * lowest
-    is_status = np.array([name == "Status" and sample_bytes == 3 for name in names])
+    is_status = np.array([name == STATUS and sample_bytes == 3 for name in names])
     gains[is_status], offsets[is_status] = 1.0, 0.0
-    header = EdfHeader(
+    return EdfHeader(
         sample_bytes=sample_bytes,
         header_bytes=header_bytes,
         n_records=n_records if n_records >= 0 else None,
@@ -106,10 +108,6 @@ def read_header(path: str, file: IO[bytes]) -> EdfHeader:
         offsets=tuple(offsets.tolist()),
         is_text=is_text,
     )
-    for signal, text in enumerate(is_text):
-        if not text:
-            check_rate(path, header.rate_hz(signal), SIGNAL_HZ)
-    return header
 
 
 def read_records(file: IO[bytes], header: EdfHeader, first: int, last: int) -> NDArray[np.uint8]:
@@ -129,6 +127,29 @@ def samples_of(records: NDArray[np.uint8], header: EdfHeader, signal: int) -> ND
     for place in range(width - 2, -1, -1):
         digital = digital << 8 | octets[:, place]
     return (digital * header.gains[signal] + header.offsets[signal]).astype(np.float32)
+
+
+def read_triggers(path: str, file: IO[bytes], header: EdfHeader, n_records: int) -> list[int]:
+    """Samples of the Status channel at which its triggers rise; empty where there is no such channel.
+
+    As mne's find_events counts them: the first sample is none, and neither is a fall. Of each of the n_records records
+    only this channel's bytes are read. MediaError "bad-header" for more records than a recording has.
+    """
+    if STATUS not in header.names:
+        return []
+    if n_records > _MOST_RECORDS:
+        raise MediaError("bad-header", f"{path}: its header claims {n_records} records of {header.record_s:g} s")
+    signal = header.names.index(STATUS)
+    width, n_samples = header.sample_bytes, header.n_samples[signal]
+    start = header.header_bytes + width * sum(header.n_samples[:signal])
+    parts = []
+    for record in range(n_records):
+        file.seek(start + record * header.record_bytes)
+        parts.append(file.read(width * n_samples))
+    octets = np.frombuffer(b"".join(parts), np.uint8)
+    octets = octets[: len(octets) // width * width].reshape(-1, width).astype(np.int32)
+    words = octets[:, 0] | octets[:, 1] << 8  # the third byte is BioSemi's own: speed, battery, electrodes out of range
+    return (np.flatnonzero(words[1:] > words[:-1]) + 1).tolist()
 
 
 def _text(field: bytes) -> str:
