@@ -92,8 +92,8 @@ def load_network(found: Pretrained, config: Any, *, dtype: str = "float32", unre
     lacking = sorted(name for name in loading["missing_keys"] if not (unread and name.startswith(unread)))
     if lacking:
         raise MienError(
-            f"model {found.folder}: its files lack {len(lacking)} of the network's weights, such as {lacking[0]}, which "
-            f"would be random; {REMEDY}"
+            f"model {found.folder}: its files lack {len(lacking)} weights of it, such as {lacking[0]}, which would be "
+            f"random; {REMEDY}"
         )
     return network.eval()
 
