@@ -104,7 +104,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def asked(name: str, request: pytest.FixtureRequest) -> dict[str, Any]:
     if name == "blendshapes":
-        return {"model": str(request.getfixturevalue("landmarker_task")), "rate_hz": 10.0}
+        return {"model": str(request.getfixturevalue("landmarker_task"))}
     return SETTINGS.get(name, {})
 
 
