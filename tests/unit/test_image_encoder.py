@@ -39,6 +39,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             "clip": hf.CLIPModel(hf.CLIPConfig(vision_config=TINY, text_config={**text, "bos_token_id": 0})),
             "vit": hf.ViTModel(hf.ViTConfig(**TINY)),
             "classifier": hf.ViTForImageClassification(hf.ViTConfig(**TINY)),
+            "convnext": hf.ConvNextModel(hf.ConvNextConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 8, 16])),
         }
     square = {"height": 42, "width": 42}
     processors = {
@@ -46,6 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "clip": hf.CLIPImageProcessor(size={"shortest_edge": 42}, crop_size=square),
         "vit": hf.ViTImageProcessor(size=square),
         "classifier": hf.ViTImageProcessor(size=square),
+        "convnext": hf.ConvNextImageProcessor(size={"shortest_edge": 64}),
     }
     for name, network in networks.items():
         network.save_pretrained(root / name)
@@ -84,7 +86,7 @@ def test_it_gives_what_transformers_gives(folders: dict[str, Path], kind: str) -
     values, valid = extractor(faces, RATE_HZ)
     assert valid.tolist() == [k % 4 != 3 for k in range(21)]
     assert not values[~valid].any()
-    cuts = [cut(picture, box, 0.2, 42) for picture, box in faces if box is not None]
+    cuts = [cut(picture, box, 0.2, 42).copy() for picture, box in faces if box is not None]
     expected = second_opinion(folders[kind], kind, cuts)
     assert expected.std(axis=0).max() > 0.01  # the faces differ
     np.testing.assert_allclose(values[valid], expected, atol=2e-5)
@@ -128,6 +130,24 @@ def test_weights_that_the_files_lack_are_refused(folders: dict[str, Path]) -> No
         extractors.build("image-encoder", model=str(folders["classifier"]))
     extractor = extractors.build("image-encoder", model=str(folders["classifier"]), output="cls")
     assert extractor([(FACE, BOX)], RATE_HZ).values.any()
+
+
+def test_a_convolutional_network_has_a_pooled_output_and_no_tokens(folders: dict[str, Path]) -> None:
+    assert extractors.build("image-encoder", model=str(folders["convnext"])).spec.shape == (16,)
+    for output in ("cls", "mean"):
+        with pytest.raises(
+            MienError, match=f"ConvNextModel gives no output '{output}' of a picture .its last layer has"
+        ):
+            extractors.build("image-encoder", model=str(folders["convnext"]), output=output)
+
+
+def test_bfloat16_is_near(folders: dict[str, Path]) -> None:
+    usual, short = (
+        extractors.build("image-encoder", model=str(folders["clip"]), dtype=dtype) for dtype in ("float32", "bfloat16")
+    )
+    assert usual.spec.folder != short.spec.folder
+    one, other = (extractor([(FACE, BOX)], RATE_HZ).values for extractor in (usual, short))
+    assert 0 < np.abs(one - other).max() < 0.05
 
 
 def test_the_checksum_of_the_files_is_in_the_spec(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ class _Network(NamedTuple):
             given = self.module(pixel_values=pixels.to(self.module.dtype))
         if self.output == "pooler":
             rows = given.pooler_output.flatten(1)
+        elif given.last_hidden_state.dim() != 3:  # of a convolutional network: maps of channels
+            raise ValueError("its last layer has no tokens")
         else:
             rows = given.last_hidden_state[:, 0] if self.output == "cls" else given.last_hidden_state.mean(dim=1)
         return rows.float().numpy()[: len(faces)]
