@@ -50,6 +50,15 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+@pytest.fixture(scope="session")
+def landmarker_task(real_data: Path) -> Path:
+    """MediaPipe's Face Landmarker with blendshapes; no package brings it."""
+    path = real_data / "weights" / "face_landmarker_v2_with_blendshapes.task"
+    if not path.is_file():
+        pytest.skip(f"no {path.name} at ../shared/data/weights")
+    return path
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """An S3 of this machine with an empty bucket, and the environment that leads there; its URI.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.data.batches import drawn
+from mien.data.batches import uniform
 from mien.features.spec import Frames
 
 if TYPE_CHECKING:
@@ -44,15 +44,10 @@ def n_copies(keys: NDArray[np.uint64], seed: int, epoch: int, config: AugmentCon
     if config.kind == "none":
         return found
     n_whole, part = divmod(config.factor - 1, 1)
-    n_slots = int(n_whole) + (_uniform(keys, 0, seed, epoch) < part)
+    n_slots = int(n_whole) + (uniform(keys, 0, seed, epoch, "copies") < part)
     for slot in range(1, math.ceil(config.factor - 1) + 1):
-        found += (slot <= n_slots) & (_uniform(keys, slot, seed, epoch) < config.probability)
+        found += (slot <= n_slots) & (uniform(keys, slot, seed, epoch, "copies") < config.probability)
     return found
-
-
-def _uniform(keys: NDArray[np.uint64], number: int, seed: int, epoch: int) -> NDArray[np.float64]:
-    """(N,) in [0, 1): the highest 53 bits of a draw, which are what a float64 holds."""
-    return np.ldexp((drawn(keys, number, seed, epoch, "copies") >> np.uint64(11)).astype(np.float64), -53)
 
 
 def augment(

@@ -83,6 +83,13 @@ def drawn(
         return _mixed(bits + np.asarray(number).astype(np.uint64) * _GOLDEN)
 
 
+def uniform(
+    keys: NDArray[np.uint64], number: NDArray[np.int64] | int, seed: int, epoch: int, what: str
+) -> NDArray[np.float64]:
+    """(N,) in [0, 1): the highest 53 bits of what is `drawn`, which are what a float64 holds."""
+    return np.ldexp((drawn(keys, number, seed, epoch, what) >> np.uint64(11)).astype(np.float64), -53)
+
+
 def training_order(
     examples: Examples,
     keys: NDArray[np.uint64],
@@ -124,6 +131,7 @@ def make_batches(
     specs: Mapping[str, FeatureSpec],
     *,
     batch_size: int,
+    lengths: Mapping[str, int] | None = None,
     rank: int = 0,
     world: int = 1,
 ) -> Iterator[Batch]:
@@ -131,7 +139,8 @@ def make_batches(
 
     Every rank gets the same number of batches of the same number of rows, fillers of weight 0 included, so that
     collectives never wait for a rank that has run out. frames: of each feature, for (row, copy). specs: the features,
-    in the order in which the model reads them.
+    in the order in which the model reads them. lengths: of the features that have the same number of frames in every
+    batch; others have that of the longest clip.
     """
     n_rows = -(-batch_size // world)
     n_targets = target.values.shape[1]
@@ -139,7 +148,10 @@ def make_batches(
     for number, batch in enumerate(order):
         own = batch.take(slice(rank, None, world))
         parts = [frames(row, copy) for row, copy in zip(own.rows.tolist(), own.copies.tolist())]
-        padded = {name: _padded([part[name] for part in parts], n_rows, spec) for name, spec in specs.items()}
+        padded = {
+            name: _padded([part[name] for part in parts], n_rows, spec, (lengths or {}).get(name))
+            for name, spec in specs.items()
+        }
         rows = np.full(n_rows, -1, np.int64)
         rows[: len(own)] = own.rows
         is_real = rows >= 0
@@ -155,9 +167,13 @@ def make_batches(
         )
 
 
-def _padded(parts: list[Frames], n_rows: int, spec: FeatureSpec) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    longest = max([1, *(len(part.valid) for part in parts)])
-    n_frames = longest if longest == 1 else -(-longest // PAD_FRAMES) * PAD_FRAMES
+def _padded(
+    parts: list[Frames], n_rows: int, spec: FeatureSpec, n_frames: int | None
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """n_frames: of all, None for those of the longest part."""
+    if n_frames is None:
+        longest = max([1, *(len(part.valid) for part in parts)])
+        n_frames = longest if longest == 1 else -(-longest // PAD_FRAMES) * PAD_FRAMES
     values = np.zeros((n_rows, n_frames, *spec.shape), np.float32 if spec.is_numeric else np.uint8)
     mask = np.zeros((n_rows, n_frames), bool)
     for row, part in enumerate(parts):

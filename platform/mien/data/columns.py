@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from mien.data.mapped_table import MappedTable, Source, mapped_table
 from mien.features.spec import FeatureSpec, Frames
 from mien.features.store import FeatureTable
-from mien.features.store.rows import decoded
+from mien.features.store.rows import undecoded
 
 
 class Column(Protocol):
     """One feature of N clips.
 
-    lengths: (N,) frames of each clip, 0 where it lacks the feature. column[row]: its frames, decoded where the codec
-    asks for it; (0, *shape) where it lacks the feature. A column can be sent to another process.
+    lengths: (N,) frames of each clip, 0 where it lacks the feature. column[row]: its frames; (0, *shape) where it lacks
+    the feature. Pictures of a store are decoded when numpy asks for them, so that who reads some of a clip's decodes no
+    others (`mien.features.store.rows.StoredPictures`). A column can be sent to another process.
     """
 
     spec: FeatureSpec
@@ -48,7 +49,7 @@ class InMemory:
 
     def __getitem__(self, row: int) -> Frames:
         frames = self._frames[row]
-        return absent(self.spec) if frames is None else decoded(frames.values, frames.valid, self.spec)
+        return absent(self.spec) if frames is None else undecoded(frames.values, frames.valid, self.spec)
 
 
 class Mapped:

@@ -20,6 +20,7 @@ from mien.data import augment
 from mien.data.batches import Batch, Examples, clip_keys, make_batches, plain_order, training_order
 from mien.data.dataset import Dataset
 from mien.data.normalise import fit_normaliser
+from mien.data.pictures import CENTRE, PictureChoice, drawn_phase
 from mien.experiment import Experiment
 from mien.features.spec import Frames
 
@@ -53,6 +54,7 @@ class Feed:
         self._train = train
         self._seed = seed
         self._rank, self._world = rank, world
+        self._choice = PictureChoice(n=experiment.data.pictures, step=experiment.data.picture_step)
         self._keys = clip_keys(dataset.clip_ids)
         self._lengths = dataset.lengths()
         self._modalities = {name: spec.modality for name, spec in dataset.specs.items()}
@@ -86,19 +88,22 @@ class Feed:
             lambda row, copy: self._frames(row, copy, epoch),
             self._dataset.target,
             self._dataset.specs,
+            lengths=self._choice.lengths(self._dataset.specs),
             batch_size=batch_size,
             rank=self._rank,
             world=self._world,
         )
 
     def _frames(self, row: int, copy: int, epoch: int) -> Mapping[str, Frames]:
+        """Of one example; epoch 0 is to predict."""
         dataset = self._dataset
-        frames = {name: column[row] for name, column in dataset.columns.items()}
+        frames: Mapping[str, Frames] = {name: column[row] for name, column in dataset.columns.items()}
         frames = self.normaliser(frames, dataset.subjects[row])
-        if not copy:
-            return frames
-        rng = augment.rng_for(self._seed, epoch, dataset.clip_ids[row], copy)
-        return augment.augment(frames, modalities=self._modalities, config=self._experiment.augment, rng=rng)
+        if copy:
+            rng = augment.rng_for(self._seed, epoch, dataset.clip_ids[row], copy)
+            frames = augment.augment(frames, modalities=self._modalities, config=self._experiment.augment, rng=rng)
+        phase = drawn_phase(self._keys[row], copy, self._seed, epoch) if epoch else CENTRE
+        return self._choice(frames, dataset.specs, phase)
 
     def _wait(self, seconds: float) -> None:
         self.waited_s += seconds

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from mien.errors import FolderError, StoreError
 from mien.features.spec import FeatureSpec, Frames
 from mien.features.store import FeatureStore, Row
-from mien.features.store.rows import decoded, to_table
+from mien.features.store.rows import to_table, undecoded
 
 _BATCH_BYTES = 16 * 2**20  # of values in one record batch: what building holds in memory, a few times over
 _DIGEST = b"mien.digest"
@@ -110,7 +110,7 @@ class MappedTable:
         return pc.fill_null(pc.index_in(clip_ids, value_set=own), -1).to_numpy().astype(np.int64)
 
     def frames(self, row: int) -> Frames:
-        """Frames of one row: numbers are views of the file, pictures are decoded."""
+        """Frames of one row: views of the file, whose pictures are decoded when they are asked for."""
         number = bisect_right(self._first, row) - 1
         return self._batches[number].frames(row - self._first[number])
 
@@ -135,7 +135,7 @@ class _MappedBatch:
         start, end = self._offsets[row], self._offsets[row + 1]
         values = self._values[start:end]
         valid = self._valid[start:end].to_numpy(zero_copy_only=False)
-        return decoded(values if isinstance(values, np.ndarray) else values.to_pylist(), valid, self._spec)
+        return undecoded(values, valid, self._spec)
 
     @cached_property
     def _offsets(self) -> NDArray[np.int32]:

@@ -27,9 +27,17 @@ class DataConfig:
     normalise: Literal["train", "speaker"] = "train"
     """Standardise each column over the training clips; or over each speaker's own clips, without their labels
     (transductive: it needs several clips of a test speaker at once, and the report says so)."""
+    pictures: int = 0
+    """Pictures of each clip that the model sees, of inputs that are pictures (frames); 0: all of them. A shorter clip
+    is padded. In training others are drawn in each epoch."""
+    picture_step: int = 0
+    """From one of them to the next, in pictures of the input: 1 for neighbours; 0 spreads them evenly over the clip."""
 
     def __post_init__(self) -> None:
         if not self.corpora:
             raise ValueError("data.corpora is empty: name at least one corpus")
         if len(set(self.features)) != len(self.features):
             raise ValueError(f"data.features names one twice: {', '.join(self.features)}")
+        for name in ("pictures", "picture_step"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"data.{name} is {getattr(self, name)}: 0 or more")

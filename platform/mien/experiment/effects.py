@@ -40,6 +40,10 @@ def without_effect(experiment: Experiment) -> dict[str, str]:
         for name in names:
             found.setdefault(f"{page}.{name}", why)
 
+    if not experiment.data.pictures:
+        # pictures itself as well: the signatures of experiments from before there was such a choice stay what they were
+        switched_off("data", ["pictures", "picture_step"], "data.pictures is 0: all pictures are read")
+
     augment, loss, model, training = experiment.augment, experiment.loss, experiment.model, experiment.training
     if augment.kind == "none":
         switched_off("augment", _names(augment) - {"kind"}, "augment.kind is none")

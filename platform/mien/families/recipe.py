@@ -27,7 +27,8 @@ class ModelRecipe:
 
     inputs: feature to spec, in the order in which the model was built. extractors: feature to {"name", "settings",
     "medium"} as `prepare` was asked, None where it is not known (a store that another program wrote). normalise:
-    "train" or "speaker", see `mien.data.normalise`. is_synthetic: whether a corpus that it learned from was.
+    "train" or "speaker", see `mien.data.normalise`. is_synthetic: whether a corpus that it learned from was. pictures,
+    picture_step: which of a clip's pictures it sees, see `mien.data.pictures`.
     """
 
     model: ModelConfig
@@ -39,6 +40,8 @@ class ModelRecipe:
     extractors: Mapping[str, Mapping[str, Any] | None]
     normalise: str
     is_synthetic: bool
+    pictures: int = 0
+    picture_step: int = 0
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -63,6 +66,8 @@ class ModelRecipe:
             "extractors": dict(self.extractors),
             "normalise": self.normalise,
             "is_synthetic": self.is_synthetic,
+            "pictures": self.pictures,
+            "picture_step": self.picture_step,
         }
 
     @classmethod
@@ -85,6 +90,8 @@ class ModelRecipe:
                 extractors=dict(value["extractors"]),
                 normalise=str(value["normalise"]),
                 is_synthetic=bool(value["is_synthetic"]),
+                pictures=int(value.get("pictures", 0)),
+                picture_step=int(value.get("picture_step", 0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise damaged(path, f"not a model's recipe: {error}") from error

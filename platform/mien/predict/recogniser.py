@@ -21,6 +21,7 @@ from mien.corpora.clip import Medium
 from mien.data.batches import make_batches, plain_order
 from mien.data.columns import absent
 from mien.data.normalise import EVERYBODY, Normaliser
+from mien.data.pictures import PictureChoice
 from mien.data.targets import Target
 from mien.errors import DamagedError, ExperimentError, MienError
 from mien.families import FAMILIES, frameworks
@@ -119,12 +120,16 @@ class Recogniser:
         target = Target(
             self.recipe.target, nothing[:, 0], nothing, np.zeros_like(nothing, bool), np.zeros(len(given), np.int64)
         )
+        choice = PictureChoice(n=self.recipe.pictures, step=self.recipe.picture_step)
         batches = make_batches(
             plain_order(range(len(given)), BATCH),
-            lambda row, copy: self._normaliser({name: given[row][name] for name in inputs}, people[row]),
+            lambda row, copy: choice(
+                self._normaliser({name: given[row][name] for name in inputs}, people[row]), inputs
+            ),
             target,
             inputs,
             batch_size=BATCH,
+            lengths=choice.lengths(inputs),
         )
         return self._learner.predict(batches).values
 

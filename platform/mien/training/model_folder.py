@@ -44,6 +44,8 @@ def write_model(
         extractors={name: dataset.recipes.get(name) for name in task.inputs},
         normalise=experiment.data.normalise,
         is_synthetic=any(dataset.synthetic.values()),
+        pictures=experiment.data.pictures,
+        picture_step=experiment.data.picture_step,
     )
     for name, content in written(learner.export).items():
         folder.write_bytes(name, content)

@@ -30,6 +30,10 @@ def check_launch(experiment: Experiment, dataset: Dataset, splits: Sequence[Spli
             raise ExperimentError(
                 f"{name} does not read {feature}, a {reads(spec)}: it reads {', '.join(family.reads)}"
             )
+    if experiment.data.pictures and all(spec.is_numeric for spec in specs.values()):
+        raise ExperimentError(
+            f"data.pictures is {experiment.data.pictures}, and none of {', '.join(specs)} is of pictures: leave it out"
+        )
     lacking = set(family.needs) - {spec.modality for spec in specs.values()}
     if lacking:
         raise ExperimentError(f"{name} needs a feature of {', '.join(sorted(lacking))}: add one to data.features")

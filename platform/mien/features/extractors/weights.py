@@ -18,18 +18,19 @@ REMEDY = 'set weights to a file (a path, an s3:// URI or a URL), or try things o
 TIMEOUT_S = 60
 
 
-def read_weights(location: str, sha256: str | None = None) -> tuple[bytes, str]:
+def read_weights(location: str, sha256: str | None = None, remedy: str = REMEDY) -> tuple[bytes, str]:
     """The bytes of a weights file and their SHA-256 in hex.
 
     sha256 None: whatever is there is taken (its sum is recorded with the features all the same). Raises
-    MienError where the file cannot be had, or is not the one that was asked for.
+    MienError where the file cannot be had, or is not the one that was asked for; remedy: what it says to do.
     """
-    data = _fetch(location) if location.startswith(("http://", "https://")) else _read(location)
+    fetch = _fetch if location.startswith(("http://", "https://")) else _read
+    data = fetch(location, remedy)
     found = hashlib.sha256(data).hexdigest()
     if sha256 is not None and found != sha256.lower():
         raise MienError(
-            f"FaceNet weights {location}: SHA-256 is {found}, expected {sha256}; a broken or another file: "
-            f"remove it (also from {cache_folder()}) and get it again, or {REMEDY}"
+            f"weights {location}: SHA-256 is {found}, expected {sha256}; a broken or another file: "
+            f"remove it (also from {cache_folder()}) and get it again, or {remedy}"
         )
     return data, found
 
@@ -40,20 +41,20 @@ def cache_folder() -> Folder:
     return Folder(os.environ.get("MIEN_WEIGHTS", torch_home / "checkpoints"))
 
 
-def _read(location: str) -> bytes:
+def _read(location: str, remedy: str) -> bytes:
     folder, _, name = location.removeprefix("file://").rpartition("/")
     try:
         return Folder(folder or ".").read_bytes(name)
     except OSError as error:
-        raise MienError(f"FaceNet weights {location}: cannot be read ({error}); {REMEDY}") from error
+        raise MienError(f"weights {location}: cannot be read ({error}); {remedy}") from error
 
 
-def _fetch(url: str) -> bytes:
+def _fetch(url: str, remedy: str) -> bytes:
     cache, name = cache_folder(), url.rpartition("/")[2]
     if not cache.exists(name):
         try:
             with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
                 cache.write_bytes(name, response.read())
         except OSError as error:
-            raise MienError(f"FaceNet weights {url}: no download ({error}); {REMEDY}") from error
+            raise MienError(f"weights {url}: no download ({error}); {remedy}") from error
     return cache.read_bytes(name)

@@ -103,12 +103,48 @@ def encoded(frames: Frames, spec: FeatureSpec) -> Values:
 
 def decoded(values: Values, valid: NDArray[np.bool_], spec: FeatureSpec) -> Frames:
     """Frames of the values of a Row: (T, *shape), float32, or uint8 RGB where they are pictures."""
-    if isinstance(values, np.ndarray):
-        return Frames(values, valid)
-    pictures = np.zeros((len(values), *spec.shape), np.uint8)
-    for i in np.flatnonzero(valid):  # the others are zeros
-        pictures[i] = decode_jpeg(values[i])
-    return Frames(pictures, valid)
+    stored = undecoded(values, valid, spec)
+    return Frames(np.asarray(stored.values), valid)
+
+
+def undecoded(values: Values | pa.Array, valid: NDArray[np.bool_], spec: FeatureSpec) -> Frames:
+    """The same frames, whose pictures are decoded when they are asked for: see `StoredPictures`."""
+    return Frames(values if isinstance(values, np.ndarray) else StoredPictures(values, valid, spec.shape), valid)  # type: ignore[arg-type]
+
+
+class StoredPictures:
+    """T pictures as JPEG files, of which an array is made when numpy asks for one: np.asarray(pictures), or x[:] =
+    pictures.
+
+    pictures[which], by a slice, a mask or positions, chooses some of them, in that order, and decodes none. files: T
+    JPEG files; where valid, (T,), is False there is nothing to see, and the array has zeros.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, files: Sequence[bytes] | pa.Array, valid: NDArray[np.bool_], shape: tuple[int, ...]) -> None:
+        self._files, self._valid, self._shape = files, valid, shape
+        self._chosen = np.arange(len(valid))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, H, W, 3)."""
+        return (len(self._chosen), *self._shape)
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, which: slice | NDArray[Any]) -> StoredPictures:
+        some = StoredPictures(self._files, self._valid, self._shape)
+        some._chosen = self._chosen[which]
+        return some
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.uint8]:
+        pictures = np.zeros(self.shape, np.uint8)
+        for number in np.unique(self._chosen[self._valid[self._chosen]]).tolist():  # a repeated one is decoded once
+            file = self._files[number]
+            pictures[self._chosen == number] = decode_jpeg(file if isinstance(file, bytes) else file.as_py())
+        return pictures if dtype is None else pictures.astype(dtype, copy=False)
 
 
 def decode_jpeg(data: bytes) -> NDArray[np.uint8]:
