@@ -1,7 +1,8 @@
 """Folder: one directory on a local disk or in S3, with writes that are whole or absent.
 
 A path without a scheme is local; `s3://bucket/prefix` goes through `pyarrow.fs`, which reads the usual AWS_*
-environment variables (AWS_ENDPOINT_URL included, so a moto server serves tests). What S3 refuses becomes a
+environment variables (AWS_ENDPOINT_URL included, so a moto server serves tests). A request that S3 throttles, answers
+with an error of its own, or leaves without an answer is made again, later each time. What S3 refuses becomes a
 BucketError that says what to do.
 """
 
@@ -26,7 +27,8 @@ import pyarrow.parquet as pq
 
 from mien.errors import BucketError, DamagedError, FolderError
 
-_OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
+ATTEMPTS = 8  # of one request, where AWS_MAX_ATTEMPTS says no other number: about half a minute of waiting in all
+_CONNECT_S = 10.0
 SEAL = "seal"  # key of an object in a JSON file: SHA-256 of all the others
 MAX_NAME_BYTES = 240  # file systems take 255, of which a temporary name needs ten more
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}")  # what a file is called until it is whole
@@ -43,6 +45,34 @@ class File(NamedTuple):
 def absolute(uri: str) -> str:
     """A place as it is named in any directory; a bucket's as it stands, and nobody is asked for it."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
+def located(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a path or `s3://bucket/key`, and the name that it has there; a key may hold any character.
+
+    Arrow's own URIs take no blanks, and their S3 tries again every 200 ms for six seconds, from all workers at once,
+    whatever S3 says. Here it is AWS's standard: waits that double, of random length, up to 20 s.
+    """
+    if "://" not in path:
+        return pafs.LocalFileSystem(), path
+    key = path.removeprefix("s3://")
+    region = pafs.FileSystem.from_uri(f"s3://{key.split('/')[0]}")[0].region  # asked for, where nothing says it
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    scheme, _, host = endpoint.rpartition("://")
+    system = pafs.S3FileSystem(
+        region=region,
+        scheme=scheme or "https",
+        endpoint_override=host.rstrip("/") or None,
+        connect_timeout=_CONNECT_S,
+        allow_delayed_open=True,  # a small object by one request, not the three of a multipart upload
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_attempts()),
+    )
+    return system, key
+
+
+def _attempts() -> int:
+    said = os.environ.get("AWS_MAX_ATTEMPTS", "")
+    return max(1, int(said)) if said.isdigit() else ATTEMPTS
 
 
 def unfit_as_path(name: str) -> str | None:
@@ -78,7 +108,7 @@ class Folder:
             self._root = self.uri
         else:
             with explained(self.uri):  # the bucket's region is asked for
-                self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _OPTION)
+                self._fs, self._root = located(self.uri)
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(f"{self.uri}/{name}")

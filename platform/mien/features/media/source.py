@@ -12,6 +12,7 @@ from typing import IO, Any
 import pyarrow.fs as pafs
 
 from mien.errors import MediaError
+from mien.folder import located
 
 FETCHED_WHOLE_BYTES, BLOCK_BYTES = 16 * 2**20, 2**20
 
@@ -20,7 +21,7 @@ FETCHED_WHOLE_BYTES, BLOCK_BYTES = 16 * 2**20, 2**20
 def opened(path: str) -> Iterator[IO[bytes]]:
     """A file for reading, by path or URI; MediaError "missing" or "unreadable"."""
     try:
-        system, name = _located(path)
+        system, name = located(path)
         file: Any = system.open_input_file(name)
     except FileNotFoundError as error:
         raise MediaError("missing", f"{path}: no such file") from error
@@ -57,14 +58,10 @@ def size_bytes(file: IO[bytes]) -> int:
 
 def _info(path: str) -> pafs.FileInfo:
     try:
-        system, name = _located(path)
+        system, name = located(path)
         return system.get_file_info(name)
     except (OSError, ValueError) as error:
         raise MediaError("unreadable", f"{path}: cannot be read: {error}") from error
-
-
-def _located(path: str) -> tuple[pafs.FileSystem, str]:
-    return pafs.FileSystem.from_uri(path) if "://" in path else (pafs.LocalFileSystem(), path)
 
 
 def _few_requests(file: Any) -> IO[bytes]:
