@@ -12,10 +12,11 @@ import fcntl
 import hashlib
 import json
 import os
+import random
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -68,6 +69,25 @@ def located(path: str) -> tuple[pafs.FileSystem, str]:
         retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_attempts()),
     )
     return system, key
+
+
+_LOST_ERROR = "Failed to flush response stream"
+
+
+def asked_again(read: Callable[[], bytes]) -> bytes:
+    """What a read of an object gives, asked for again where AWS's own client does not.
+
+    Arrow 26 gives it a buffer of as many bytes as were asked for. Where S3 throttles the read of a short file, its
+    answer is longer than that, the client takes it for a fault of its own, and gives up at once.
+    """
+    for n_failed in range(1, _attempts()):
+        try:
+            return read()
+        except OSError as error:
+            if _LOST_ERROR not in str(error):
+                raise
+            time.sleep(random.uniform(0, min(2 ** (n_failed - 1), 20)))
+    return read()
 
 
 def _attempts() -> int:
@@ -187,8 +207,9 @@ class Folder:
         return info.mtime_ns / 1e9 if info.is_file else None
 
     def read_bytes(self, name: str) -> bytes:
-        with explained(self.uri), self._fs.open_input_stream(self._full(name)) as stream:
-            return bytes(stream.read())
+        # As a file: of a stream pyarrow reads 256 kB at a time, by a request each.
+        with explained(self.uri), self._fs.open_input_file(self._full(name)) as file:
+            return asked_again(lambda: bytes(file.read()))
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write one file so that a reader sees the old one, the new one, and never a part.
@@ -320,8 +341,9 @@ _REMEDIES = (
         "s3:DeleteObject on what is in it, for {who}",
     ),
     (
-        r"NETWORK_CONNECTION|HTTP status 5\d\d|SLOW_DOWN|SERVICE_UNAVAILABLE",
-        "S3 does not answer ({said}): check the network, the region and AWS_ENDPOINT_URL, and run the same again",
+        r"NETWORK_CONNECTION|HTTP status 5\d\d|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE",
+        "S3 does not answer ({said}; {attempts} tries): check the network, the region and AWS_ENDPOINT_URL, and run "
+        "the same again",
     ),
 )
 
@@ -339,7 +361,8 @@ def explained(uri: str) -> Iterator[None]:
         said = text.splitlines()[0].split("AWS Error ")[-1].split(" (Request ID")[0].rstrip(".")
         who = "the AWS identity in use" if _has_credentials() else "you: no AWS credentials were found, log in first"
         bucket = uri.split("://")[1].split("/")[0]
-        raise BucketError(f"{uri}: {(remedy or '{said}').format(bucket=bucket, said=said, who=who)}") from error
+        filled = {"bucket": bucket, "said": said, "who": who, "attempts": _attempts()}
+        raise BucketError(f"{uri}: {(remedy or '{said}').format(**filled)}") from error
 
 
 @contextmanager

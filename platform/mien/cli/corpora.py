@@ -102,9 +102,10 @@ def fetch(
         listed, unfit = of_bucket(source)
     else:
         listed = of_corpus(corpus)
+    wanted = chosen(listed, only)
     with loading(enabled=not json) as shown:
         fetched = fetch_sources(
-            chosen(listed, only),
+            wanted,
             root,
             unpack=unpack,
             keep_archives=keep_archives,
@@ -125,9 +126,8 @@ def fetch(
     for path, why in list(failed.items())[:SHOWN_FAILURES]:
         ERR.print(f"warning: {path}: {why}", soft_wrap=True, markup=False)
     if failed:
-        raise MienError(
-            f"{root}: {len(failed)} of {len(listed)} files could not be had; see above, and run the same again"
-        )
+        n_files = len(wanted) + len(unfit)
+        raise MienError(f"{root}: {len(failed)} of {n_files} files could not be had; see above, and run the same again")
     if not json:
         print(f"next: mien verify {corpus} {root}")
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mien.corpora.fetch.sources import PART, Source
 from mien.errors import DamagedError, MienError
-from mien.folder import Folder, explained, located
+from mien.folder import Folder, asked_again, explained, located
 
 CHUNK_BYTES = 2**18  # of a web server
 BLOCK_BYTES = 8 * 2**20  # of a bucket, by a request each
@@ -164,7 +164,7 @@ class Bucket:
 def _blocks(url: str, file: Any, start: int) -> Iterator[bytes]:
     with explained(url), file:
         file.seek(start)
-        while block := file.read(BLOCK_BYTES):
+        while block := asked_again(lambda: file.read(BLOCK_BYTES)):
             yield block
 
 
