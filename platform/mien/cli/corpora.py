@@ -73,7 +73,7 @@ def fetch(
     """Download a corpus into a folder. Broken off or asked again, it loads what is missing. Exits 2 where a file
     cannot be had.
 
-    Without --urls and --source, the files are those that the corpus publishes: ravdess, cremad.
+    Without --urls and --source, the files are those that the corpus publishes, if it publishes a list: ravdess, cremad.
 
     Args:
         corpus: A name that `mien corpora` lists.
