@@ -113,9 +113,10 @@ def test_without_version_and_checksum_it_starts_over(server, tmp_path):
     assert [after for _, after, _ in server.asked] == [None, None]
 
 
+@pytest.mark.parametrize("known", [{}, {"sha256": SHA256}])
 @pytest.mark.parametrize("answer", [ignores_ranges, another_range, fails(416)])
-def test_a_server_without_ranges(server, tmp_path, answer):
-    fetched, _ = load([one(server, breaks_after(300_000), answer, sha256=SHA256)], tmp_path)
+def test_a_server_without_ranges(server, tmp_path, answer, known):
+    fetched, _ = load([one(server, breaks_after(300_000), answer, **known)], tmp_path)
     assert_whole(tmp_path, fetched)
 
 
@@ -251,6 +252,10 @@ def test_a_byte_that_turned_over_is_found_by_reading(server, tmp_path):
     assert load([source], tmp_path)[0].n_same == 1
     assert load([source], tmp_path, read=True)[0].n_loaded == 1
     assert (tmp_path / "a.bin").read_bytes() == DATA
+    state = (tmp_path / "a.bin").stat()
+    (tmp_path / "a.bin").write_bytes(DATA[:-1])
+    os.utime(tmp_path / "a.bin", ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert load([source], tmp_path)[0].n_loaded == 1, "another size is seen without reading"
 
 
 def test_a_list_that_says_something_else_by_now_counts(server, tmp_path):
@@ -392,6 +397,20 @@ def test_an_archive_becomes_its_files_and_goes(server, tmp_path):
     fetched, _ = load([source], tmp_path)
     assert (fetched.n_loaded, fetched.n_unpacked) == (1, 2) and not fetched.failed
     assert (tmp_path / "Actors/Actor_02/b.wav").read_bytes() == b"b"
+
+
+def test_an_archive_goes_only_when_what_came_out_of_it_is_noted(server, tmp_path, monkeypatch):
+    """Killed in between, it would be loaded again."""
+    noted, unlink = [], Path.unlink
+
+    def seen(path: Path, *given: object, **more: object) -> None:
+        if path.name == "Actors.zip":
+            noted.append(json.loads((tmp_path / ".mien-fetch.json").read_text())["files"]["Actors.zip"]["unpacked"])
+        unlink(path, *given, **more)
+
+    monkeypatch.setattr(Path, "unlink", seen)
+    load([zipped(server, packed_of(a=b"a"))], tmp_path)
+    assert [list(members) for members in noted] == [["Actors/a"]]
 
 
 def test_an_archive_can_stay_or_stay_packed(server, tmp_path):
