@@ -1,7 +1,8 @@
 """Folder: one directory on a local disk or in S3, with writes that are whole or absent.
 
 A path without a scheme is local; `s3://bucket/prefix` goes through `pyarrow.fs`, which reads the usual AWS_*
-environment variables (AWS_ENDPOINT_URL included, so a moto server serves tests). What S3 refuses becomes a
+environment variables (AWS_ENDPOINT_URL included, so a moto server serves tests). A request that S3 throttles, answers
+with an error of its own, or leaves without an answer is made again, later each time. What S3 refuses becomes a
 BucketError that says what to do.
 """
 
@@ -12,10 +13,11 @@ import hashlib
 import io
 import json
 import os
+import random
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -27,7 +29,8 @@ import pyarrow.parquet as pq
 
 from mien.errors import BucketError, DamagedError, FolderError
 
-_OPTION = "?allow_delayed_open=true"  # a small object by one request, not the three of a multipart upload
+ATTEMPTS = 8  # of one request, where AWS_MAX_ATTEMPTS says no other number: about half a minute of waiting in all
+_CONNECT_S = 10.0
 _BLOCK_BYTES = 2**20
 SEAL = "seal"  # key of an object in a JSON file: SHA-256 of all the others
 MAX_NAME_BYTES = 240  # file systems take 255, of which a temporary name needs ten more
@@ -45,6 +48,53 @@ class File(NamedTuple):
 def absolute(uri: str) -> str:
     """A place as it is named in any directory; a bucket's as it stands, and nobody is asked for it."""
     return uri.rstrip("/") if "://" in uri else str(Path(uri).expanduser().absolute())
+
+
+def located(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a path or `s3://bucket/key`, and the name that it has there; a key may hold any character.
+
+    Arrow's own URIs take no blanks, and their S3 tries again every 200 ms for six seconds, from all workers at once,
+    whatever S3 says. Here it is AWS's standard: waits that double, of random length, up to 20 s.
+    """
+    if "://" not in path:
+        return pafs.LocalFileSystem(), path
+    key = path.removeprefix("s3://")
+    region = pafs.FileSystem.from_uri(f"s3://{key.split('/')[0]}")[0].region  # asked for, where nothing says it
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
+    scheme, _, host = endpoint.rpartition("://")
+    system = pafs.S3FileSystem(
+        region=region,
+        scheme=scheme or "https",
+        endpoint_override=host.rstrip("/") or None,
+        connect_timeout=_CONNECT_S,
+        allow_delayed_open=True,  # a small object by one request, not the three of a multipart upload
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_attempts()),
+    )
+    return system, key
+
+
+_LOST_ERROR = "Failed to flush response stream"
+
+
+def asked_again(read: Callable[[], bytes]) -> bytes:
+    """What a read of an object gives, asked for again where AWS's own client does not.
+
+    Arrow 26 gives it a buffer of as many bytes as were asked for. Where S3 throttles the read of a short file, its
+    answer is longer than that, the client takes it for a fault of its own, and gives up at once.
+    """
+    for n_failed in range(1, _attempts()):
+        try:
+            return read()
+        except OSError as error:
+            if _LOST_ERROR not in str(error):
+                raise
+            time.sleep(random.uniform(0, min(2 ** (n_failed - 1), 20)))
+    return read()
+
+
+def _attempts() -> int:
+    said = os.environ.get("AWS_MAX_ATTEMPTS", "")
+    return max(1, int(said)) if said.isdigit() else ATTEMPTS
 
 
 def unfit_as_path(name: str) -> str | None:
@@ -80,7 +130,7 @@ class Folder:
             self._root = self.uri
         else:
             with explained(self.uri):  # the bucket's region is asked for
-                self._fs, self._root = pafs.FileSystem.from_uri(self.uri + _OPTION)
+                self._fs, self._root = located(self.uri)
 
     def __truediv__(self, name: str) -> Folder:
         return Folder(f"{self.uri}/{name}")
@@ -159,8 +209,9 @@ class Folder:
         return info.mtime_ns / 1e9 if info.is_file else None
 
     def read_bytes(self, name: str) -> bytes:
-        with explained(self.uri), self._fs.open_input_stream(self._full(name)) as stream:
-            return bytes(stream.read())
+        # As a file: of a stream pyarrow reads 256 kB at a time, by a request each.
+        with explained(self.uri), self._fs.open_input_file(self._full(name)) as file:
+            return asked_again(lambda: bytes(file.read()))
 
     @contextmanager
     def opened(self, name: str) -> Iterator[IO[bytes]]:
@@ -298,8 +349,9 @@ _REMEDIES = (
         "s3:DeleteObject on what is in it, for {who}",
     ),
     (
-        r"NETWORK_CONNECTION|HTTP status 5\d\d|SLOW_DOWN|SERVICE_UNAVAILABLE",
-        "S3 does not answer ({said}): check the network, the region and AWS_ENDPOINT_URL, and run the same again",
+        r"NETWORK_CONNECTION|HTTP status 5\d\d|SLOW_DOWN|SERVICE_UNAVAILABLE|INTERNAL_FAILURE",
+        "S3 does not answer ({said}; {attempts} tries): check the network, the region and AWS_ENDPOINT_URL, and run "
+        "the same again",
     ),
 )
 
@@ -317,7 +369,8 @@ def explained(uri: str) -> Iterator[None]:
         said = text.splitlines()[0].split("AWS Error ")[-1].split(" (Request ID")[0].rstrip(".")
         who = "the AWS identity in use" if _has_credentials() else "you: no AWS credentials were found, log in first"
         bucket = uri.split("://")[1].split("/")[0]
-        raise BucketError(f"{uri}: {(remedy or '{said}').format(bucket=bucket, said=said, who=who)}") from error
+        filled = {"bucket": bucket, "said": said, "who": who, "attempts": _attempts()}
+        raise BucketError(f"{uri}: {(remedy or '{said}').format(**filled)}") from error
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from mien import corpora
 from mien.corpora import CORPORA, load, remote
 from mien.corpora.clip import Clip, Reject, clips_from_table, clips_to_table
 from mien.corpora.emotions import FIELD_WORDS
+from mien.corpora.fetch.sources import check, of_corpus
 from mien.corpora.sample.write import samples, write_sample
 from mien.errors import CorpusError
 from mien.folder import Folder
@@ -38,6 +39,15 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Roots:
         return write_sample(folder, (name,), n_subjects=1, n_per_emotion=1)[name]
 
     return root
+
+
+@pytest.mark.parametrize("name", [name for name in CORPORA if hasattr(load(name), "sources")])
+def test_what_is_listed_for_download_is_safe_and_has_a_place_of_its_own(name: str) -> None:
+    listed = of_corpus(name)
+    check(listed, name)
+    assert all(source.url.startswith("https://") for source in listed)
+    for source in listed:
+        assert len(source.sha256 or "0" * 64) == 64 and len(source.md5 or "0" * 32) == 32, source.path
 
 
 def clips_of(name: str, root: Path) -> list[Clip]:

@@ -78,7 +78,7 @@ def test_a_small_file_is_one_request(bucket: Folder, tmp_path: Path, monkeypatch
             return self._file.read()
 
     fetched = source._few_requests
-    monkeypatch.setattr(source, "_few_requests", lambda file: fetched(Counted(file)))
+    monkeypatch.setattr(source, "_few_requests", lambda file, path: fetched(Counted(file), path))
     assert len(heard(bucket.path("b.wav"), 48_000)) == 4 * 48_000
     assert reads == [(tmp_path / "b.wav").stat().st_size]
 

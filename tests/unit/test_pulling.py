@@ -205,6 +205,7 @@ def test_nobody_is_logged_in(monkeypatch, tmp_path):
 
 def test_nobody_answers(storage, monkeypatch, capsys):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     assert "S3 does not answer" in said(capsys, "runs", "list", "s3://another/runs")
 
 

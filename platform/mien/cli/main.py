@@ -17,7 +17,7 @@ import tyro
 
 from mien.cli.bench import bench_envelope, bench_prepare, bench_scale, bench_search, bench_svc, bench_train
 from mien.cli.cluster import cluster_doctor, cluster_leftovers, cluster_setup
-from mien.cli.corpora import corpora, sample, verify
+from mien.cli.corpora import corpora, fetch, sample, verify
 from mien.cli.cost import cost
 from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
@@ -133,7 +133,7 @@ GROUPS = {  # of commands, whose names have two words
     "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
-    **{command.__name__: command for command in (corpora, sample, verify, report, compare, cost)},
+    **{command.__name__: command for command in (corpora, sample, fetch, verify, report, compare, cost)},
     "bench envelope": bench_envelope,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
@@ -155,7 +155,7 @@ MADE: dict[str, Callable[[list[str]], Command]] = {
     "search": lambda words: search_command(words),
 }
 ORDER = (
-    *("corpora", "sample", "verify", "prepare", "store", "train", "search"),
+    *("corpora", "sample", "fetch", "verify", "prepare", "store", "train", "search"),
     *("report", "compare", "runs", "cluster", "cost"),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,49 @@ def _rest(progress: PrepareProgress) -> str:
     if progress.left_s is None:
         return "clips, starting workers"
     return f"clips, {progress.n_rejects} rejects, {progress.clips_per_s:.1f} clips/s, {left(progress.left_s)}"
+
+
+LARGE_BYTES = 10_000_000  # a file that gets a bar of its own while it is loaded
+
+
+@contextmanager
+def loading(*, enabled: bool = True) -> Iterator[_Loading]:
+    """How far a download is: files and bytes of all, and each large file that is loaded now."""
+    with Bars(enabled=enabled) as bars:
+        yield _Loading(bars)
+
+
+class _Loading:
+    """Called from several threads."""
+
+    def __init__(self, bars: Bars) -> None:
+        self._bars, self._lock = bars, threading.Lock()
+        self._start_s = time.monotonic()
+        self._here: dict[str, int] = {}  # bytes of the files that are loaded now
+        self._n_new = 0
+        self._n_done, self._n_files = 0, 0
+
+    def on_bytes(self, path: str, n_here: int, n_whole: int | None) -> None:
+        with self._lock:
+            self._n_new += max(0, n_here - self._here.get(path, n_here))
+            self._here[path] = n_here
+            if n_whole is not None and n_whole >= LARGE_BYTES:
+                n_mb = -(-n_whole // 10**6)
+                self._bars.update(path, n_mb if n_here >= n_whole else min(n_here // 10**6, n_mb - 1), n_mb, "MB")
+                if n_here >= n_whole:
+                    self._bars.remove(path)
+            if self._n_files:
+                self._show()
+
+    def on_file(self, n_done: int, n_files: int) -> None:
+        with self._lock:
+            self._n_done, self._n_files = n_done, n_files
+            self._show()
+
+    def _show(self) -> None:
+        per_s = self._n_new / max(1e-3, time.monotonic() - self._start_s)
+        rest = f"files, {self._n_new / 1e6:.0f} MB loaded, {per_s / 1e6:.1f} MB/s"
+        self._bars.update("files", self._n_done, self._n_files, rest)
 
 
 @contextmanager

@@ -61,6 +61,11 @@ class Bars:
             self._logged_s[name] = now_s
             self.line(f"{name}: {n_done}/{n_all} {rest}".rstrip())
 
+    def remove(self, name: str) -> None:
+        """Takes a bar away: of one thing among many that is done."""
+        if (task := self._tasks.pop(name, None)) is not None:
+            self._progress.remove_task(task)
+
     def line(self, text: str) -> None:
         """A line above the bars."""
         ERR.print(text, soft_wrap=True, markup=False)

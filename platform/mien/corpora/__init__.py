@@ -63,6 +63,8 @@ class Corpus(Protocol):
     - `Settings`, a frozen dataclass of what its import can be asked; without it, `settings` is always None;
     - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
       corpus. With it, extra media are found by the corpus's own file names (`mien.corpora.attach`);
+    - `sources()`: the files that it is downloaded as (`mien.corpora.fetch.Source`), for `mien fetch`; without it, that
+      command asks for a list, and says what the card says about access;
     - `SAMPLE`: the module that writes a small synthetic corpus in the true layout (`mien.corpora.sample.write.Sample`).
     """
 

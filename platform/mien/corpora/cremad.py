@@ -14,6 +14,7 @@ from pathlib import Path
 from mien.corpora import Card, OnFile, Verification
 from mien.corpora.clip import Clip, Label, Medium, Reject
 from mien.corpora.emotions import CREMAD_CODES
+from mien.corpora.fetch.sources import Source
 from mien.corpora.inventory import Published, check_files, read_facts
 from mien.corpora.tree import Misplaced, find_media, in_order, sort_into_clips
 from mien.errors import CorpusError, Finding
@@ -210,6 +211,23 @@ def _read_demographics(root: Path) -> dict[str, dict[str, str]]:
         }
         for row in rows
     }
+
+
+def sources() -> Iterator[Source]:
+    """The wav and flv files with the size and SHA-256 of their git LFS pointers, and the tables, of which nothing is
+    published. The mp3 files hold the sound of the wav files, which is taken before theirs."""
+    repository = "CheyneyComputerScience/CREMA-D/master"
+    for row in read_facts("cremad_manifest.csv.gz"):
+        for folder in ("AudioWAV", "VideoFlash"):
+            path = f"{folder}/{row['stem']}{FOLDERS[folder]}"
+            yield Source(
+                url=f"https://media.githubusercontent.com/media/{repository}/{path}",
+                path=path,
+                n_bytes=int(row[f"{folder}_bytes"]),
+                sha256=row[f"{folder}_sha256"],
+            )
+    for path in (DEMOGRAPHICS, SUMMARY, VOTES):
+        yield Source(url=f"https://raw.githubusercontent.com/{repository}/{path}", path=path)
 
 
 def verify(root: Path, on_file: OnFile | None = None) -> Verification:

@@ -11,23 +11,44 @@ from typing import IO, Any
 
 import pyarrow.fs as pafs
 
-from mien.errors import MediaError
+from mien.errors import MediaError, MienError
+from mien.folder import asked_again, explained, located
 
 FETCHED_WHOLE_BYTES, BLOCK_BYTES = 16 * 2**20, 2**20
 
 
 @contextmanager
 def opened(path: str) -> Iterator[IO[bytes]]:
-    """A file for reading, by path or URI; MediaError "missing" or "unreadable"."""
+    """A file for reading, by path or URI; MediaError "missing" or "unreadable".
+
+    What a bucket refuses, then or on a later read, is no fault of the file: BucketError.
+    """
+    file: Any
+    with _told(path):
+        system, name = located(path)
+        file = system.open_input_file(name)
+    with file:
+        if "://" not in path:
+            yield file
+            return
+        with _told(path):
+            stream, blocks = _few_requests(file, path)
+        try:
+            yield stream
+        finally:
+            if blocks.error is not None:
+                raise blocks.error
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
     try:
-        system, name = _located(path)
-        file: Any = system.open_input_file(name)
+        with explained(path):
+            yield
     except FileNotFoundError as error:
         raise MediaError("missing", f"{path}: no such file") from error
     except (OSError, ValueError) as error:
         raise MediaError("unreadable", f"{path}: cannot be read: {error}") from error
-    with file:
-        yield _few_requests(file) if "://" in path else file
 
 
 def content_hash(path: str) -> str:
@@ -56,20 +77,48 @@ def size_bytes(file: IO[bytes]) -> int:
 
 
 def _info(path: str) -> pafs.FileInfo:
-    try:
-        system, name = _located(path)
+    with _told(path):
+        system, name = located(path)
         return system.get_file_info(name)
-    except (OSError, ValueError) as error:
-        raise MediaError("unreadable", f"{path}: cannot be read: {error}") from error
 
 
-def _located(path: str) -> tuple[pafs.FileSystem, str]:
-    return pafs.FileSystem.from_uri(path) if "://" in path else (pafs.LocalFileSystem(), path)
-
-
-def _few_requests(file: Any) -> IO[bytes]:
+def _few_requests(file: Any, path: str) -> tuple[IO[bytes], _Blocks]:
     """An object store answers each read by a request of its own, and decoders read 8 kB at a time: a sound of four
     seconds took 40 of them. A small file is fetched at once, a large one a block at a time."""
+    blocks = _Blocks(file, path)
     if file.size() <= FETCHED_WHOLE_BYTES:
-        return io.BytesIO(file.read())
-    return io.BufferedReader(file, BLOCK_BYTES)
+        return io.BytesIO(asked_again(file.read)), blocks
+    return io.BufferedReader(blocks, BLOCK_BYTES), blocks
+
+
+class _Blocks(io.RawIOBase):
+    """An object of a bucket. error: why one of its reads failed; to the decoder, which may be C that hands no error on,
+    that is the end of the file."""
+
+    def __init__(self, file: Any, path: str) -> None:
+        self._file, self._path = file, path
+        self.error: Exception | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._file.seek(offset, whence)
+        return int(self._file.tell())
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def readinto(self, buffer: Any) -> int:
+        if self.error is None:
+            try:
+                with _told(self._path):
+                    data = asked_again(lambda: self._file.read(len(buffer)))
+                buffer[: len(data)] = data
+                return len(data)
+            except MienError as error:
+                self.error = error
+        return 0

@@ -1,7 +1,7 @@
 """BatchExtractor: what a worker does with one batch of clips. Decode, extract, write the parts; knows no Ray.
 
-Each clip ends as a row or as a reject with its reason, of each feature that it lacked. A store that cannot be written
-is no fault of a clip: it raises StoreError, which stops the job.
+Each clip ends as a row or as a reject with its reason, of each feature that it lacked. A store that cannot be written,
+or a bucket that does not give a medium, is no fault of a clip: StoreError and BucketError stop the job.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 from mien import connection
 from mien.corpora.clip import Medium, Reject
-from mien.errors import ExperimentError, MediaError
+from mien.errors import BucketError, ExperimentError, MediaError
 from mien.features.media.shared import extract
 from mien.features.prepare.content import content_of
 from mien.features.prepare.journal import DEADLY, Journal
@@ -79,7 +79,7 @@ class BatchExtractor:
     def __call__(self, batch: Sequence[ClipTask]) -> list[ClipOutcome]:
         """Write the batch's rows and rejects, of each feature whole or not at all; outcomes in the order given.
 
-        Raises StoreError where that is not possible.
+        Raises StoreError where that is not possible, and BucketError where S3 does not give a medium.
         """
         wanted = sorted({number for task in batch for number in task.todo})
         # It lies with the first feature of the job, which is not finished as long as a batch is at work.
@@ -178,6 +178,8 @@ def _result(
         if reason:
             return _reject(clip_id, medium.path, reason, f"{medium.path}: {detail}")
         values = encoded(extracted, extractor.spec)
+    except BucketError:  # an outage would make rejects of clips that are whole
+        raise
     except MediaError as error:
         return _reject(clip_id, medium.path, error.reason, str(error))
     except MemoryError:
