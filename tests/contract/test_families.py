@@ -22,7 +22,14 @@ from mien.data.batches import Batch
 from mien.data.columns import InMemory
 from mien.data.dataset import Dataset
 from mien.errors import DamagedError
-from mien.experiment import LossConfig, LstmAttentionConfig, MlpConfig, SvmConfig, TrainingConfig
+from mien.experiment import (
+    AvTransformerConfig,
+    LossConfig,
+    LstmAttentionConfig,
+    MlpConfig,
+    SvmConfig,
+    TrainingConfig,
+)
 from mien.families import FAMILIES
 from mien.families.contract import ALONE, Group, Learner, Task
 from mien.families.files import written
@@ -44,6 +51,9 @@ SMALL: dict[str, Any] = {
         dropout=0.0,
         row_dropout=0.0,
         input_noise=0.0,
+    ),
+    "av_transformer": AvTransformerConfig(
+        width=12, heads=3, layers=1, feedforward=17, dropout=0.0, row_dropout=0.0, modality_dropout=0.0
     ),
     "mlp": MlpConfig(units=13, dropout=0.0),
     "svm": SvmConfig(c=1.0),

@@ -100,4 +100,50 @@ class MlpConfig:
             raise ValueError(f"model.dropout is {self.dropout}: from 0 to below 1")
 
 
-ModelConfig = LstmAttentionConfig | SvmConfig | MlpConfig
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AvTransformerConfig:
+    """A transformer encoder for each input, attention from each to all others, a head over all (system S2)."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    family: Literal["av_transformer"] = "av_transformer"
+    width: int = 256
+    """Numbers per step within the model."""
+    heads: int = 8
+    """Attention heads; width is a multiple of it."""
+    layers: int = 4
+    """Encoder layers of each sequence."""
+    cross_layers: int = 1
+    """Layers in which each input attends to all others; 0 joins the inputs in the head alone."""
+    feedforward: int = 1024
+    """Units of the feed-forward part of each layer."""
+    dropout: float = 0.1
+    """Of attention, feed-forward parts and the head."""
+    step_s: float = 0.0
+    """Sequences are read at this step, in seconds. 0 reads every frame."""
+    max_steps: int = 1000
+    """A longer sequence is thinned out evenly to so many steps."""
+    row_dropout: float = 0.1
+    """Of the columns of inputs of one row per clip; 0.5 where one has more than a thousand."""
+    input_noise: float = 0.0
+    """Standard deviation of Gaussian noise on the standardised inputs while training."""
+    modality_dropout: float = 0.1
+    """Probability that an input of a training clip is hidden; never all that it has."""
+    auxiliary: float = 0.3
+    """Weight of the loss of each input's own prediction beside the joint one; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "heads", "layers", "feedforward", "max_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}: at least 1")
+        if self.width % (2 * self.heads):
+            raise ValueError(f"model.width is {self.width}: must be a multiple of twice model.heads ({self.heads})")
+        for name in ("dropout", "row_dropout", "modality_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}: from 0 to below 1")
+        for name in ("cross_layers", "step_s", "input_noise", "auxiliary"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"model.{name} is {getattr(self, name)}: 0 or more")
+
+
+ModelConfig = LstmAttentionConfig | SvmConfig | MlpConfig | AvTransformerConfig

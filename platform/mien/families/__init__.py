@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mien.experiment import LstmAttentionConfig, MlpConfig, SvmConfig
+from mien.experiment import AvTransformerConfig, LstmAttentionConfig, MlpConfig, SvmConfig
 from mien.families.contract import Family
 
 FAMILIES: dict[str, Family] = {
@@ -11,7 +11,10 @@ FAMILIES: dict[str, Family] = {
         framework="tensorflow",
         learner="mien.families.lstm_attention:LstmAttention",
     ),
-    "mlp": Family(config=MlpConfig, framework="torch", learner="mien.families.mlp:Mlp"),
+    "av_transformer": Family(
+        config=AvTransformerConfig, framework="torch", learner="mien.families.av_transformer:learner"
+    ),
+    "mlp": Family(config=MlpConfig, framework="torch", learner="mien.families.mlp:learner"),
     "svm": Family(config=SvmConfig, framework="sklearn", learner="mien.families.svm:Svm", is_iterative=False),
 }
 BASELINE = "svm"  # what every other family is reported beside
