@@ -146,4 +146,47 @@ class AvTransformerConfig:
                 raise ValueError(f"model.{name} is {getattr(self, name)}: 0 or more")
 
 
-ModelConfig = LstmAttentionConfig | SvmConfig | MlpConfig | AvTransformerConfig
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resnet3dLstmConfig:
+    """3D ResNet over pictures of a face -> BiLSTM over time -> a dense head (system S4)."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    family: Literal["resnet3d_lstm"] = "resnet3d_lstm"
+    blocks: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual blocks of each stage; 2 2 2 2 is R3D-18."""
+    width: int = 64
+    """Channels of the first stage; each further one has twice as many. 64 in R3D-18."""
+    time_stride: bool = True
+    """Whether all stages but the first halve the steps, as R3D does: 48 pictures become 6 steps. Otherwise 48."""
+    norm: Literal["group", "frozen"] = "group"
+    """group: statistics of each clip, for models that learn from nothing. frozen: those that the weights came with."""
+    weights: str = ""
+    """File, s3:// URI or URL of the weights of torchvision's r3d_18 (Kinetics-400), a state dict; empty: none. They need
+    norm frozen."""
+    weights_sha256: str = ""
+    """Their SHA-256 in hex; empty: whatever is there is taken."""
+    lstm_units: int = 128
+    """Units of the LSTM in each direction."""
+    dense_units: int = 128
+    """Units of the dense layer."""
+    dropout: float = 0.5
+    """Before the last layer."""
+    precision: Literal["float32", "mixed"] = "float32"
+    """mixed: convolutions and matrix products in bfloat16 on a GPU that has it; weights stay float32."""
+    compiled: bool = False
+    """Whether torch compiles the model; on a GPU only."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.blocks) <= 4 or min(self.blocks) < 1:
+            raise ValueError(f"model.blocks is {self.blocks}: one to four stages of at least one block")
+        for name in ("width", "lstm_units", "dense_units"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}: at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout is {self.dropout}: from 0 to below 1")
+        if self.weights and (self.norm != "frozen" or self.blocks != (2, 2, 2, 2) or self.width != 64):
+            raise ValueError("model.weights are those of R3D-18: set model.norm to frozen, blocks to 2 2 2 2, width to 64")
+
+
+ModelConfig = LstmAttentionConfig | SvmConfig | MlpConfig | AvTransformerConfig | Resnet3dLstmConfig

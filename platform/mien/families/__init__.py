@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mien.experiment import AvTransformerConfig, LstmAttentionConfig, MlpConfig, SvmConfig
+from mien.experiment import AvTransformerConfig, LstmAttentionConfig, MlpConfig, Resnet3dLstmConfig, SvmConfig
 from mien.families.contract import Family
 
 FAMILIES: dict[str, Family] = {
@@ -15,6 +15,13 @@ FAMILIES: dict[str, Family] = {
         config=AvTransformerConfig, framework="torch", learner="mien.families.av_transformer:learner"
     ),
     "mlp": Family(config=MlpConfig, framework="torch", learner="mien.families.mlp:learner"),
+    "resnet3d_lstm": Family(
+        config=Resnet3dLstmConfig,
+        framework="torch",
+        learner="mien.families.resnet3d_lstm:learner",
+        reads=("pictures",),
+        can_miss=False,
+    ),
     "svm": Family(config=SvmConfig, framework="sklearn", learner="mien.families.svm:Svm", is_iterative=False),
 }
 BASELINE = "svm"  # what every other family is reported beside

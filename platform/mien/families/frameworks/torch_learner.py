@@ -27,7 +27,8 @@ class TorchLearner:
 
     build: the model of a task. Called with the arrays of `read` as tensors it returns its heads, each (b, K): logits, or
     dimensions, as the target is. The first is what it predicts. read: what the model is given of a batch, by name.
-    head_weights: what the loss of each head counts.
+    head_weights: what the loss of each head counts. initialise: called with the model before its first epoch, where
+    neither a checkpoint nor an export was read. is_mixed: whether it computes in bfloat16 where the device has that.
     """
 
     def __init__(
@@ -35,12 +36,17 @@ class TorchLearner:
         task: Task,
         build: Callable[[Task], nn.Module],
         read: Callable[[Batch, Task], Inputs],
+        *,
         head_weights: Sequence[float] = (1.0,),
+        initialise: Callable[[nn.Module], None] | None = None,
+        is_mixed: bool = False,
     ) -> None:
         framework.configure()
         self._task, self._read, self._head_weights = task, read, head_weights
+        self._device = torch.device(task.group.device)
+        self._initialise, self._is_mixed = initialise, is_mixed and framework.has_bfloat16(task.group.device)
         with framework.seeded("weights", task.seed):
-            self._model = build(task).to(task.group.device)
+            self._model = build(task).to(self._device)
         self._parameters = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
         self._loss = Loss(task)
         self._optimizer = torch.optim.AdamW(self._parameters, weight_decay=task.training.weight_decay)
@@ -48,6 +54,10 @@ class TorchLearner:
 
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int, rate: Rate) -> dict[str, float]:
         loss, n_samples = 0.0, 0.0
+        if self._initialise:
+            self._initialise(self._model)
+            self._initialise = None
+            self._average.restart()
         self._model.train()
         with framework.seeded("dropout", self._task.seed, epoch, self._task.group.rank):
             for batch in batches:
@@ -75,6 +85,7 @@ class TorchLearner:
         state = (self._model, self._optimizer, self._average)
         arrays = read_arrays(folder / CHECKPOINT, like=framework.training_arrays(*state))
         framework.set_training_arrays(*state, arrays)
+        self._initialise = None
 
     def export(self, folder: Path) -> None:
         with self._average.applied():
@@ -84,6 +95,7 @@ class TorchLearner:
         arrays = read_arrays(folder / WEIGHTS, like=framework.model_arrays(self._model))
         framework.set_model_arrays(self._model, arrays)
         self._average.restart()
+        self._initialise = None
 
     def _step(self, batch: Batch, learning_rate: float) -> float:
         """One step on the global batch; returns its mean loss."""
@@ -100,7 +112,9 @@ class TorchLearner:
         return mean
 
     def _heads(self, batch: Batch) -> Sequence[Tensor]:
-        return self._model({name: self._tensor(array) for name, array in self._read(batch, self._task).items()})
+        inputs = {name: self._tensor(array) for name, array in self._read(batch, self._task).items()}
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_mixed):
+            return [head.float() for head in self._model(inputs)]
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._task.group.device)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
