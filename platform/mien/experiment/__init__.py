@@ -6,6 +6,7 @@ from mien.experiment.execution import ExecutionConfig
 from mien.experiment.experiment import Experiment
 from mien.experiment.loss import LossConfig
 from mien.experiment.model import (
+    AffectEnsembleConfig,
     AvTransformerConfig,
     LstmAttentionConfig,
     MlpConfig,
@@ -18,6 +19,7 @@ from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
 
 __all__ = [
+    "AffectEnsembleConfig",
     "AugmentConfig",
     "AvTransformerConfig",
     "ClassesConfig",

@@ -162,8 +162,8 @@ class Resnet3dLstmConfig:
     norm: Literal["group", "frozen"] = "group"
     """group: statistics of each clip, for models that learn from nothing. frozen: those that the weights came with."""
     weights: str = ""
-    """File, s3:// URI or URL of the weights of torchvision's r3d_18 (Kinetics-400), a state dict; empty: none. They need
-    norm frozen."""
+    """File, s3:// URI or URL of the weights of torchvision's r3d_18 (Kinetics-400), a state dict; empty: none. They
+    need norm frozen."""
     weights_sha256: str = ""
     """Their SHA-256 in hex; empty: whatever is there is taken."""
     lstm_units: int = 128
@@ -186,7 +186,51 @@ class Resnet3dLstmConfig:
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout is {self.dropout}: from 0 to below 1")
         if self.weights and (self.norm != "frozen" or self.blocks != (2, 2, 2, 2) or self.width != 64):
-            raise ValueError("model.weights are those of R3D-18: set model.norm to frozen, blocks to 2 2 2 2, width to 64")
+            raise ValueError(
+                "model.weights are those of R3D-18: set model.norm to frozen, blocks to 2 2 2 2, width to 64"
+            )
 
 
-ModelConfig = LstmAttentionConfig | SvmConfig | MlpConfig | AvTransformerConfig | Resnet3dLstmConfig
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AffectEnsembleConfig:
+    """A network for each sensor, and their fusion early, late or in the middle (system S3)."""
+
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
+
+    family: Literal["affect_ensemble"] = "affect_ensemble"
+    fusion: Literal["early", "hybrid", "late"] = "hybrid"
+    """early: all inputs side by side on one clock, one network over them. hybrid: a network for each input, attention
+    over what they found. late: of the predictions of parents alone."""
+    late: Literal["weighted", "meta"] = "weighted"
+    """late: one learnt weight for each parent, or a linear meta-classifier over all that they predict."""
+    step_s: float = 1.0
+    """early: seconds from one step of the common clock to the next."""
+    units: int = 64
+    """Width of each input's network and of the fusion."""
+    kernel: int = 5
+    """Steps that a convolution over time reaches over."""
+    dropout: float = 0.3
+    """Within the networks and of what they found."""
+    modality_dropout: float = 0.2
+    """hybrid: probability that an input of a training clip is hidden; never all that it has."""
+    auxiliary: float = 0.3
+    """hybrid: weight of the loss of each input's own prediction beside the joint one; 0 leaves it out."""
+
+    def __post_init__(self) -> None:
+        for name in ("units", "kernel"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}: at least 1")
+        if self.units % 4:
+            raise ValueError(f"model.units is {self.units}: a multiple of 4")
+        for name in ("dropout", "modality_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"model.{name} is {getattr(self, name)}: from 0 to below 1")
+        if self.step_s <= 0 or self.auxiliary < 0:
+            raise ValueError(
+                f"model.step_s is {self.step_s} and model.auxiliary {self.auxiliary}: above 0, and 0 or more"
+            )
+
+
+ModelConfig = (
+    LstmAttentionConfig | SvmConfig | MlpConfig | AvTransformerConfig | Resnet3dLstmConfig | AffectEnsembleConfig
+)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mien.experiment import AvTransformerConfig, LstmAttentionConfig, MlpConfig, Resnet3dLstmConfig, SvmConfig
+from mien.experiment import (
+    AffectEnsembleConfig,
+    AvTransformerConfig,
+    LstmAttentionConfig,
+    MlpConfig,
+    Resnet3dLstmConfig,
+    SvmConfig,
+)
 from mien.families.contract import Family
 
 FAMILIES: dict[str, Family] = {
@@ -13,6 +20,12 @@ FAMILIES: dict[str, Family] = {
     ),
     "av_transformer": Family(
         config=AvTransformerConfig, framework="torch", learner="mien.families.av_transformer:learner"
+    ),
+    "affect_ensemble": Family(
+        config=AffectEnsembleConfig,
+        framework="torch",
+        learner="mien.families.affect_ensemble:learner",
+        reads=("row", "sequence", "pictures"),
     ),
     "mlp": Family(config=MlpConfig, framework="torch", learner="mien.families.mlp:learner"),
     "resnet3d_lstm": Family(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mien.data.batches import Batch
 from mien.experiment import AvTransformerConfig
 from mien.families.contract import Task
+from mien.families.frameworks.torch_layers import ModalityDropout
 from mien.families.frameworks.torch_learner import TorchLearner
 from mien.families.steps import steps_of
 from mien.features.spec import FeatureSpec
@@ -54,11 +55,13 @@ class AvTransformer(nn.Module):
         config = _config(task)
         n_targets = len(task.target.names)
         self._names = list(task.inputs)
-        self._modality_dropout = config.modality_dropout
+        self.hide = ModalityDropout(config.modality_dropout)
         self.encoders = nn.ModuleList(_Encoder(spec, config) for spec in task.inputs.values())
         several = len(self._names) > 1
         self.cross = nn.ModuleList(_Cross(config) for _ in self._names if several and config.cross_layers)
-        self.own = nn.ModuleList(nn.Linear(config.width, n_targets) for _ in self._names if several and config.auxiliary)
+        self.own = nn.ModuleList(
+            nn.Linear(config.width, n_targets) for _ in self._names if several and config.auxiliary
+        )
         self.head = nn.Sequential(
             nn.Linear(config.width * len(self._names), config.width),
             nn.LayerNorm(config.width),
@@ -68,7 +71,7 @@ class AvTransformer(nn.Module):
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        masks = self._shown([inputs[f"mask/{name}"] for name in self._names])
+        masks = self.hide([inputs[f"mask/{name}"] for name in self._names])
         encoded = [
             encoder(inputs[f"values/{name}"], mask, inputs[f"times_s/{name}"])
             for name, mask, encoder in zip(self._names, masks, self.encoders)
@@ -83,15 +86,6 @@ class AvTransformer(nn.Module):
         else:
             summaries = [sequence[:, 0] for sequence, _ in encoded]
         return [self.head(torch.cat(summaries, dim=-1)), *own]
-
-    def _shown(self, masks: list[Tensor]) -> list[Tensor]:
-        """The masks with some inputs of some clips hidden while training, but never all that a clip has."""
-        if not self.training or not self._modality_dropout or len(masks) < 2:
-            return masks
-        has = torch.stack([mask.any(dim=1) for mask in masks], dim=1)
-        keeps = torch.rand(has.shape, device=has.device) >= self._modality_dropout
-        keeps = keeps | ~(keeps & has).any(dim=1, keepdim=True)
-        return [mask & keeps[:, i, None] for i, mask in enumerate(masks)]
 
 
 class _Encoder(nn.Module):

@@ -12,7 +12,6 @@ from typing import Literal
 from mien.families.frameworks import torch as _  # noqa: F401 - it looks for the other framework first
 
 # isort: split
-import torch
 from torch import Tensor, nn
 
 Norm = Literal["group", "frozen"]
@@ -22,9 +21,9 @@ GROUPS = 32  # Wu & He 2018; fewer where a layer has fewer channels
 class Resnet3d(nn.Module):
     """(b, 3, T, H, W) and mask (b, T) to (b, T', 8 width) and mask (b, T'): the mean over space of the last block.
 
-    blocks: in each of four stages; (2, 2, 2, 2) is R3D-18. width: channels of the first stage; 64 in R3D. norm: group:
-    statistics of each step of each clip. frozen: those that the weights came with, which training leaves alone. time_stride:
-    whether stages 2 to 4 halve the steps each, T' = ceil(T / 8); otherwise T' = T.
+    blocks: in each of up to four stages; (2, 2, 2, 2) is R3D-18. width: channels of the first stage; 64 in R3D. norm:
+    group: statistics of each step of each clip; frozen: those that the weights came with, which training leaves alone.
+    time_stride: whether stages 2 to 4 halve the steps each, T' = ceil(T / 8); otherwise T' = T.
     """
 
     def __init__(self, blocks: tuple[int, ...], width: int, norm: Norm, time_stride: bool) -> None:

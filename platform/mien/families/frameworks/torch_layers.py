@@ -64,3 +64,19 @@ class AttentionPool(nn.Module):
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     """(b, T, D) to (b, D): the mean over valid frames, zeros where there is none."""
     return (x * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1)
+
+
+class ModalityDropout(nn.Module):
+    """While training, some inputs of some clips are hidden, never all that a clip has; masks (b, T) to masks."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, masks: list[Tensor]) -> list[Tensor]:
+        if not self.training or not self.probability or len(masks) < 2:
+            return masks
+        has = torch.stack([mask.any(dim=1) for mask in masks], dim=1)
+        keeps = torch.rand(has.shape, device=has.device) >= self.probability
+        keeps = keeps | ~(keeps & has).any(dim=1, keepdim=True)
+        return [mask & keeps[:, i, None] for i, mask in enumerate(masks)]

@@ -1,4 +1,4 @@
-"""TorchLearner: how every torch family is trained, validated, saved and read. A family is a model and what it is fed."""
+"""TorchLearner: how every torch family is trained, saved and read. A family is a model and what it is fed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ Inputs = Mapping[str, NDArray[Any]]
 class TorchLearner:
     """A model, its optimiser (AdamW) and the moving average of its weights; a `mien.families.contract.Learner`.
 
-    build: the model of a task. Called with the arrays of `read` as tensors it returns its heads, each (b, K): logits, or
-    dimensions, as the target is. The first is what it predicts. read: what the model is given of a batch, by name.
+    build: the model of a task. Called with the arrays of `read` as tensors it returns its heads, each (b, K): logits,
+    or dimensions, as the target is. The first is what it predicts. read: what the model is given of a batch, by name.
     head_weights: what the loss of each head counts. initialise: called with the model before its first epoch, where
     neither a checkpoint nor an export was read. is_mixed: whether it computes in bfloat16 where the device has that.
     """
