@@ -82,7 +82,7 @@ class _RawEeg(nn.Module):
 
     def __init__(self, n_channels: int, n_samples: int, units: int) -> None:
         super().__init__()
-        kernel, n_filters, pool = max(1, n_samples // 4), 8, max(1, n_samples // 16)
+        kernel, n_filters, pool = n_samples // 4 | 1, 8, max(1, n_samples // 16)
         self.layers = nn.Sequential(
             nn.Conv2d(1, n_filters, (1, kernel), padding="same", bias=False),
             nn.Conv2d(n_filters, 2 * n_filters, (n_channels, 1), groups=n_filters, bias=False),
