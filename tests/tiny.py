@@ -36,6 +36,7 @@ SPECS = {
     "face": FeatureSpec(name="face", version=1, modality="video", shape=(5,), hop_s=0.2, columns=tuple("abcde")),
     "row": FeatureSpec(name="row", version=1, modality="audio", shape=(3,), hop_s=None, columns=tuple("abc")),
 }
+FILM = FeatureSpec(name="film", version=1, modality="video", shape=(8, 8, 3), codec="jpeg", hop_s=0.04)
 N_FRAMES = {"voice": (5, 23), "face": (3, 13), "row": (1, 2)}
 
 
@@ -66,6 +67,19 @@ def dataset(n_clips: int = 41, seed: int = 0, missing: bool = True, kind: str = 
         columns={name: InMemory(spec, frames[name]) for name, spec in SPECS.items()},
         synthetic={"c": True},
     )
+
+
+def film(data: Dataset, seed: int = 0) -> InMemory:
+    """Pictures of its clips, a column to add to it: class k is bright in colour k; of 3 to 10 pictures one is dark."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for label in np.arange(len(data)) % 3:
+        pictures = rng.integers(0, 120, (rng.integers(3, 11), *FILM.shape)).astype(np.uint8)
+        pictures[..., label] += 120
+        valid = np.arange(len(pictures)) != 1
+        pictures[~valid] = 0
+        frames.append(Frames(pictures, valid))
+    return InMemory(FILM, frames)
 
 
 def classes(truth: np.ndarray) -> Target:

@@ -22,7 +22,16 @@ from mien.data.batches import Batch
 from mien.data.columns import InMemory
 from mien.data.dataset import Dataset
 from mien.errors import DamagedError
-from mien.experiment import LossConfig, LstmAttentionConfig, MlpConfig, SvmConfig, TrainingConfig
+from mien.experiment import (
+    AffectEnsembleConfig,
+    AvTransformerConfig,
+    LossConfig,
+    LstmAttentionConfig,
+    MlpConfig,
+    Resnet3dLstmConfig,
+    SvmConfig,
+    TrainingConfig,
+)
 from mien.families import FAMILIES
 from mien.families.contract import ALONE, Group, Learner, Task
 from mien.families.files import written
@@ -31,7 +40,8 @@ from mien.folder import Folder
 from mien.results.agreement import ccc
 from mien.results.run import Checkpoint, Run
 from mien.training.loop import resume
-from tiny import batches, dataset
+from tiny import batches, film
+from tiny import dataset as three_inputs
 
 # Small, and nothing drawn at random.
 SMALL: dict[str, Any] = {
@@ -45,9 +55,18 @@ SMALL: dict[str, Any] = {
         row_dropout=0.0,
         input_noise=0.0,
     ),
+    "av_transformer": AvTransformerConfig(
+        width=12, heads=3, layers=1, feedforward=17, dropout=0.0, row_dropout=0.0, modality_dropout=0.0
+    ),
+    "affect_ensemble": AffectEnsembleConfig(units=12, kernel=3, dropout=0.0, modality_dropout=0.0),
     "mlp": MlpConfig(units=13, dropout=0.0),
+    "resnet3d_lstm": Resnet3dLstmConfig(blocks=(1, 1), width=4, lstm_units=5, dense_units=13, dropout=0.0),
     "svm": SvmConfig(c=1.0),
 }
+# Another model, for those that read one input alone.
+SMALLER: dict[str, dict[str, Any]] = {"resnet3d_lstm": {"lstm_units": 3}}
+# An input of each kind that a family may read.
+OF_KIND = {"row": "row", "sequence": "voice", "pictures": "film"}
 LOSSES = {"classes": LossConfig(label_smoothing=0.0), "dimensions": LossConfig(kind="ccc")}
 MARKS: dict[str, list[Any]] = {"tensorflow": [pytest.mark.tensorflow], "torch": [pytest.mark.torch], "sklearn": []}
 
@@ -138,6 +157,15 @@ def with_frames(data: Dataset, change: Any) -> Dataset:
     return dataclasses.replace(data, columns=columns)
 
 
+def dataset(name: str, **changes: Any) -> Dataset:
+    """Clips that can be told apart, with all inputs that this family reads."""
+    data = three_inputs(**changes)
+    pictures = film(data, changes.get("seed", 0))
+    reads = FAMILIES[name].reads
+    columns = {n: c for n, c in data.columns.items() if ("row" if c.spec.hop_s is None else "sequence") in reads}
+    return dataclasses.replace(data, columns=columns | ({"film": pictures} if "pictures" in reads else {}))
+
+
 def only(data: Dataset, features: Iterable[str]) -> Dataset:
     return dataclasses.replace(data, columns={name: data.columns[name] for name in features})
 
@@ -166,10 +194,8 @@ def test_every_family_has_a_small_configuration_here():
 
 @each()
 def test_reads_what_it_declares_without_anything_else(name):
-    kinds = {"row": "row", "sequence": "voice"}
-    assert set(FAMILIES[name].reads) <= kinds.keys(), "add clips of the other kind here"
     for kind in FAMILIES[name].reads:
-        data = only(dataset(), [kinds[kind]])
+        data = only(dataset(name), [OF_KIND[kind]])
         assert_fits(values(trained(name, data, epochs=12, rate=0.03), data), data)
 
 
@@ -178,7 +204,7 @@ def test_reads_what_it_declares_without_anything_else(name):
 
 @each_with_targets()
 def test_learns_clips_that_are_separable(name, kind):
-    data = dataset(kind=kind)
+    data = dataset(name, kind=kind)
     learner = build(name, data)
     losses = [
         learner.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.02)["loss"] for epoch in range(1, 13)
@@ -190,7 +216,7 @@ def test_learns_clips_that_are_separable(name, kind):
 
 @each_with_targets()
 def test_predicts_each_row_once(name, kind):
-    data = dataset(kind=kind)
+    data = dataset(name, kind=kind)
     learner = build(name, data)
     trained = learner.train_epoch(batches(data), epoch=1, rate=lambda progress: 0.01)
     assert trained["n_samples"] == len(data)
@@ -206,7 +232,7 @@ def test_predicts_each_row_once(name, kind):
 
 @each_with_targets()
 def test_neither_padding_nor_company_changes_a_prediction(name, kind):
-    data = dataset(kind=kind)
+    data = dataset(name, kind=kind)
     learner = trained(name, data)
     # Clips of a single frame among longer ones.
     data = with_frames(data, lambda feature, row, frames: Frames(*(x[: 1 if row % 5 == 0 else None] for x in frames)))
@@ -216,7 +242,7 @@ def test_neither_padding_nor_company_changes_a_prediction(name, kind):
 
 @each()
 def test_masked_frames_are_not_seen(name):
-    data = dataset(missing=False)
+    data = dataset(name, missing=False)
     learner = trained(name, data)
 
     def masked(value: float) -> Dataset:
@@ -237,7 +263,7 @@ def test_an_input_may_be_missing(name, kind):
     """Trained on clips that lack one input or another, it predicts clips that all lack the same one."""
     if not FAMILIES[name].can_miss:
         pytest.skip("this family needs each input")
-    data = dataset(missing=False, kind=kind)
+    data = dataset(name, missing=False, kind=kind)
     features = list(data.columns)
     learnt = with_frames(data, lambda feature, row, frames: None if row % 4 == features.index(feature) else frames)
     learner = trained(name, learnt, epochs=14, rate=0.02)
@@ -251,7 +277,7 @@ def test_an_input_may_be_missing(name, kind):
 
 @each()
 def test_a_seed_decides_the_model(name):
-    data = dataset()
+    data = dataset(name)
     once, again = (values(trained(name, data, seed=5), data) for _ in range(2))
     np.testing.assert_array_equal(once, again)
     if FAMILIES[name].is_iterative:
@@ -260,7 +286,7 @@ def test_a_seed_decides_the_model(name):
 
 @each()
 def test_two_learners_at_a_time_do_not_share_their_weights(name):
-    data, other = dataset(), dataset(seed=1)
+    data, other = dataset(name), dataset(name, seed=1)
     first = trained(name, data)
     before = values(first, data)
     trained(name, other, seed=11)
@@ -274,7 +300,7 @@ def test_two_learners_at_a_time_do_not_share_their_weights(name):
 @each(iterative=True)
 def test_the_rate_is_that_of_each_step(name, tmp_path: Path):
     """A step at rate 0 changes nothing; the rate of a step is asked for by its place in the epoch."""
-    data = dataset()
+    data = dataset(name)
     asked: list[float] = []
 
     def first_half(progress: float) -> float:
@@ -294,7 +320,7 @@ def test_the_rate_is_that_of_each_step(name, tmp_path: Path):
 @each(iterative=True)
 def test_predicts_with_the_moving_average_of_its_weights(name, tmp_path: Path):
     """Which is that of the weights of a learner without one, after each of the same steps."""
-    data = dataset()
+    data = dataset(name)
     live = build(name, data, training={"average": 0.0})
     expected = weights(live, tmp_path / "live")
     for step, batch in enumerate(batches(data), start=1):
@@ -316,7 +342,7 @@ def test_predicts_with_the_moving_average_of_its_weights(name, tmp_path: Path):
 @each(iterative=True)
 def test_a_long_gradient_is_clipped(name, tmp_path: Path):
     """Adam's step does not depend on the gradient's length, until that is small against its epsilon."""
-    data = dataset()
+    data = dataset(name)
     start = weights(build(name, data), tmp_path / "start")
 
     def moved(clip_norm: float) -> float:
@@ -330,7 +356,7 @@ def test_a_long_gradient_is_clipped(name, tmp_path: Path):
 @each(iterative=True)
 def test_dropout_is_another_in_each_epoch_and_worker_and_the_same_again(name):
     """At rate 0 nothing but the dropout can change the loss."""
-    data = dataset()
+    data = dataset(name)
 
     def loss(epoch: int, seed: int = 3, rank: int = 0) -> float:
         learner = build(name, data, dropout=0.4, seed=seed, group=Group(rank=rank))
@@ -355,12 +381,15 @@ def test_class_weights_are_used(name):
     a support vector machine's, are near the classes' shares again.)"""
     if "classes" not in FAMILIES[name].targets:
         pytest.skip("this family learns no classes")
-    rng = np.random.default_rng(5)
+    data, rng = dataset(name), np.random.default_rng(5)
     noise = {
-        name: rng.normal(size=(100, column.spec.dim)).astype(np.float32) for name, column in dataset().columns.items()
+        feature: rng.normal(100, 30, (100, *spec.shape)).astype(np.uint8)
+        if feature == "film"
+        else rng.normal(size=(100, *spec.shape)).astype(np.float32)
+        for feature, spec in data.specs.items()
     }
     data = with_frames(
-        dataset(), lambda feature, row, frames: Frames(noise[feature][row : row + len(frames.valid)], frames.valid)
+        data, lambda feature, row, frames: Frames(noise[feature][row : row + len(frames.valid)], frames.valid)
     )
     even, heavy = (
         values(trained(name, data, epochs=4, class_weights=by_class), data).mean(axis=0)
@@ -376,7 +405,7 @@ def test_class_weights_are_used(name):
 def test_a_rating_that_is_missing_teaches_nothing(name):
     if "dimensions" not in FAMILIES[name].targets:
         pytest.skip("this family learns no dimensions")
-    data = dataset(kind="dimensions")
+    data = dataset(name, kind="dimensions")
     assert not data.target.mask.all()
     for loss in (LossConfig(kind="ccc"), LossConfig(kind="mse")):
         wild = np.where(data.target.mask, data.target.values, np.float32(-7))
@@ -387,7 +416,7 @@ def test_a_rating_that_is_missing_teaches_nothing(name):
 
 @each()
 def test_squared_error_is_learnt_as_well(name):
-    data = dataset(kind="dimensions")
+    data = dataset(name, kind="dimensions")
     learner = trained(name, data, epochs=12, rate=0.03, loss=LossConfig(kind="mse"))
     errors = (values(learner, data) - data.target.values)[data.target.mask]
     assert np.square(errors).mean() < 0.2 * np.square(data.target.values[data.target.mask]).mean()
@@ -398,7 +427,7 @@ def test_squared_error_is_learnt_as_well(name):
 
 @each_with_targets()
 def test_a_saved_and_loaded_learner_goes_on_bit_for_bit(name, kind, tmp_path: Path):
-    data = dataset(kind=kind)
+    data = dataset(name, kind=kind)
     dropout = {"dropout": 0.3} if FAMILIES[name].is_iterative else {}
     straight = trained(name, data, epochs=4, **dropout)
     halfway = trained(name, data, epochs=2, **dropout)
@@ -415,7 +444,7 @@ def test_a_saved_and_loaded_learner_goes_on_bit_for_bit(name, kind, tmp_path: Pa
 @each()
 def test_a_torn_checkpoint_is_never_used(name, tmp_path: Path):
     """As the loop saves and resumes: the epoch before it is gone on from, with the very weights of that epoch."""
-    data = dataset()
+    data = dataset(name)
     learner, run = build(name, data), Run(Folder(tmp_path), 0, 0)
     history: list[dict[str, Any]] = []
     saved: dict[int, Any] = {}
@@ -441,7 +470,7 @@ def test_a_torn_checkpoint_is_never_used(name, tmp_path: Path):
 
 @each_with_targets()
 def test_a_restored_export_predicts_the_same(name, kind, tmp_path: Path):
-    data = dataset(kind=kind)
+    data = dataset(name, kind=kind)
     learner = trained(name, data)
     learner.export(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["weights.npz"]
@@ -453,7 +482,7 @@ def test_a_restored_export_predicts_the_same(name, kind, tmp_path: Path):
 @pytest.mark.slow
 @each()
 def test_a_restored_export_predicts_the_same_in_another_process(name, tmp_path: Path):
-    data = dataset()
+    data = dataset(name)
     learner = trained(name, data)
     learner.export(tmp_path)
     started(f"test_families.predict_restored({name!r}, {str(tmp_path)!r})").finish()
@@ -461,9 +490,9 @@ def test_a_restored_export_predicts_the_same_in_another_process(name, tmp_path: 
 
 
 def predict_restored(name: str, folder: str) -> None:
-    learner = build(name, dataset(), seed=11)
+    learner = build(name, dataset(name), seed=11)
     learner.restore(Path(folder))
-    np.save(Path(folder) / "predicted.npy", values(learner, dataset()))
+    np.save(Path(folder) / "predicted.npy", values(learner, dataset(name)))
 
 
 class Trap:
@@ -478,7 +507,7 @@ class Trap:
 
 @each()
 def test_nothing_that_is_read_is_executed(name, tmp_path: Path):
-    data, marker = dataset(), tmp_path / "executed"
+    data, marker = dataset(name), tmp_path / "executed"
     pickled = pickle.dumps(Trap(marker))
     pickle.loads(pickled)
     assert marker.exists(), "the trap works"
@@ -509,8 +538,8 @@ def test_nothing_that_is_read_is_executed(name, tmp_path: Path):
 
 @each()
 def test_arrays_of_another_model_are_refused(name, tmp_path: Path):
-    data = dataset()
-    trained(name, only(data, ["voice"]), epochs=1).export(tmp_path)
+    data = dataset(name)
+    trained(name, only(data, list(data.columns)[:1]), epochs=1, **SMALLER.get(name, {})).export(tmp_path)
     learner = build(name, data)
     if name == "svm":  # what a machine reads is in its arrays: its members name how many there are
         learner = build(name, data, members=("voice", "row"))
@@ -534,14 +563,14 @@ def test_two_workers_learn_what_one_learns(name, tmp_path: Path):
         both = [json.loads((tmp_path / f"{rank}.json").read_text())[label] for rank in (0, 1)]
         assert both[0]["losses"] == both[1]["losses"]
         np.testing.assert_allclose(both[0]["losses"], one["losses"], atol=1e-5)
-        np.testing.assert_allclose(np.add(both[0]["values"], both[1]["values"]), one["values"], atol=1e-5)
+        np.testing.assert_allclose(np.add(both[0]["values"], both[1]["values"]), one["values"], atol=5e-5)
 
 
 def learnt(name: str, group: Group) -> dict[str, Any]:
     """By kind of target: the losses of three epochs, and this rank's predictions among zeros."""
     result = {}
     for kind in FAMILIES[name].targets:
-        data = dataset(kind=kind)
+        data = dataset(name, kind=kind)
         learner = build(name, data, group=group, training={"learning_rate": 2e-3})
         losses = [
             learner.train_epoch(
@@ -603,6 +632,6 @@ started = Started
 
 
 def test_batches_carry_what_the_tests_above_rely_on():
-    made: list[Batch] = list(batches(dataset()))
+    made: list[Batch] = list(batches(three_inputs()))
     assert [round(batch.progress, 3) for batch in made] == [round(i / 6, 3) for i in range(6)]
     assert made[-1].weights.tolist() == [1] + [0] * 7

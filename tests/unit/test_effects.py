@@ -12,7 +12,11 @@ from mien.data import augment
 from mien.data.batches import clip_keys
 from mien.errors import ExperimentError
 from mien.experiment import (
+    AffectEnsembleConfig,
     AugmentConfig,
+    AvTransformerConfig,
+    DataConfig,
+    DimensionsConfig,
     ExecutionConfig,
     Experiment,
     LossConfig,
@@ -29,6 +33,7 @@ from mien.results.search_folder import SearchFolder
 from mien.training.search.ledger import Ledger
 
 BASE = Experiment(name="base")
+ONE_INPUT = DataConfig(features=("egemaps",))
 
 
 def changed(experiment: Experiment, path: str, value: object) -> Experiment:
@@ -40,6 +45,7 @@ def changed(experiment: Experiment, path: str, value: object) -> Experiment:
     ("switch", "path", "value"),
     [
         ({"loss": LossConfig(kind="cross-entropy")}, "loss.gamma", 3.0),
+        ({"loss": LossConfig(kind="mse"), "target": DimensionsConfig()}, "loss.mse", 0.5),
         ({"augment": AugmentConfig(kind="none")}, "augment.factor", 3.0),
         ({"augment": AugmentConfig(kind="none")}, "augment.stretch", (0.5, 1.0)),
         ({"augment": AugmentConfig(kind="audio")}, "augment.stretch", (0.5, 1.0)),
@@ -53,6 +59,12 @@ def changed(experiment: Experiment, path: str, value: object) -> Experiment:
         ({"model": SvmConfig()}, "loss.label_smoothing", 0.5),
         ({"model": LstmAttentionConfig(conv_filters=0)}, "model.conv_kernel", 5),
         ({"protocol": ProtocolConfig(kind="loso")}, "protocol.folds", 7),
+        ({"data": ONE_INPUT, "model": AvTransformerConfig()}, "model.cross_layers", 2),
+        ({"data": ONE_INPUT, "model": AffectEnsembleConfig()}, "model.modality_dropout", 0.5),
+        ({"model": AffectEnsembleConfig(fusion="late")}, "model.units", 8),
+        ({"model": AffectEnsembleConfig(fusion="early")}, "model.auxiliary", 0.5),
+        ({"model": AffectEnsembleConfig(fusion="hybrid")}, "model.late", "meta"),
+        ({"model": AffectEnsembleConfig(fusion="hybrid")}, "model.step_s", 0.5),
     ],
     ids=lambda part: part if isinstance(part, str) else "",
 )
@@ -64,7 +76,8 @@ def test_a_setting_that_is_switched_off_makes_no_other_experiment(switch, path, 
     assert set_in_vain(other)[path] == (value, without_effect(experiment)[path])
     assert path not in set_in_vain(experiment)
     # Where it is switched on, it makes another experiment.
-    assert changed(BASE, path, value).signature({}) != BASE.signature({}) or path in without_effect(BASE)
+    base = dataclasses.replace(BASE, model=type(experiment.model)())
+    assert changed(base, path, value).signature({}) != base.signature({}) or path in without_effect(base)
 
 
 @pytest.mark.parametrize("kind", ["none", "audio", "sync", "independent"])
@@ -100,7 +113,7 @@ def test_settings_of_augmentation_without_effect_change_no_number(kind):
 
 def test_switches_are_fields():
     for path in SWITCHES:
-        value_of(BASE, path)
+        value_of(dataclasses.replace(BASE, model=AffectEnsembleConfig()) if path == "model.fusion" else BASE, path)
 
 
 def test_a_search_takes_no_field_that_can_have_no_effect():

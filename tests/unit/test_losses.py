@@ -169,7 +169,7 @@ def test_concordance_at_its_ends() -> None:
 
 HEADS = [1.0, 0.3]  # what the loss of each head counts
 OF_CLASSES = [LossConfig(label_smoothing=0.0), LossConfig(kind="cross-entropy"), LossConfig(gamma=0.5)]
-OF_DIMENSIONS = [LossConfig(kind="mse"), LossConfig(kind="ccc")]
+OF_DIMENSIONS = [LossConfig(kind="mse"), LossConfig(kind="ccc"), LossConfig(kind="ccc", mse=0.3)]
 
 
 def of_a_batch(loss: LossConfig) -> tuple[Task, list[np.ndarray], np.ndarray, np.ndarray, np.ndarray, float]:
@@ -194,10 +194,12 @@ def by_numpy(loss: LossConfig) -> float:
     task, outputs, targets, mask, weights, total_weight = of_a_batch(loss)
 
     def one(output: np.ndarray) -> float:
-        if loss.kind == "ccc":
-            return concordance_loss(concordance_moments(targets[:11], output[:11], mask[:11]))
-        if loss.kind == "mse":
-            return (weights * squared_error(targets, output, mask)).sum() / total_weight
+        if loss.kind in ("ccc", "mse"):
+            error = (weights * squared_error(targets, output, mask)).sum() / total_weight
+            share = loss.mse if loss.kind == "ccc" else 1
+            return share * error + (1 - share) * concordance_loss(
+                concordance_moments(targets[:11], output[:11], mask[:11])
+            )
         probabilities = np.exp(output) / np.exp(output).sum(axis=1, keepdims=True)
         smoothed = smooth_labels(targets, loss.label_smoothing)
         gamma = loss.gamma if loss.kind == "focal" else 0.0
@@ -207,7 +209,7 @@ def by_numpy(loss: LossConfig) -> float:
 
 
 @pytest.mark.tensorflow
-@pytest.mark.parametrize("loss", OF_CLASSES + OF_DIMENSIONS, ids=lambda loss: f"{loss.kind}-{loss.gamma}")
+@pytest.mark.parametrize("loss", OF_CLASSES + OF_DIMENSIONS, ids=lambda loss: f"{loss.kind}-{loss.gamma}-{loss.mse}")
 def test_the_loss_in_tensorflow_is_numpys(loss: LossConfig) -> None:
     from mien.families.frameworks.tensorflow import Sum
     from mien.families.frameworks.tensorflow_losses import Loss
@@ -218,7 +220,7 @@ def test_the_loss_in_tensorflow_is_numpys(loss: LossConfig) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("loss", OF_CLASSES + OF_DIMENSIONS, ids=lambda loss: f"{loss.kind}-{loss.gamma}")
+@pytest.mark.parametrize("loss", OF_CLASSES + OF_DIMENSIONS, ids=lambda loss: f"{loss.kind}-{loss.gamma}-{loss.mse}")
 def test_the_loss_in_torch_is_numpys(loss: LossConfig) -> None:
     import torch
 

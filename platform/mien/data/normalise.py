@@ -2,7 +2,7 @@
 
 "train": mean and spread over the frames of the training clips. "speaker": each speaker's own mean and spread, over
 all of that speaker's clips and without labels, as in a recogniser that has listened to a person for a while;
-transductive, and named so in each report. Pictures are left as they are.
+transductive, and named so in each report. Pictures are left as they are, and so is what parents predicted.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Normaliser:
-    """moments: numeric feature to group (EVERYBODY, or a subject) to its moments. `__call__` is pure."""
+    """moments: feature that is standardised to group (EVERYBODY, or a subject) to its moments. `__call__` is pure."""
 
     moments: Mapping[str, Mapping[str, Moments]]
 
     def __call__(self, frames: Mapping[str, Frames], subject: str = EVERYBODY) -> dict[str, Frames]:
-        """The features of one clip: the numeric ones standardised, clipped to ±6, and zero where invalid.
+        """The features of one clip: those with moments standardised, clipped to ±6, and zero where invalid.
 
         subject: who it is; somebody without moments of their own is standardised like everybody else.
         """
@@ -91,7 +91,7 @@ def fit_normaliser(
         {
             name: _of_groups(column, subjects, rows, trains, by_speaker)
             for name, column in columns.items()
-            if column.spec.is_numeric
+            if column.spec.is_numeric and column.spec.modality != "prediction"
         }
     )
 

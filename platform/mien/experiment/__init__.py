@@ -5,13 +5,23 @@ from mien.experiment.data import DataConfig
 from mien.experiment.execution import ExecutionConfig
 from mien.experiment.experiment import Experiment
 from mien.experiment.loss import LossConfig
-from mien.experiment.model import LstmAttentionConfig, MlpConfig, ModelConfig, SvmConfig
+from mien.experiment.model import (
+    AffectEnsembleConfig,
+    AvTransformerConfig,
+    LstmAttentionConfig,
+    MlpConfig,
+    ModelConfig,
+    Resnet3dLstmConfig,
+    SvmConfig,
+)
 from mien.experiment.protocol import ProtocolConfig
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
 
 __all__ = [
+    "AffectEnsembleConfig",
     "AugmentConfig",
+    "AvTransformerConfig",
     "ClassesConfig",
     "DataConfig",
     "DimensionsConfig",
@@ -22,6 +32,7 @@ __all__ = [
     "MlpConfig",
     "ModelConfig",
     "ProtocolConfig",
+    "Resnet3dLstmConfig",
     "SvmConfig",
     "TargetConfig",
     "TrainingConfig",

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mien.experiment.loss import LossConfig
-from mien.experiment.model import LstmAttentionConfig, SvmConfig
+from mien.experiment.model import AffectEnsembleConfig, AvTransformerConfig, LstmAttentionConfig, SvmConfig
 from mien.experiment.training import TrainingConfig
 
 if TYPE_CHECKING:
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 # The settings that switch others on and off.
 SWITCHES = (
     *("augment.kind", "augment.factor", "augment.probability", "loss.kind", "model.conv_filters", "model.conv"),
-    *("training.keep", "training.schedule"),
+    *("model.fusion", "training.keep", "training.schedule"),
 )
 SYNC_ONLY = ("stretch", "noise", "reference")
 AUDIO_ONLY = ("audio_noise", "audio_pitch", "audio_tempo")
+OF_SEVERAL = ("cross_layers", "modality_dropout", "auxiliary")  # what inputs are to each other
 CLASSES_ONLY = ("gamma", "alpha", "label_smoothing")
 
 
@@ -60,6 +61,8 @@ def without_effect(experiment: Experiment) -> dict[str, str]:
         switched_off("loss", CLASSES_ONLY, f"loss.kind is {loss.kind}")
     elif loss.kind != "focal":
         switched_off("loss", ["gamma"], f"loss.kind is {loss.kind}")
+    if loss.kind != "ccc":
+        switched_off("loss", ["mse"], f"loss.kind is {loss.kind}")
 
     keeps_last = training.keep == "last"
     if isinstance(model, SvmConfig):
@@ -71,6 +74,18 @@ def without_effect(experiment: Experiment) -> dict[str, str]:
         switched_off("protocol", ["validation"], "nothing is held out: the validation clips are trained on as well")
     if training.schedule != "one-cycle":
         switched_off("training", ["warmup"], f"training.schedule is {training.schedule}")
+    is_alone = len(experiment.data.features) + len(experiment.parents) == 1
+    if is_alone and isinstance(model, AvTransformerConfig | AffectEnsembleConfig):
+        switched_off("model", _names(model) & set(OF_SEVERAL), "there is one input")
+    if isinstance(model, AffectEnsembleConfig):
+        if model.fusion == "late":
+            switched_off("model", _names(model) - {"family", "fusion", "late"}, "model.fusion is late")
+        else:
+            switched_off("model", ["late"], f"model.fusion is {model.fusion}")
+        if model.fusion == "early":
+            switched_off("model", ["modality_dropout", "auxiliary"], "model.fusion is early")
+        else:
+            switched_off("model", ["step_s"], f"model.fusion is {model.fusion}")
     if isinstance(model, LstmAttentionConfig):
         if not model.conv_filters:
             switched_off("model", ["conv", "conv_kernel"], "model.conv_filters is 0")

@@ -21,10 +21,14 @@ class LossConfig:
     """Weight by class: none, balanced (inverse frequency in the training split, mean 1), or one number per class."""
     label_smoothing: float = 0.1
     """Share of the target spread evenly over the classes."""
+    mse: float = 0.0
+    """ccc: share of the mean squared error in the loss, the rest is 1 - CCC."""
 
     def __post_init__(self) -> None:
         if self.gamma < 0:
             raise ValueError(f"loss.gamma is {self.gamma}: 0 or more")
+        if not 0 <= self.mse < 1:
+            raise ValueError(f"loss.mse is {self.mse}: a share from 0 to below 1; the error alone is loss.kind mse")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"loss.label_smoothing is {self.label_smoothing}: a share from 0 to below 1")
         if not isinstance(self.alpha, str) and any(a < 0 for a in self.alpha):

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mien.experiment import LstmAttentionConfig, MlpConfig, SvmConfig
+from mien.experiment import (
+    AffectEnsembleConfig,
+    AvTransformerConfig,
+    LstmAttentionConfig,
+    MlpConfig,
+    Resnet3dLstmConfig,
+    SvmConfig,
+)
 from mien.families.contract import Family
 
 FAMILIES: dict[str, Family] = {
@@ -11,7 +18,23 @@ FAMILIES: dict[str, Family] = {
         framework="tensorflow",
         learner="mien.families.lstm_attention:LstmAttention",
     ),
-    "mlp": Family(config=MlpConfig, framework="torch", learner="mien.families.mlp:Mlp"),
+    "av_transformer": Family(
+        config=AvTransformerConfig, framework="torch", learner="mien.families.av_transformer:learner"
+    ),
+    "affect_ensemble": Family(
+        config=AffectEnsembleConfig,
+        framework="torch",
+        learner="mien.families.affect_ensemble:learner",
+        reads=("row", "sequence", "pictures"),
+    ),
+    "mlp": Family(config=MlpConfig, framework="torch", learner="mien.families.mlp:learner"),
+    "resnet3d_lstm": Family(
+        config=Resnet3dLstmConfig,
+        framework="torch",
+        learner="mien.families.resnet3d_lstm:learner",
+        reads=("pictures",),
+        can_miss=False,
+    ),
     "svm": Family(config=SvmConfig, framework="sklearn", learner="mien.families.svm:Svm", is_iterative=False),
 }
 BASELINE = "svm"  # what every other family is reported beside

@@ -31,13 +31,15 @@ class Loss:
         outputs: of each head (b, K), logits or predicted dimensions. head_weights: what each head's loss counts.
         targets, mask: (b, K). weights: (b,). total: sum of the weights of all ranks.
         """
-        if self._config.kind == "ccc":
-            return self._concordance(outputs, head_weights, targets, mask & (weights > 0)[:, None])
-        rows = self._squared_error if self._config.kind == "mse" else self._entropy
+        rows = self._entropy if self._config.kind in ("focal", "cross-entropy") else self._squared_error
         loss = head_weights[0] * rows(targets, outputs[0], mask)
         for weight, output in zip(head_weights[1:], outputs[1:]):
             loss += weight * rows(targets, output, mask)
-        return tf.reduce_sum(weights * loss) / total
+        loss = tf.reduce_sum(weights * loss) / total
+        if self._config.kind != "ccc":
+            return loss
+        disagreement = self._concordance(outputs, head_weights, targets, mask & (weights > 0)[:, None])
+        return self._config.mse * loss + (1 - self._config.mse) * disagreement
 
     def _entropy(self, targets: Any, logits: Any, mask: Any) -> Any:
         """(b,): focal loss, or cross-entropy."""

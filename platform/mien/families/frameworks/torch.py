@@ -54,6 +54,11 @@ def group(rank: int, world: int) -> Group:
     return Group(rank, world, _sum_array if world > 1 else Group().sum, device)
 
 
+def has_bfloat16(device: str) -> bool:
+    """Whether a device is a GPU that computes in bfloat16 by itself (Ampere and later)."""
+    return torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 def _sum_array(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return summed(torch.tensor(array), dist.get_world_size()).numpy()
 

@@ -35,11 +35,13 @@ class Loss:
         outputs: of each head (b, K), logits or predicted dimensions. head_weights: what each head's loss counts.
         targets, mask: (b, K). weights: (b,). total_weight: sum of the weights of all ranks.
         """
-        if self._config.kind == "ccc":
-            return self._concordance(outputs, head_weights, targets, mask & (weights > 0)[:, None])
-        rows = self._squared_error if self._config.kind == "mse" else self._entropy
+        rows = self._entropy if self._config.kind in ("focal", "cross-entropy") else self._squared_error
         losses = [weight * rows(targets, output, mask) for weight, output in zip(head_weights, outputs)]
-        return (weights * torch.stack(losses).sum(dim=0)).sum() / total_weight
+        loss = (weights * torch.stack(losses).sum(dim=0)).sum() / total_weight
+        if self._config.kind != "ccc":
+            return loss
+        disagreement = self._concordance(outputs, head_weights, targets, mask & (weights > 0)[:, None])
+        return self._config.mse * loss + (1 - self._config.mse) * disagreement
 
     def _entropy(self, targets: Tensor, logits: Tensor, mask: Tensor) -> Tensor:
         """(b,): focal loss, or cross-entropy."""
