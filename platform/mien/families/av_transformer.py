@@ -91,6 +91,8 @@ class AvTransformer(nn.Module):
 class _Encoder(nn.Module):
     """One input (b, T, D) to its summary and steps (b, 1 + T, width), and which of them are there."""
 
+    frequencies: Tensor
+
     def __init__(self, spec: FeatureSpec, config: AvTransformerConfig) -> None:
         super().__init__()
         is_row = spec.hop_s is None

@@ -52,6 +52,9 @@ def read(batch: Batch, task: Task) -> dict[str, NDArray[Any]]:
 class Resnet3dLstm(nn.Module):
     """The arrays of `read` to (b, K): logits or dimensions, as the target is."""
 
+    mean: Tensor
+    spread: Tensor
+
     def __init__(self, task: Task) -> None:
         super().__init__()
         config = _config(task)
