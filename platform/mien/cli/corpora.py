@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from mien.cli.terminal import bar, print_json, table
+from mien.corpora import CORPORA, settings_type
 from mien.errors import MienError
 
 
 def corpora(json: bool = False) -> None:
-    """What is supported, with licence, access and expected counts.
+    """What is supported, with licence, access and expected counts; own recordings are the corpus table.
 
     Args:
         json: Print it as JSON.
@@ -32,7 +35,7 @@ def corpora(json: bool = False) -> None:
 
 def sample(
     directory: Annotated[Path, Positional, arg(metavar="DIRECTORY")],
-    corpora: tuple[str, ...] = ("ravdess", "cremad"),
+    corpora: Annotated[tuple[str, ...], arg(help=f"Which: {', '.join(CORPORA)}.")] = ("ravdess", "cremad"),
     subjects: int = 4,
     per_emotion: int = 3,
     seed: int = 0,
@@ -43,7 +46,6 @@ def sample(
 
     Args:
         directory: Where; a folder per corpus is made in it.
-        corpora: Which.
         subjects: People in each.
         per_emotion: Clips of each person and emotion, as far as the corpus has room for them.
         seed: Another seed makes other people and other clips.
@@ -56,35 +58,57 @@ def sample(
         print(f"{name}: {root}")
 
 
-def verify(
-    corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
-    root: Annotated[str, Positional, arg(metavar="ROOT")],
-    all: bool = False,
-    json: bool = False,
-) -> None:
-    """Is this download complete and intact? Exits 2 where it is not.
+# One of those that are known; its help is made of them.
+CorpusName = Annotated[str, Positional, arg(metavar="CORPUS", help=f"{', '.join(CORPORA)}.")]
 
-    Args:
-        corpus: ravdess or cremad.
-        root: Folder of the download.
-        all: Print every finding, not the first three of each kind.
-        json: Print the findings as JSON.
-    """
-    from mien.cli.summaries import verification
-    from mien.corpora import load
 
-    module = load(corpus)
-    if "://" in root:
-        raise MienError(
-            f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
-        )
-    with bar("files read", enabled=not json) as advance:
-        found = module.verify(Path(root), on_file=advance)
-    if json:
-        from dataclasses import asdict
+def verify_command(words: Sequence[str]) -> Callable[..., None]:
+    """`mien verify` with the settings of the corpora that these words name."""
+    pages = corpus_pages(words)
 
-        print_json({**asdict(found), "intact": found.intact})
-    else:
-        verification(found, every=all)
-    if not found.intact:
-        raise SystemExit(2)
+    def verify(
+        corpus: CorpusName,
+        root: Annotated[str, Positional, arg(metavar="ROOT")],
+        settings: Annotated[Any, arg(name="")] = pages(),  # noqa: B008
+        all: bool = False,
+        json: bool = False,
+    ) -> None:
+        """Is this download complete and intact, is this table of clips usable? Exits 2 where it is not.
+
+        The settings of a corpus are shown where it is named: mien verify table --help.
+
+        Args:
+            root: Folder of the download; of table also the table.
+            settings: Of the corpus.
+            all: Print every finding, not the first three of each kind.
+            json: Print the findings as JSON.
+        """
+        from mien.cli.summaries import verification
+        from mien.corpora import load
+
+        module: Any = load(corpus)
+        if "://" in root:
+            raise MienError(
+                f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
+            )
+        chosen = getattr(settings, corpus, None)
+        with bar("files read", enabled=not json) as advance:
+            found = module.verify(Path(root), advance, *([chosen] if chosen else []))
+        if json:
+            from dataclasses import asdict
+
+            print_json({**asdict(found), "intact": found.intact})
+        else:
+            verification(found, every=all)
+        if not found.intact:
+            raise SystemExit(2)
+
+    verify.__annotations__["settings"] = Annotated[pages, arg(name="")]
+    return verify
+
+
+def corpus_pages(words: Sequence[str]) -> type:
+    """A dataclass with a field for the settings of each corpus that these words name; of most corpora there are none."""
+    declared = {word: settings_type(word) for word in words if word in CORPORA}
+    pages: list[Any] = [(name, one, field(default_factory=one)) for name, one in declared.items() if one]
+    return make_dataclass("CorpusSettings", pages, frozen=True)

@@ -14,6 +14,7 @@ from mien.errors import CorpusError, Finding, nearest
 CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",
     "cremad": "mien.corpora.cremad",
+    "table": "mien.corpora.table",
 }
 
 
@@ -57,7 +58,10 @@ class Corpus(Protocol):
 
     - `CARD`, a `Card`: then `mien corpora` lists it;
     - `TABLE_SUFFIXES`: the annotation files that its import reads as a whole, such as (".csv",);
-    - `Settings`, a frozen dataclass of what its import can be asked; without it, `settings` is always None;
+    - `Settings`, a frozen dataclass of what its import can be asked, each field with a docstring: `mien prepare` and
+      `mien verify` show them as --<corpus>.<field>. `verify` takes them as a third argument, `settings`. Without it,
+      `settings` is always None. A field `name` is what the clips and the folder in the store are called;
+    - `ROOT_SUFFIXES`: of the files that root may be instead of a folder, such as (".csv",);
     - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
       corpus. With it, extra media are found by the corpus's own file names (`mien.corpora.attach`);
     - `SAMPLE`: the module that writes a small synthetic corpus in the true layout (`mien.corpora.sample.write.Sample`).
@@ -77,6 +81,16 @@ def load(name: str) -> Corpus:
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}: {nearest(name, CORPORA)}")
     return import_module(CORPORA[name])
+
+
+def settings_type(name: str) -> type | None:
+    """The dataclass of what a corpus's import can be asked; None where it has none, or where there is no such corpus."""
+    return getattr(load(name), "Settings", None) if name in CORPORA else None
+
+
+def name_of(corpus: str, settings: Any = None) -> str:
+    """What the clips and the folder in the store are called: as the corpus, or as its settings say."""
+    return getattr(settings, "name", corpus)
 
 
 def cards() -> list[Card]:

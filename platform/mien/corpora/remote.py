@@ -21,7 +21,7 @@ from mien.folder import Folder, unfit_as_path
 
 
 def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None) -> Iterator[Clip | Reject]:
-    """What the importer of a corpus finds below root, a folder or `s3://bucket/prefix`.
+    """What the importer of a corpus finds in root, a folder or `s3://bucket/prefix`; of a table also the table.
 
     settings: the corpus's own `Settings`, None for the usual ones. Raises CorpusError as the importer does and for
     settings that are not the corpus's, and BucketError for a bucket that cannot be listed.
@@ -35,6 +35,8 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
     if "://" not in text:
         yield from module.import_clips(Path(text), settings)
         return
+    is_file = text.lower().endswith(tuple(getattr(module, "ROOT_SUFFIXES", ())))
+    text, _, name = text.rpartition("/") if is_file else (text, "", "")
     folder = Folder(text)
     with TemporaryDirectory(prefix="mien-") as temporary:
         stand_in = Path(temporary).resolve() / "root"
@@ -42,9 +44,10 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
         yield from _stand_in(folder, stand_in, getattr(module, "TABLE_SUFFIXES", ()))
         here, there = str(stand_in), folder.uri
         try:
-            for found in module.import_clips(stand_in, settings):
+            for found in module.import_clips(stand_in / name, settings):
                 if isinstance(found, Reject):
-                    yield replace(found, path=found.path.replace(here, there))
+                    parts = {part: getattr(found, part).replace(here, there) for part in ("id", "path", "detail")}
+                    yield replace(found, **parts)
                 else:
                     media = found.media.items()
                     moved = {name: replace(medium, path=medium.path.replace(here, there)) for name, medium in media}
