@@ -78,7 +78,7 @@ def verify_command(words: Sequence[str]) -> Callable[..., None]:
         The settings of a corpus are shown where it is named: mien verify table --help.
 
         Args:
-            root: Folder of the download; of table also the table.
+            root: Folder of the download, or table of clips.
             settings: Of the corpus.
             all: Print every finding, not the first three of each kind.
             json: Print the findings as JSON.
@@ -108,7 +108,7 @@ def verify_command(words: Sequence[str]) -> Callable[..., None]:
 
 
 def corpus_pages(words: Sequence[str]) -> type:
-    """A dataclass with a field for the settings of each corpus that these words name; of most corpora there are none."""
+    """A dataclass with a field for the settings of each corpus that these words name; most have none."""
     declared = {word: settings_type(word) for word in words if word in CORPORA}
     pages: list[Any] = [(name, one, field(default_factory=one)) for name, one in declared.items() if one]
     return make_dataclass("CorpusSettings", pages, frozen=True)

@@ -47,8 +47,7 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         --help.
 
         Args:
-            root: Folder of the download, or s3://bucket/prefix; of table the table of clips, or a folder (docs/how-to/
-                use-your-own-recordings.md).
+            root: Folder of the download or table of clips, or s3://bucket/prefix.
             store: The feature store: a folder or s3://bucket/prefix.
             features: egemaps, egemaps-clip, compare-clip, facenet, frames, openface, openface-clip; or MODULE:SETTINGS
                 of an extractor of your own.

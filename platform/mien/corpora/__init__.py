@@ -84,7 +84,7 @@ def load(name: str) -> Corpus:
 
 
 def settings_type(name: str) -> type | None:
-    """The dataclass of what a corpus's import can be asked; None where it has none, or where there is no such corpus."""
+    """The dataclass of what a corpus's import can be asked; None where it has none or is not known."""
     return getattr(load(name), "Settings", None) if name in CORPORA else None
 
 

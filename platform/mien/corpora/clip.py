@@ -26,20 +26,6 @@ LABEL_SOURCES = (
 )
 
 
-# The person of all clips of a corpus that does not say who is in them. They count as one, so that no split by subject
-# parts what may be one person.
-UNKNOWN = "unknown"
-
-
-def is_unknown(subject: str) -> bool:
-    """Whether a subject is nobody in particular.
-
-    >>> is_unknown("own/unknown"), is_unknown("own/07")
-    (True, False)
-    """
-    return subject.rpartition("/")[2] == UNKNOWN
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Medium:
     """A stretch of one file, and its place on the clip's clock.
@@ -122,7 +108,8 @@ class Label:
 class Clip:
     """One performance by one person, with the media that recorded it.
 
-    id: "<corpus>/<name>", unique and stable. subject: "<corpus>/<person>", see `UNKNOWN`. media: name of a medium ("audio", "video",
+    id: "<corpus>/<name>", unique and stable. subject: "<corpus>/<person>", or "<corpus>/unknown"
+    (`mien.experiment.protocol.UNKNOWN`). media: name of a medium ("audio", "video",
     "eeg", "openface", ...) to its file and stretch; one file may serve several. groups: what else must not be torn
     apart by some protocols, name to group, such as {"meeting": "ami/ES2002a"}; the subject is not repeated. attributes:
     what else the corpus says (channel, intensity, statement, sex), as text.

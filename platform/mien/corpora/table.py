@@ -8,8 +8,8 @@
 ecg, physio, openface, ...). `subject` (also `speaker`) is who is in it. `start` and `end` cut a stretch, in seconds or
 as pandas writes times. `emotion` is a word; `valence` and `arousal` are ratings, whose scale is stated once (`low`,
 `high`). With `annotator` (also `rater`), several lines judge one clip. `group`, `meeting`, `stimulus`, `dyad` and
-`session` are groups, `split` the side or the fold of the protocol `official`, `clip_id` a name of one's own; `sex` (also
-`gender`), `age` and every other column are attributes. docs/reference/corpora.md has all of it.
+`session` are groups, `split` the side or the fold of the protocol `official`, `clip_id` a name of one's own; `sex`
+(also `gender`), `age` and every other column are attributes. docs/reference/corpora.md has all of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from mien.corpora import CORPORA, OnFile, Verification
-from mien.corpora.clip import Clip, Reject, is_unknown
+from mien.corpora.clip import Clip, Reject
 from mien.corpora.emotions import VOCABULARIES
 from mien.corpora.inventory import container_fault
 from mien.corpora.table_clips import PICTURES, SIGNALS, SOUND, Clips
@@ -34,6 +34,7 @@ from mien.corpora.table_rows import SUFFIXES as ROOT_SUFFIXES
 from mien.corpora.tree import SYNTHETIC_MARKER, MediaFile, in_order, is_marked
 from mien.errors import CorpusError, Finding
 from mien.experiment.pairs import Pairs
+from mien.experiment.protocol import is_unknown
 
 __all__ = ["ROOT_SUFFIXES", "SAMPLE", "SUFFIXES", "TABLE_SUFFIXES", "Settings", "import_clips", "verify"]
 
@@ -57,8 +58,8 @@ class Settings:
     """Emotions by their word in the table and what they are counted as: happy=happiness joy=happiness. A word that is
     not named stays as it is."""
     vocabulary: tuple[str, ...] = ()
-    """Emotions that may stand in the table, after the mapping: words, or common6 or ravdess8. A line with another one is
-    a reject. By default every word is a class."""
+    """Emotions that may stand in the table, after the mapping: words, or common6 or ravdess8. A line with another one
+    is a reject. By default every word is a class."""
     subject: str = ""
     """Where no column says who speaks: a regular expression that finds it in the file as the table names it, by its
     first group if it has one, such as "^([a-z]+)_". Without column and expression the subjects are unknown."""
@@ -139,7 +140,12 @@ def verify(root: Path, on_file: OnFile | None = None, settings: Settings | None 
     root = Path(root).absolute()
     clips, n_lines = _read(root, settings)
     found = list(clips.clips())
-    errors = [Finding(severity="error", what=one.reason, path=one.path, detail=one.detail) for one in clips.rejects]
+    errors = [
+        Finding(
+            severity="error", what=one.reason, path=one.path, detail=one.detail.removeprefix(one.path).lstrip(",: ")
+        )
+        for one in clips.rejects
+    ]
     paths = sorted({medium.path for clip in found for medium in clip.media.values() if "://" not in medium.path})
     findings = [*errors, *_check_files(paths, on_file), *_notes(root, found, settings)]
     counts = {"lines": (clips.n_used, n_lines)}
@@ -158,7 +164,7 @@ def _check_files(paths: list[str], on_file: OnFile | None) -> Iterator[Finding]:
         if fault := container_fault(MediaFile(Path(path), n_bytes[path])):
             yield Finding(severity="error", what="truncated", path=path, detail=f"{fault}: copy it again")
         elif n_of_length[n_bytes[path]] > 1:
-            with open(path, "rb") as stream:
+            with Path(path).open("rb") as stream:
                 by_hash[hashlib.file_digest(stream, "sha256").hexdigest()].append(path)
         if on_file:
             on_file(n_done, len(paths))
@@ -189,14 +195,16 @@ def _notes(root: Path, clips: list[Clip], settings: Settings) -> Iterator[Findin
     if voted := [label for label in labels if label.votes]:
         share = sum(max(label.votes.values()) for label in voted) / len(voted)
         split = sum(label.emotion is None for label in voted)
-        detail = f"of {len(voted)} clips by several annotators; {share:.0%} of their votes agree, {split} have no majority"
+        detail = (
+            f"of {len(voted)} clips by several annotators; {share:.0%} of their votes agree, {split} have no majority"
+        )
         yield note("info", "votes", detail)
     if not labels:
         yield note("warning", "no-labels", "no clip has an emotion or a rating: rename the column that holds it")
 
 
 NO_SUBJECTS = (
-    "{name}: nothing says who is in which clip, so all clips count as of one unknown person. No score can be claimed for "
-    "people whom a model has not met: by-subject is refused, and reports say so. Add a column subject, or find it in the "
-    "files' names with --table.subject"
+    "{name}: nothing says who is in which clip, so all clips count as of one unknown person. No score can be claimed "
+    "for people whom a model has not met: by-subject is refused, and reports say so. Add a column subject, or find it in "
+    "the files' names with --table.subject"
 )

@@ -1,7 +1,7 @@
 """An audformat database as tables of clips (github.com/audeering/audformat): db.yaml, and db.<table>.csv or .parquet.
 
 audformat reads the header, from YAML that was read safely. The values are read here: audformat prefers the pickle of a
-table where there is one, and a pickle of somebody else's may run their code, as may YAML that is read as audformat does.
+table where there is one, and a pickle of somebody else's may run their code, as may YAML read as audformat reads it.
 """
 
 from __future__ import annotations
@@ -69,9 +69,7 @@ def _read(root: Path, name: str) -> Rows:
     raise CorpusError(f"{root}/db.{name}.csv: no such file: copy the database again")
 
 
-def _with_facts(
-    rows: Rows, database: Any, name: str, fields: _Fields, facts: Mapping[str, Mapping[str, str]]
-) -> Rows:
+def _with_facts(rows: Rows, database: Any, name: str, fields: _Fields, facts: Mapping[str, Mapping[str, str]]) -> Rows:
     declared = database[name]
     split = database.splits[declared.split_id].type if declared.split_id in database.splits else ""
     usual = {"split": split} if split else {}
@@ -84,7 +82,7 @@ def _with_facts(
     table = CsvTable(rows.table.path, columns, full, rows.table.noun)
     scales = {}
     for column, one in declared.columns.items():
-        scheme = database.schemes[one.scheme_id] if one.scheme_id in database.schemes else None
+        scheme = database.schemes.get(one.scheme_id)
         if scheme is not None and scheme.minimum is not None and scheme.maximum is not None:
             scales[column] = Scale(float(scheme.minimum), float(scheme.maximum))
     return replace(rows, table=table, scales=scales)

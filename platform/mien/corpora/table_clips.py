@@ -14,13 +14,14 @@ from pathlib import PurePosixPath
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from mien.corpora.clip import UNKNOWN, Clip, Label, Medium, Rating, Reject
+from mien.corpora.clip import Clip, Label, Medium, Rating, Reject
 from mien.corpora.csv_table import CsvRow
 from mien.corpora.ratings import Scale, agreement
 from mien.corpora.table_columns import Columns
 from mien.corpora.table_files import Files, Unusable
-from mien.corpora.table_rows import Rows
+from mien.corpora.table_rows import SIDES, Rows
 from mien.errors import CorpusError, nearest
+from mien.experiment.protocol import UNKNOWN
 
 if TYPE_CHECKING:
     from mien.corpora.table import Settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SOUND = (".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".opus", ".wma", ".aif", ".aiff")
 PICTURES = (".mp4", ".flv", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".wmv")
 SIGNALS = (".bdf", ".edf")
-# What a file serves as, by its suffix. A film without sound becomes the reject no-audio-stream where sound is asked for.
+# What a file serves as, by its suffix. A film without sound is the reject no-audio-stream where sound is asked for.
 SERVES = {
     **dict.fromkeys(SOUND, ("audio",)),
     **dict.fromkeys(PICTURES, ("audio", "video")),
@@ -52,6 +53,11 @@ def seconds(text: str) -> float | None:
         days, hours, minutes, rest = found.groups()
         return int(days or 0) * 86400.0 + int(hours) * 3600.0 + int(minutes) * 60.0 + float(rest)
     return float(text)
+
+
+def _side(word: str) -> str:
+    """A side of a split in the word that the protocol knows."""
+    return SIDES.get(word.lower(), word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +146,15 @@ class Clips:
             found = self._found[id] = _Found(where, clip, {})
         else:
             self._check_same(found, clip, annotator, "annotator" in columns.of)
-            split = columns.cell(row, "split")
+            split = _side(columns.cell(row, "split"))
             if split and list(found.attributes.get("split", {})) not in ([], [split]):
                 before = next(iter(found.attributes["split"]))
                 raise Unusable("conflict", f"its split is {split}, and {before} in {found.where}: correct one of them")
         found.by[annotator] = judgement
         self.n_used += 1
         for name, column in columns.attributes.items():
-            if row.cells[column]:
-                found.attributes.setdefault(name, {})[row.cells[column]] = None
+            if cell := _side(row.cells[column]) if name == "split" else row.cells[column]:
+                found.attributes.setdefault(name, {})[cell] = None
         for path, error in lost:
             self._reject(path, where, error.reason, str(error), id)
 

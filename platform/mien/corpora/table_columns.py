@@ -119,8 +119,10 @@ def _without_files(table: CsvTable, media: Sequence[str]) -> str:
     like = [
         (column, close[0]) for column in table.columns if (close := difflib.get_close_matches(column.lower(), known, 1))
     ]
-    remedy = f"the nearest is {like[0][0]}: --table.rename {like[0][0]}={like[0][1]}" if like else (
-        f"rename the one that does with --table.rename {table.columns[0]}=file, or add one (file, {', '.join(media)})"
+    remedy = (
+        f"the nearest is {like[0][0]}: --table.rename {like[0][0]}={like[0][1]}"
+        if like
+        else (f"rename one with --table.rename {table.columns[0]}=file, or add one (file, {', '.join(media)})")
     )
     columns = ", ".join(table.columns[:20]) + (", ..." if len(table.columns) > 20 else "")
     return f"{table.path}: no column names files; its columns are {columns}; {remedy}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from pathlib import Path, PurePosixPath
 
@@ -23,7 +22,7 @@ class Files:
     """Files by the paths of a table. base: where relative ones start, a folder or s3://bucket/prefix."""
 
     def __init__(self, base: str) -> None:
-        self._base = base if "://" in base else os.path.abspath(base)
+        self._base = base if "://" in base else str(Path(base).absolute())
         self._problems: dict[str, tuple[str, str] | None] = {}
         self._listed: dict[str, dict[str, File]] = {}
 
@@ -72,7 +71,7 @@ class Files:
 
 def _local_problem(path: str) -> tuple[str, str] | None:
     try:
-        state = os.stat(path)
+        state = Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return "missing", f"{path}: no such file: correct the path, or say where paths start with --table.root"
     except (OSError, ValueError) as error:

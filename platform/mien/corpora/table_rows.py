@@ -1,7 +1,7 @@
 """The tables of somebody's own recordings, in whichever form they are: rows of text with named columns.
 
-CSV (.csv, .tsv), Parquet (.parquet) and JSON lines (.jsonl). What is wrong with a line is noted beside its number; what is
-wrong with the whole table is a CorpusError.
+CSV (.csv, .tsv), Parquet (.parquet) and JSON lines (.jsonl). What is wrong with a line is noted beside its number; what
+is wrong with the whole table is a CorpusError.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _NOTHING = frozenset(("nan", "NaN", "NaT", "<NA>"))
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
-    """One table. base: where its relative paths start. prefix: before the names of its clips. broken: lines that are no rows, and why. strays: paths that are
-    no rows, each with the reason of its reject and a sentence. scales: of ratings, as the table's header states them.
+    """One table. base: where its relative paths start. prefix: before the names of its clips. broken:
+    lines that are no rows, and why. strays: paths that are no rows, each with the reason of its reject and a sentence. scales: of ratings, as the table's header states them.
     """
 
     table: CsvTable
@@ -64,7 +64,6 @@ def read_table(path: Path, base: Path) -> Rows:
     }
     table, broken = readers.get(path.suffix.lower(), _read_csv)(path)
     return Rows(table=table, base=str(base), broken=broken)
-
 
 
 def _read_csv(path: Path) -> tuple[CsvTable, list[tuple[int, str]]]:
@@ -148,7 +147,9 @@ def text_of(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):  # a column of whole numbers with gaps: pandas makes floats of it
-        return "" if math.isnan(value) else str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+        return (
+            "" if math.isnan(value) else str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+        )
     if isinstance(value, int | Decimal):
         return str(value)
     if hasattr(value, "isoformat"):

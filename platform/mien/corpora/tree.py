@@ -154,19 +154,19 @@ def _walk(folder: Path, suffixes: Sequence[str], seen: set[tuple[int, int]], syn
         except OSError as error:  # a link that leads nowhere may have been a folder of clips
             yield MediaFile(path, 0, ("unreadable", f"cannot be followed ({error.strerror}): check the link"))
             continue
-        is_marked = synthetic or (entry.is_symlink() and is_marked(path))
+        marked = synthetic or (entry.is_symlink() and is_marked(path))
         is_media = path.suffix.lower() in (*suffixes, *RECORDINGS)
         if stat.S_ISDIR(state.st_mode):
             if is_media:
                 detail = "is a folder with the name of a recording: rename it, or put the recording in its place"
-                yield MediaFile(path, 0, ("unreadable", detail), is_marked)
-            yield from _walk(path, suffixes, seen, is_marked)
+                yield MediaFile(path, 0, ("unreadable", detail), marked)
+            yield from _walk(path, suffixes, seen, marked)
         elif is_media:
-            yield MediaFile(path, state.st_size, problem_of(path, state), is_marked)
+            yield MediaFile(path, state.st_size, problem_of(path, state), marked)
         elif is_noticed(path):
             what = f"{path.suffix} is no format of a recording" if path.suffix else "has no suffix"
             problem = UNKNOWN_SUFFIX, f"{what} that is known here: rename or convert it, or take it away"
-            yield MediaFile(path, state.st_size, problem, is_marked)
+            yield MediaFile(path, state.st_size, problem, marked)
 
 
 def is_marked(path: Path) -> bool:

@@ -1,5 +1,5 @@
-"""Pairs: a mapping of texts that the command line takes whole, as NAME VALUE NAME VALUE ... or NAME=VALUE NAME=VALUE ...;
-no words empty it."""
+"""Pairs: a mapping of texts that the command line takes whole, as NAME VALUE NAME VALUE ... or NAME=VALUE ...; no
+words empty it."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ class ClassesConfig:
     """Whose label is learnt and scored: intended, perceived-voice, perceived-face, perceived-both, self-report,
     annotated, proxy."""
     vocabulary: str = "common6"
-    """The classes. common6: anger, disgust, fear, happiness, neutral, sadness. ravdess8: these, calm and surprise."""
+    """The classes. common6: anger, disgust, fear, happiness, neutral, sadness. ravdess8: these, calm and surprise. Or
+    words of your own, with commas: angry,happy,sad."""
     merge: Pairs = field(default_factory=lambda: {"calm": "neutral"})
     """Emotions that the vocabulary lacks, and the class that each is counted as; an emotion that is neither is left
     out."""

@@ -44,7 +44,19 @@ def tabulate(root: Path, takes: Sequence[Take]) -> None:
     with (root / NAME).open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(
-            ["file", "speaker", "gender", "session", "split", "annotator", "emotion", "valence", "arousal", "low", "high"]
+            [
+                "file",
+                "speaker",
+                "gender",
+                "session",
+                "split",
+                "annotator",
+                "emotion",
+                "valence",
+                "arousal",
+                "low",
+                "high",
+            ]
         )
         for take in takes:
             performance = take.performance
