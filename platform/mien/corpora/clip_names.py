@@ -32,7 +32,7 @@ class ClipNames:
     """The names in one source, each handed out to the clip that it means.
 
     A name is a clip's id, its id without the corpus or its last part, a file name that the corpus itself
-    understands, or the name of a file that the clip was imported from; of files the folder and the suffix do not matter.
+    understands, or the name of a file that the clip was imported from; of files folder and suffix do not matter.
     """
 
     def __init__(self, source: str, names: Iterable[str]) -> None:

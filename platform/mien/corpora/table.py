@@ -205,6 +205,6 @@ def _notes(root: Path, clips: list[Clip], settings: Settings) -> Iterator[Findin
 
 NO_SUBJECTS = (
     "{name}: nothing says who is in which clip, so all clips count as of one unknown person. No score can be claimed "
-    "for people whom a model has not met: by-subject is refused, and reports say so. Add a column subject, or find it in "
-    "the files' names with --table.subject"
+    "for people whom a model has not met: by-subject is refused, and reports say so. Add a column subject, or find it "
+    "in the files' names with --table.subject"
 )

@@ -36,7 +36,8 @@ _NOTHING = frozenset(("nan", "NaN", "NaT", "<NA>"))
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
     """One table. base: where its relative paths start. prefix: before the names of its clips. broken:
-    lines that are no rows, and why. strays: paths that are no rows, each with the reason of its reject and a sentence. scales: of ratings, as the table's header states them.
+    lines that are no rows, and why. strays: paths that are no rows, each with the reason
+    of its reject and a sentence. scales: of ratings, as the table's header states them.
     """
 
     table: CsvTable

@@ -147,8 +147,8 @@ def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *,
         if not kept:
             raise ExperimentError(
                 f"no clip is left of {corpus} ({_in_words(reasons)}); check "
-                f"target.source, data.only and the store's rejects{_words_of(of_corpus, reasons, target)}, or leave it out of "
-                "data.corpora"
+                f"target.source, data.only and the store's rejects{_words_of(of_corpus, reasons, target)}, or leave it "
+                "out of data.corpora"
             )
         clips += kept
         left_out += reasons

@@ -31,8 +31,9 @@ SIDES = ("train", "validation", "test")
 # Of the attribute split of a clip.
 SIDE_OF = {"train": 0, "dev": 1, "test": 2}
 WHO = (
-    "who is in which clip is not known, and clips of nobody in particular cannot be split by person; prepare again with "
-    "a column subject or --table.subject, or choose protocol.kind=random-leaky, whose scores say nothing about new people"
+    "who is in which clip is not known, and clips of nobody in particular cannot be split by person; prepare again "
+    "with a column subject or --table.subject, or choose protocol.kind=random-leaky, whose scores say nothing of new "
+    "people"
 )
 N_NAMED = 3  # offenders that an error names before it counts the rest
 

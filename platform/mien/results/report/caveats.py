@@ -55,9 +55,9 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "unknown-subjects",
             True,
             "Who is in which clip is not known",
-            f"The clips of {listed(nobody)} do not say who is in them. They count as of one person, and the same people "
-            "may have been trained on, so these scores say nothing about people whom the model has not met, and have no "
-            "interval over people.",
+            f"The clips of {listed(nobody)} do not say who is in them. They count as of one person, and the same "
+            "people may have been trained on, so these scores say nothing about people whom the model has not met, and "
+            "have no interval over people.",
         )
     if series.experiment.target.source == "proxy":
         yield Caveat(
