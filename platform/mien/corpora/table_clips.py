@@ -7,10 +7,9 @@ line, so that rows and rejects account for every line.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from posixpath import splitext
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -167,7 +166,7 @@ class Clips:
         start_s, end_s = self._stretch(row, columns)
         cells: dict[str, str] = {}
         if file := columns.cell(row, "file"):
-            suffix = PurePosixPath(file).suffix.lower()
+            suffix = splitext(file)[1].lower()
             if suffix not in SERVES:
                 raise Unusable(
                     "unknown-suffix",
@@ -189,7 +188,7 @@ class Clips:
             except Unusable as error:
                 lost[cell] = error
                 continue
-            is_whole = PurePosixPath(path).suffix.lower() in _TABLES
+            is_whole = splitext(path)[1].lower() in _TABLES
             media[name] = Medium(path=path) if is_whole else Medium(path=path, start_s=start_s, end_s=end_s)
         if not media:
             raise next(iter(lost.values()))
@@ -277,7 +276,9 @@ class Clips:
 
     def _label(self, judgements: list[_Judgement]) -> Label | None:
         given = [judgement for judgement in judgements if judgement.emotion]
-        counts = Counter(judgement.emotion for judgement in given)
+        counts: dict[str, int] = {}
+        for judgement in given:
+            counts[judgement.emotion] = counts.get(judgement.emotion, 0) + 1
         most = [emotion for emotion, n in counts.items() if n == max(counts.values())]
         words = sorted({judgement.word for judgement in given if judgement.emotion in most})
         values: dict[str, list[float]] = {}

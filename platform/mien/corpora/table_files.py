@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from mien.corpora.tree import problem_of
 from mien.errors import FolderError
@@ -46,8 +46,7 @@ class Files:
     def name(self, path: str) -> str:
         """What a file is called in the id of its clip: its path within the base, without its suffix."""
         inner = path.removeprefix(f"{self._base.rstrip('/')}/")
-        place = PurePosixPath(inner.partition("://")[2] or inner.lstrip("/"))
-        return str(place.with_suffix("")) if place.name else str(place)
+        return posixpath.splitext(inner.partition("://")[2] or inner.lstrip("/"))[0]
 
     def check(self, path: str) -> None:
         """Raises Unusable where there is no such file, or it is empty or cannot be read."""
