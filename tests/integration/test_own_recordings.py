@@ -28,9 +28,7 @@ def trained(place: Path, *words: str) -> Path:
     return max((place / "runs" / "svc-baselines").iterdir(), key=lambda path: path.stat().st_mtime_ns)
 
 
-def test_a_table_becomes_a_report_by_its_own_classes_and_split(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_table_becomes_a_report_by_its_own_classes_and_split(tmp_path: Path) -> None:
     root = write_sample(tmp_path, ["table"], n_subjects=6, n_per_emotion=1)["table"]
     words = ("table", str(root / "clips.csv"), "--table.name", "mine", "--table.map", "anger=cross", "neutral=flat")
     store = ("--store", str(tmp_path / "store"), "--features", "egemaps-clip", "--engine", "processes", "--quiet")
