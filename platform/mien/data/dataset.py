@@ -152,6 +152,7 @@ def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *,
             )
         clips += kept
         left_out += reasons
+    _check_classes(clips, left_out, target)
     clip_ids = [clip.id for clip in clips]
     group_names = sorted({name for clip in clips for name in clip.groups})
     return Dataset(
@@ -256,6 +257,18 @@ def _column(tables: Sequence[_Table], clip_ids: Sequence[str]) -> Column:
     if sources:
         return Mapped(spec, sources, clip_ids)
     return InMemory.of_tables(spec, [t.values for t in tables if isinstance(t.values, FeatureTable)], clip_ids)
+
+
+def _check_classes(clips: Sequence[Clip], left_out: Iterable[str], target: TargetConfig) -> None:
+    """Raises ExperimentError where the vocabulary leaves one emotion only of those that the clips have."""
+    others = {reason.removesuffix(NO_CLASS) for reason in left_out if reason.endswith(NO_CLASS)}
+    found = {str(label.emotion) for clip in clips if (label := clip.label(target.source)) and label.emotion}
+    if target.kind == "classes" and others and len(found) == 1:
+        words = ",".join(sorted(others | found))
+        raise ExperimentError(
+            f"target.vocabulary {target.vocabulary}: of the emotions of these clips only {found.pop()} is among its "
+            f"classes; make theirs the classes (target.vocabulary {words})"
+        )
 
 
 def _words_of(clips: Sequence[Clip], reasons: Iterable[str], target: TargetConfig) -> str:
