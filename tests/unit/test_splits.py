@@ -681,6 +681,16 @@ def test_without_a_list_and_without_sides_official_names_the_remedy():
         make_splits(**clips_of({"own/a": 2, "own/b": 2}), protocol=OWN)
 
 
+def test_a_person_of_two_corpora_stays_on_one_side():
+    clips = clips_of({f"ravdess/{n}": 4 for n in range(6)})
+    clips["corpora"] = ["own" if row % 4 == 3 else "ravdess" for row in range(len(clips["clip_ids"]))]
+    for split in make_splits(**clips, protocol=ProtocolConfig(folds=3)):
+        sides = [subjects_of(clips, rows) for rows in (split.train, split.validation, split.test)]
+        assert sum(map(len, sides)) == 6
+    with pytest.raises(ExperimentError, match="two corpora that share no subject"):
+        make_splits(**clips, protocol=ProtocolConfig(kind="leave-one-corpus-out"))
+
+
 def test_official_folds_that_do_not_fit_the_clips_are_refused():
     with pytest.raises(ValueError, match="no published list .*hicmae-ravdess"):
         official("emobox-cremad")

@@ -412,6 +412,47 @@ def test_an_audformat_database(tmp_path: Path) -> None:
         read_path(tmp_path, tables=("emotion",))
 
 
+AUDFORMAT = """\
+name: d
+source: s
+usage: research
+languages: []
+schemes:
+  emotion: {dtype: str, labels: [x, y]}
+  valence: {dtype: float, minimum: 0, maximum: 2}
+  speaker: {dtype: str, labels: {s: {gender: female, tags: [a]}}}
+splits:
+  test: {type: test}
+tables:
+  t:
+    type: filewise
+    split_id: test
+    columns:
+      emotion: {scheme_id: emotion}
+      valence: {scheme_id: valence}
+      speaker: {scheme_id: speaker}
+"""
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_damage_to_an_audformat_header_ends_in_clips_and_rejects_or_one_error(
+    root: Path, data: st.DataObject
+) -> None:
+    lines = AUDFORMAT.splitlines()
+    for _ in range(data.draw(st.integers(0, 2))):
+        place = data.draw(st.integers(0, len(lines) - 1))
+        word = data.draw(
+            st.sampled_from(
+                ["", "  ", "schemes:", "- x", "tables: 3", "  emotion: {}", "  t: {}", "misc_tables: {m: {}}"]
+            )
+        )
+        lines[place] = data.draw(st.sampled_from([word, lines[place][1:], lines[place].replace("emotion", "m")]))
+    (root / "db.yaml").write_text("\n".join(lines))
+    (root / "db.t.csv").write_text("file,emotion,valence,speaker\na.wav,x,1,s\nb.wav,y,2,s\n")
+    accounted(root)
+
+
 def test_a_pickle_of_an_audformat_table_is_not_read(tmp_path: Path) -> None:
     text = "name: d\nsource: s\nusage: research\nlanguages: []\ntables:\n  t:\n    type: filewise\n    columns:\n      emotion: {}\n"
     (tmp_path / "db.yaml").write_text(text)

@@ -25,7 +25,13 @@ def read_database(root: Path, wanted: Sequence[str] = ()) -> list[Rows]:
 
     Raises CorpusError where the header is none, a table is not there or is kept as a pickle only.
     """
-    database = _header(root)
+    try:
+        return _database(root, _header(root), wanted)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:  # a header may say anything
+        raise CorpusError(f"{root}/db.yaml: does not fit its tables ({error!r}): copy the database again") from None
+
+
+def _database(root: Path, database: Any, wanted: Sequence[str]) -> list[Rows]:
     names = {name: [*database[name].columns] for name in database.tables}
     for name in wanted:
         if name not in names:
@@ -88,6 +94,11 @@ def _with_facts(rows: Rows, database: Any, name: str, fields: _Fields, facts: Ma
     return replace(rows, table=table, scales=scales)
 
 
+def _text(value: Any) -> str:
+    """A field of a scheme; of several values (a speaker's languages) all."""
+    return " | ".join(map(_text, value)) if isinstance(value, list | tuple) else text_of(value)
+
+
 class _Fields:
     """What schemes say of values: of a speaker the gender and the age."""
 
@@ -102,7 +113,7 @@ class _Fields:
                     del cells[table.columns[0]]
             elif isinstance(labels, dict):
                 found = {
-                    str(value): {key: text_of(cell) for key, cell in known.items()}
+                    str(value): {str(key): _text(cell) for key, cell in known.items()}
                     for value, known in labels.items()
                     if isinstance(known, dict)
                 }
