@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
 import pyarrow as pa
@@ -15,6 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mien.cli.main import main
+from mien.corpora import CORPORA, Verification
 from mien.corpora.attach import attach
 from mien.corpora.clip import LABEL_SOURCES, Clip, Medium, Rating, Reject, clips_to_table, rejects_to_table
 from mien.corpora.remote import import_clips as import_from
@@ -484,6 +489,55 @@ def test_a_table_in_a_bucket_names_the_files_beside_it(root: Path, s3: str) -> N
         ("own/b", f"{place.uri}/b.wav"),
     ]
     assert reasons(rejects) == [("4", "missing")]
+
+
+# ------------------------------------------------------------------ the command line
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Settings of a corpus of which the command line knows nothing."""
+
+    unit: str = "turn"
+    """What a clip is."""
+
+
+def test_settings_of_any_corpus_are_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = ModuleType("mien_meetings")
+    given: list[Any] = []
+
+    def noted(root: Path, on_file: object = None, settings: Any = None) -> Verification:
+        given.append(settings)
+        return Verification(corpus="meetings", root=str(root), counts={}, findings=())
+
+    module.Settings, module.verify = Asked, noted  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "mien_meetings", module)
+    monkeypatch.setitem(CORPORA, "meetings", "mien_meetings")
+    assert main(["verify", "meetings", str(tmp_path), "--meetings.unit", "window"]) == 0
+    assert main(["verify", "meetings", str(tmp_path)]) == 0
+    assert given == [Asked(unit="window"), Asked()]
+    for command in ("verify", "prepare"):
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            main([command, "meetings", "--help"])
+        said = capsys.readouterr().out
+        assert "--meetings.unit" in said
+        assert "What a clip is." in said
+        assert "--table.name" not in said
+
+
+def test_settings_are_given_by_pairs_with_or_without_a_sign(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.wav", "b.wav"):
+        (root / name).write_bytes(b"RIFF\x24\0\0\0WAVE" + bytes(32))
+    (root / "t.csv").write_text("wav,who,label\na.wav,s,x y\nb.wav,s,z\n")
+    for words in (["wav=file", "who=subject", "label=emotion"], ["wav", "file", "who", "subject", "label", "emotion"]):
+        capsys.readouterr()
+        assert main(["verify", "table", str(root / "t.csv"), "--table.rename", *words, "--table.map", "x y=w"]) == 0
+        assert "--target.vocabulary w,z" in " ".join(capsys.readouterr().out.split())
+    assert main(["verify", "table", str(root / "t.csv"), "--table.name", "cremad"]) == 2
+    assert capsys.readouterr().err.startswith("mien: --table.name 'cremad': a corpus of this name")
 
 
 # ------------------------------------------------------------------ verify

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import field, make_dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,9 +92,10 @@ def verify_command(words: Sequence[str]) -> Callable[..., None]:
             raise MienError(
                 f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
             )
-        chosen = getattr(settings, corpus, None)
+        takes = "settings" in signature(module.verify).parameters
+        chosen = {"settings": getattr(settings, corpus, None)} if takes else {}
         with bar("files read", enabled=not json) as advance:
-            found = module.verify(Path(root), advance, *([chosen] if chosen else []))
+            found = module.verify(Path(root), on_file=advance, **chosen)
         if json:
             from dataclasses import asdict
 

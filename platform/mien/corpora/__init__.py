@@ -59,7 +59,7 @@ class Corpus(Protocol):
     - `CARD`, a `Card`: then `mien corpora` lists it;
     - `TABLE_SUFFIXES`: the annotation files that its import reads as a whole, such as (".csv",);
     - `Settings`, a frozen dataclass of what its import can be asked, each field with a docstring: `mien prepare` and
-      `mien verify` show them as --<corpus>.<field>. `verify` takes them as a third argument, `settings`. Without it,
+      `mien verify` show them as --<corpus>.<field>. `verify` may take them too, as `settings`. Without it,
       `settings` is always None. A field `name` is what the clips and the folder in the store are called;
     - `ROOT_SUFFIXES`: of the files that root may be instead of a folder, such as (".csv",);
     - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
