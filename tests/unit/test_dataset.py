@@ -193,6 +193,38 @@ def test_a_corpus_that_gives_no_clip_is_refused_with_the_reasons(tmp_path, corpu
     assert len(read_dataset(store, replace(VOICE, corpora=(other,)), CLASSES)) == 5
 
 
+def own(n: int, word: str, **changes):
+    """A clip of a corpus of one's own, with the word that its table has."""
+    return clip(n, "own", labels=(Label(source="intended", own=word, emotion=word),), attributes={}, **changes)
+
+
+def test_words_of_one_s_own_are_the_remedy_where_they_are_no_classes(tmp_path):
+    store = write(tmp_path, [own(n, ("angry", "happy")[n % 2]) for n in range(6)])
+    data = replace(VOICE, corpora=("own",))
+    with pytest.raises(
+        ExperimentError, match=r"make its words the classes \(target\.vocabulary angry,happy\), or leave"
+    ):
+        read_dataset(store, data, CLASSES)
+    dataset = read_dataset(store, data, replace(CLASSES, vocabulary="happy,angry"))
+    assert dataset.target.spec.names == ("happy", "angry")
+    assert dataset.target.truth.tolist() == [1, 0] * 3
+
+
+def test_one_class_that_is_left_of_several_words_is_refused(tmp_path):
+    store = write(tmp_path, [own(n, ("angry", "neutral")[n % 2]) for n in range(6)])
+    with pytest.raises(ExperimentError, match=r"only neutral is .*\(target\.vocabulary angry,neutral\)"):
+        read_dataset(store, replace(VOICE, corpora=("own",)), CLASSES)
+
+
+def test_people_who_are_not_known_are_not_counted_and_the_sides_of_a_corpus_are_read(tmp_path):
+    changes = {"subject": "own/unknown", "attributes": {"split": "test"}}
+    clips = [replace(own(n, ("angry", "happy")[n % 2]), **changes) for n in range(4)]
+    store = write(tmp_path, clips)
+    dataset = read_dataset(store, replace(VOICE, corpora=("own",)), replace(CLASSES, vocabulary="happy,angry"))
+    assert dataset.sides == ["test"] * 4
+    assert dataset.summary()["corpora"]["own"]["n_subjects"] == 0
+
+
 def test_a_corpus_without_clips_is_refused(tmp_path):
     store = write(tmp_path, [clip(n) for n in range(5)])
     store.write_clips("cremad", [], [])

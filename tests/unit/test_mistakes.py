@@ -19,7 +19,10 @@ SYNC_AUG = str(ROOT / "experiments" / "sync_aug.py")
         ("store verfy x", "store verfy: no such command, did you mean verify?; see mien store --help"),
         ("cluster nonsense", "cluster nonsense: no such command; see mien cluster --help"),
         ("train", "give SCRIPT (a script of experiments/, or the experiment.json of an earlier run); see mien train"),
-        ("prepare ravdess", "give ROOT (folder of the download, or s3://bucket/prefix); see mien prepare --help"),
+        (
+            "prepare ravdess",
+            "give ROOT (folder of the download or table of clips, or s3://bucket/prefix); see mien prepare --help",
+        ),
         (f"train {SYNC_AUG} --trainig.epochs 3", "no option --trainig.epochs, did you mean --training.epochs?"),
         (f"train {SYNC_AUG} --zzzz", "no option --zzzz; see mien train --help"),
         (f"train {SYNC_AUG} more", "more: one word too many"),

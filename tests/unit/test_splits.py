@@ -582,7 +582,7 @@ def test_folds_of_a_file_are_kept_in_the_experiment(tmp_path):
         ("person,fold\nmine/a,0\n", "must name the columns subject and fold"),
         ("subject,fold\nmine/a,1\nmine/b,2\n", r"has the folds \[1, 2\]"),
         ("subject,fold\nmine/a,0\nmine/b,0\n", r"has the folds \[0\]"),
-        ("subject,fold\n", "official needs a list"),
+        ("subject,fold\n", "names no subject"),
     ],
 )
 def test_a_file_that_holds_no_folds_is_refused(tmp_path, text, message):
@@ -592,10 +592,109 @@ def test_a_file_that_holds_no_folds_is_refused(tmp_path, text, message):
         official(str(file))
 
 
+def sided(sides: dict[str, str], size: int = 3) -> Clips:
+    """Clips of subjects, each where the corpus itself puts it."""
+    clips = clips_of(dict.fromkeys(sides, size))
+    return {**clips, "sides": [sides[subject] for subject in clips["subjects"]]}
+
+
+OWN = ProtocolConfig(kind="official")
+
+
+def subjects_of(clips: Clips, rows: Any) -> set[str]:
+    return {clips["subjects"][row] for row in rows}
+
+
+def test_official_without_a_list_is_the_split_of_the_corpus():
+    clips = sided({"own/a": "train", "own/b": "train", "own/c": "dev", "own/d": "test"})
+    (split,) = make_splits(**clips, protocol=OWN)
+    assert subjects_of(clips, split.train) == {"own/a", "own/b"}
+    assert subjects_of(clips, split.validation) == {"own/c"}
+    assert subjects_of(clips, split.test) == {"own/d"}
+    assert len({*split.train, *split.validation, *split.test}) == len(clips["clip_ids"])
+    assert [len(inner.test) for inner in inner_splits(split, **clips, protocol=OWN)] == [0, 0, 0]
+
+
+def test_a_split_of_the_corpus_without_dev_draws_who_validates():
+    clips = sided({**{f"own/{n}": "train" for n in range(5)}, "own/t": "test"})
+    (split,) = make_splits(**clips, protocol=OWN)
+    assert subjects_of(clips, split.test) == {"own/t"}
+    assert len(subjects_of(clips, split.validation)) == 1
+    assert not subjects_of(clips, split.validation) & subjects_of(clips, split.train)
+
+
+def test_numbers_of_folds_are_tested_in_turn():
+    clips = sided({f"own/{n}": str(n % 3) for n in range(9)})
+    splits = make_splits(**clips, protocol=OWN)
+    assert [split.name for split in splits] == ["fold 0", "fold 1", "fold 2"]
+    for number, split in enumerate(splits):
+        assert subjects_of(clips, split.test) == {f"own/{n}" for n in range(9) if n % 3 == number}
+        assert len({*split.train, *split.validation, *split.test}) == len(clips["clip_ids"])
+
+
+def test_people_who_are_not_known_stand_where_the_corpus_puts_their_clips_and_nowhere_else():
+    clips = clips_of({"own/unknown": 8})
+    clips["sides"] = ["train", "dev", "test", "train"] * 2
+    (split,) = make_splits(**clips, protocol=OWN)
+    assert [len(split.train), len(split.validation), len(split.test)] == [4, 2, 2]
+    columns = {name: clips[name] for name in ("clip_ids", "subjects", "groups", "copies", "overlaps")}
+    check_leak(split, **columns, protocol=OWN)
+    with pytest.raises(LeakError, match="subject own/unknown stands on train and"):
+        check_leak(split, **columns, protocol=ProtocolConfig())
+    for protocol in (ProtocolConfig(), ProtocolConfig(kind="loso")):
+        with pytest.raises(ExperimentError, match="who is in which clip is not known"):
+            make_splits(**clips, protocol=protocol)
+    both = {**clips_of({"own/unknown": 8, "ravdess/01": 4, "ravdess/02": 4}), "sides": []}
+    for split in make_splits(**both, protocol=ProtocolConfig(folds=3)):
+        assert len([side for side in (split.train, split.validation, split.test) if 0 in side]) == 1
+
+
+@pytest.mark.parametrize(
+    ("sides", "error", "message"),
+    [
+        ({"own/a": "train", "own/b": "dev"}, ExperimentError, "no clip is on the side test"),
+        ({"own/a": "train", "own/b": "here"}, ExperimentError, "own/b-0, own/b-1, own/b-2 of 6 clips have no side"),
+        ({"own/a": "train", "own/b": ""}, ExperimentError, "have no side in the attribute split"),
+        ({"own/a": "train", "own/b": "1"}, ExperimentError, "has sides .* and numbers of folds"),
+        ({"own/a": "0", "own/b": "0"}, ExperimentError, "all clips are in fold 0"),
+        ({"own/a": "train", "own/b": "test"}, ExperimentError, r"1 subject\(s\) left to train and to validate on"),
+    ],
+)
+def test_a_split_of_the_corpus_that_is_none_is_refused(sides, error, message):
+    with pytest.raises(error, match=message):
+        make_splits(**sided(sides), protocol=OWN)
+
+
+def test_a_split_of_the_corpus_that_tears_a_person_is_a_leak():
+    clips = sided({"own/a": "train", "own/b": "test", "own/c": "train"})
+    clips["sides"][0] = "test"
+    with pytest.raises(LeakError, match="own/a stands on test and on train in the split of the corpus"):
+        make_splits(**clips, protocol=OWN)
+    clips = sided({"own/a": "train", "own/b": "test", "own/c": "train"})
+    clips["copies"][0] = clips["copies"][3]
+    with pytest.raises(LeakError, match=r"own/a\+own/b stands on train and on test"):
+        make_splits(**clips, protocol=OWN)
+
+
+def test_without_a_list_and_without_sides_official_names_the_remedy():
+    with pytest.raises(ExperimentError, match=r"official: .* have no side .* such as hicmae-ravdess"):
+        make_splits(**clips_of({"own/a": 2, "own/b": 2}), protocol=OWN)
+
+
+def test_a_person_of_two_corpora_stays_on_one_side():
+    clips = clips_of({f"ravdess/{n}": 4 for n in range(6)})
+    clips["corpora"] = ["own" if row % 4 == 3 else "ravdess" for row in range(len(clips["clip_ids"]))]
+    for split in make_splits(**clips, protocol=ProtocolConfig(folds=3)):
+        sides = [subjects_of(clips, rows) for rows in (split.train, split.validation, split.test)]
+        assert sum(map(len, sides)) == 6
+    with pytest.raises(ExperimentError, match="two corpora that share no subject"):
+        make_splits(**clips, protocol=ProtocolConfig(kind="leave-one-corpus-out"))
+
+
 def test_official_folds_that_do_not_fit_the_clips_are_refused():
     with pytest.raises(ValueError, match="no published list .*hicmae-ravdess"):
         official("emobox-cremad")
-    with pytest.raises(ValueError, match="no other kind takes one"):
+    with pytest.raises(ValueError, match="only official takes a list"):
         ProtocolConfig(official=official_folds("hicmae-ravdess"))
     actors = {f"ravdess/{actor:02d}": 3 for actor in range(1, 25)}
     with pytest.raises(ExperimentError, match="no fold for mine/a"):

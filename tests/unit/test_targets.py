@@ -142,7 +142,7 @@ def test_clips_that_lack_the_first_dimension_are_a_stratum_of_their_own():
         (DimensionsConfig(source="annotatd"), "target.source 'annotatd': the nearest is annotated"),
         (
             ClassesConfig(vocabulary="big6"),
-            f"target.vocabulary 'big6': choose from {', '.join(VOCABULARIES)}",
+            f"target.vocabulary 'big6': choose from {', '.join(VOCABULARIES)}, or list classes of your own: angry,happy,sad",
         ),
         (
             ClassesConfig(merge={"calm": "relief"}),

@@ -9,12 +9,13 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from mien.cli.corpora import CorpusName
 from mien.errors import MienError, above_0
 from mien.experiment.scripts import load_experiment, load_search
 
 
 def bench_prepare(
-    corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
+    corpus: CorpusName,
     root: Annotated[Path, Positional, arg(metavar="ROOT")],
     clips: int = 200,
     memory: bool = False,
@@ -26,7 +27,6 @@ def bench_prepare(
     """Extraction against plain loops that do the same with the same libraries, in one run on this machine.
 
     Args:
-        corpus: ravdess or cremad.
         root: Folder of the download.
         clips: Use the first so many clips.
         memory: Also the peak memory of preparing 100 and 1,000 clips.

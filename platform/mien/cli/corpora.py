@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import field, make_dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
 from mien.cli.terminal import ERR, bar, print_json, table
+from mien.corpora import CORPORA, settings_type
 from mien.errors import MienError
 
 SHOWN_FAILURES = 10
 
 
 def corpora(json: bool = False) -> None:
-    """What is supported, with licence, access and expected counts.
+    """What is supported, with licence, access and expected counts; own recordings are the corpus table.
 
     Args:
         json: Print it as JSON.
@@ -34,7 +38,7 @@ def corpora(json: bool = False) -> None:
 
 def sample(
     directory: Annotated[Path, Positional, arg(metavar="DIRECTORY")],
-    corpora: tuple[str, ...] = ("ravdess", "cremad"),
+    corpora: Annotated[tuple[str, ...], arg(help=f"Which: {', '.join(CORPORA)}.")] = ("ravdess", "cremad"),
     subjects: int = 4,
     per_emotion: int = 3,
     seed: int = 0,
@@ -45,7 +49,6 @@ def sample(
 
     Args:
         directory: Where; a folder per corpus is made in it.
-        corpora: Which.
         subjects: People in each.
         per_emotion: Clips of each person and emotion, as far as the corpus has room for them.
         seed: Another seed makes other people and other clips.
@@ -58,8 +61,12 @@ def sample(
         print(f"{name}: {root}")
 
 
+# One of those that are known; its help is made of them.
+CorpusName = Annotated[str, Positional, arg(metavar="CORPUS", help=f"{', '.join(CORPORA)}.")]
+
+
 def fetch(
-    corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
+    corpus: CorpusName,
     root: Annotated[str, Positional, arg(metavar="ROOT")],
     urls: Path | None = None,
     source: str = "",
@@ -76,7 +83,6 @@ def fetch(
     Without --urls and --source, the files are those that the corpus publishes, if it publishes a list: ravdess, cremad.
 
     Args:
-        corpus: A name that `mien corpora` lists.
         root: The folder; it is the root that `mien verify` and `mien prepare` take.
         urls: A file with a URL in each line; after commas, if known, its SHA-256 or MD5, size in bytes, and path.
         source: Load from s3://bucket/prefix.
@@ -132,35 +138,54 @@ def fetch(
         print(f"next: mien verify {corpus} {root}")
 
 
-def verify(
-    corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
-    root: Annotated[str, Positional, arg(metavar="ROOT")],
-    all: bool = False,
-    json: bool = False,
-) -> None:
-    """Is this download complete and intact? Exits 2 where it is not.
+def verify_command(words: Sequence[str]) -> Callable[..., None]:
+    """`mien verify` with the settings of the corpora that these words name."""
+    pages = corpus_pages(words)
 
-    Args:
-        corpus: ravdess, cremad or mahnob.
-        root: Folder of the download.
-        all: Print every finding, not the first three of each kind.
-        json: Print the findings as JSON.
-    """
-    from mien.cli.summaries import verification
-    from mien.corpora import load
+    def verify(
+        corpus: CorpusName,
+        root: Annotated[str, Positional, arg(metavar="ROOT")],
+        settings: Annotated[Any, arg(name="")] = pages(),  # noqa: B008
+        all: bool = False,
+        json: bool = False,
+    ) -> None:
+        """Is this download complete and intact, is this table of clips usable? Exits 2 where it is not.
 
-    module = load(corpus)
-    if "://" in root:
-        raise MienError(
-            f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
-        )
-    with bar("files read", enabled=not json) as advance:
-        found = module.verify(Path(root), on_file=advance)
-    if json:
-        from dataclasses import asdict
+        The settings of a corpus are shown where it is named: mien verify table --help.
 
-        print_json({**asdict(found), "intact": found.intact})
-    else:
-        verification(found, every=all)
-    if not found.intact:
-        raise SystemExit(2)
+        Args:
+            root: Folder of the download, or table of clips.
+            settings: Of the corpus.
+            all: Print every finding, not the first three of each kind.
+            json: Print the findings as JSON.
+        """
+        from mien.cli.summaries import verification
+        from mien.corpora import load
+
+        module: Any = load(corpus)
+        if "://" in root:
+            raise MienError(
+                f"{root}: verify reads folders of this machine; copy it here first, for example with aws s3 sync"
+            )
+        takes = "settings" in signature(module.verify).parameters
+        chosen = {"settings": getattr(settings, corpus, None)} if takes else {}
+        with bar("files read", enabled=not json) as advance:
+            found = module.verify(Path(root), on_file=advance, **chosen)
+        if json:
+            from dataclasses import asdict
+
+            print_json({**asdict(found), "intact": found.intact})
+        else:
+            verification(found, every=all)
+        if not found.intact:
+            raise SystemExit(2)
+
+    verify.__annotations__["settings"] = Annotated[pages, arg(name="")]
+    return verify
+
+
+def corpus_pages(words: Sequence[str]) -> type:
+    """A dataclass with a field for the settings of each corpus that these words name; most have none."""
+    declared = {word: settings_type(word) for word in words if word in CORPORA}
+    pages: list[Any] = [(name, one, field(default_factory=one)) for name, one in declared.items() if one]
+    return make_dataclass("CorpusSettings", pages, frozen=True)

@@ -28,7 +28,9 @@ _CORPORA: dict[str, tuple[float | None, int, float | None]] = {
 
 def cost(
     runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")] = (),
-    corpus: str | None = None,
+    corpus: Annotated[
+        str | None, arg(help=f"{', '.join(_CORPORA)}: its published clips. Else --clips and --mean-seconds.")
+    ] = None,
     clips: int | None = None,
     mean_seconds: float | None = None,
     corpus_gb: float | None = None,
@@ -53,7 +55,6 @@ def cost(
 
     Args:
         runs: Folders that `mien train` printed, or stores: what they took, instead of an estimate.
-        corpus: ravdess, cremad or mahnob: its published clips. Else --clips and --mean-seconds.
         clips: Clips.
         mean_seconds: Their mean length.
         corpus_gb: All media together, for the price of keeping them in S3.
@@ -150,8 +151,10 @@ def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: flo
     n_files = None
     if name is not None:
         load(name)  # an unknown name is refused with the known ones
+        if name not in _CORPORA:
+            raise MienError(f"corpus {name}: its size is not known here; give --clips and --mean-seconds instead")
         card = next(card for card in cards() if card.name == name)
-        known_s, n_files, known_gb = _CORPORA[card.name]
+        known_s, n_files, known_gb = _CORPORA[name]
         clips = card.n_clips if clips is None else clips
         mean_s = known_s if mean_s is None else mean_s
         n_gb = known_gb if n_gb is None else n_gb

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from mien.cli.corpora import CorpusName, corpus_pages
 from mien.cli.flags import Quiet
 from mien.cli.terminal import ERR, print_json
 from mien.errors import ExperimentError, MienError
@@ -20,13 +21,15 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
     """`mien prepare` with the settings of the features that these words name."""
     pages = settings_pages(named_features(words))
     usual = pages()
+    of_corpora = corpus_pages(words)
 
     def prepare(
-        corpus: Annotated[str, Positional, arg(metavar="CORPUS")],
+        corpus: CorpusName,
         root: Annotated[str, Positional, arg(metavar="ROOT")],
         store: str = "store",
         features: tuple[str, ...] = USUAL,
         settings: Annotated[Any, arg(name="")] = usual,
+        corpus_settings: Annotated[Any, arg(name="")] = of_corpora(),  # noqa: B008
         attach: tuple[str, ...] = (),
         workers: int | None = None,
         limit: int | None = None,
@@ -40,16 +43,17 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
     ) -> None:
         """Recordings to features in the store. Asked again, it extracts only what is missing.
 
-        The settings of a feature are shown where it is named: mien prepare --features facenet --help.
+        The settings of a feature and of a corpus are shown where it is named: mien prepare table --features facenet
+        --help.
 
         Args:
-            corpus: ravdess, cremad or mahnob.
-            root: Folder of the download, or s3://bucket/prefix.
+            root: Folder of the download or table of clips, or s3://bucket/prefix.
             store: The feature store: a folder or s3://bucket/prefix.
             features: egemaps, egemaps-clip, compare-clip, facenet, image-encoder, frames, blendshapes, openface,
                 openface-clip, eeg-bands, eeg-connectivity, eeg-raw, physio, physio-raw; or MODULE:SETTINGS of an
                 extractor of your own.
             settings: Of each feature.
+            corpus_settings: Of the corpus.
             attach: NAME=PATH of what others made of the clips: openface=FOLDER of OpenFace CSV files or a table with a
                 row per clip; ratings=TABLE of valence and arousal.
             workers: Processes that extract; by default one for each core.
@@ -80,6 +84,7 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
                 store,
                 chosen,
                 attach=attachments(attach),
+                settings=getattr(corpus_settings, corpus, None),
                 workers=workers,
                 limit=limit,
                 retry_rejects=retry_rejects,
@@ -96,10 +101,11 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
             prepared(summary)
         for feature in summary.features:
             if not feature.n_rows:
-                where = f"{summary.store}/{corpus}/{feature.folder}/rejects.parquet"
+                where = f"{summary.store}/{summary.corpus}/{feature.folder}/rejects.parquet"
                 raise MienError(f"{feature.name}: all {feature.n_rejects} clips were rejected; {where} says why")
 
     prepare.__annotations__["settings"] = Annotated[pages, arg(name="")]
+    prepare.__annotations__["corpus_settings"] = Annotated[of_corpora, arg(name="")]
     return prepare
 
 

@@ -17,7 +17,7 @@ import tyro
 
 from mien.cli.bench import bench_envelope, bench_prepare, bench_scale, bench_search, bench_svc, bench_train
 from mien.cli.cluster import cluster_doctor, cluster_leftovers, cluster_setup
-from mien.cli.corpora import corpora, fetch, sample, verify
+from mien.cli.corpora import corpora, fetch, sample, verify_command
 from mien.cli.cost import cost
 from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
@@ -133,7 +133,7 @@ GROUPS = {  # of commands, whose names have two words
     "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
-    **{command.__name__: command for command in (corpora, sample, fetch, verify, report, compare, cost)},
+    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, cost)},
     "bench envelope": bench_envelope,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
@@ -148,8 +148,9 @@ COMMANDS: dict[str, Command] = {
     "runs verify": runs_verify,
     "store verify": store_verify,
 }
-# Commands whose options depend on their own words: the fields of an experiment, the settings of the features.
+# Commands whose options depend on their own words: the fields of an experiment, the settings of features and corpora.
 MADE: dict[str, Callable[[list[str]], Command]] = {
+    "verify": verify_command,
     "prepare": prepare_command,
     "train": lambda words: train_command(words),
     "search": lambda words: search_command(words),

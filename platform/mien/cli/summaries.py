@@ -21,13 +21,13 @@ ENDED = ("done", "pruned", "failed")  # states of a trial
 
 
 def verification(found: Verification, *, every: bool = False) -> None:
-    """The verdict, counts against the published ones, what was noticed, worst first, and the verdict again.
+    """The verdict, counts against those expected, what was noticed, worst first, and the verdict again.
 
     every: each finding, and not the first three of each kind.
     """
     OUT.print(f"{found.root}: {'intact' if found.intact else 'NOT intact'}", soft_wrap=True, markup=False)
     table(
-        [found.corpus, "found", "published"],
+        [found.corpus, "found", "expected"],
         [[part, n_found, published] for part, (n_found, published) in found.counts.items()],
     )
     findings(found.findings, every=every)

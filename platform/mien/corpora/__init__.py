@@ -15,6 +15,7 @@ CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",
     "cremad": "mien.corpora.cremad",
     "mahnob": "mien.corpora.mahnob",
+    "table": "mien.corpora.table",
 }
 
 
@@ -60,7 +61,10 @@ class Corpus(Protocol):
     - `TABLE_SUFFIXES`: the annotation files that its import reads as a whole, such as (".csv",);
     - `EXCERPTS`: suffix of the media of which its import reads a part, to the function that reads it, given the path
       and the open file (it raises MediaError only). Of a corpus in S3 no other part is fetched (`mien.corpora.remote`);
-    - `Settings`, a frozen dataclass of what its import can be asked; without it, `settings` is always None;
+    - `Settings`, a frozen dataclass of what its import can be asked, each field with a docstring: `mien prepare` and
+      `mien verify` show them as --<corpus>.<field>. `verify` may take them too, as `settings`. Without it,
+      `settings` is always None. A field `name` is what the clips and the folder in the store are called;
+    - `ROOT_SUFFIXES`: of the files that root may be instead of a folder, such as (".csv",);
     - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
       corpus. With it, extra media are found by the corpus's own file names (`mien.corpora.attach`);
     - `sources()`: the files that it is downloaded as (`mien.corpora.fetch.Source`), for `mien fetch`; without it, that
@@ -82,6 +86,16 @@ def load(name: str) -> Corpus:
     if name not in CORPORA:
         raise CorpusError(f"unknown corpus {name!r}: {nearest(name, CORPORA)}")
     return import_module(CORPORA[name])
+
+
+def settings_type(name: str) -> type | None:
+    """The dataclass of what a corpus's import can be asked; None where it has none or is not known."""
+    return getattr(load(name), "Settings", None) if name in CORPORA else None
+
+
+def name_of(corpus: str, settings: Any = None) -> str:
+    """What the clips and the folder in the store are called: as the corpus, or as its settings say."""
+    return getattr(settings, "name", corpus)
 
 
 def cards() -> list[Card]:

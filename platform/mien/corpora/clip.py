@@ -108,7 +108,8 @@ class Label:
 class Clip:
     """One performance by one person, with the media that recorded it.
 
-    id: "<corpus>/<name>", unique and stable. subject: "<corpus>/<person>". media: name of a medium ("audio", "video",
+    id: "<corpus>/<name>", unique and stable. subject: "<corpus>/<person>", or "<corpus>/unknown"
+    (`mien.experiment.protocol.UNKNOWN`). media: name of a medium ("audio", "video",
     "eeg", "openface", ...) to its file and stretch; one file may serve several. groups: what else must not be torn
     apart by some protocols, name to group, such as {"meeting": "ami/ES2002a"}; the subject is not repeated. attributes:
     what else the corpus says (channel, intensity, statement, sex), as text.

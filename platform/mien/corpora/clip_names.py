@@ -31,8 +31,8 @@ def name_column(table: CsvTable) -> str:
 class ClipNames:
     """The names in one source, each handed out to the clip that it means.
 
-    A name is a clip's id, its id without the corpus, a file name that the corpus itself understands, or the name of a
-    file that the clip was imported from; of files the folder and the suffix do not matter.
+    A name is a clip's id, its id without the corpus or its last part, a file name that the corpus itself
+    understands, or the name of a file that the clip was imported from; of files folder and suffix do not matter.
     """
 
     def __init__(self, source: str, names: Iterable[str]) -> None:
@@ -53,7 +53,7 @@ class ClipNames:
         """
         if clip.corpus not in self._by_clip_id:
             self._by_clip_id[clip.corpus] = self._understood(clip.corpus)
-        keys = [clip.id, clip.id.removeprefix(f"{clip.corpus}/")]
+        keys = [clip.id, clip.id.removeprefix(f"{clip.corpus}/"), PurePosixPath(clip.id).name]
         for medium in clip.media.values():
             file = PurePosixPath(medium.path)
             keys += [medium.path, file.name, file.stem]

@@ -1,9 +1,11 @@
-"""A CSV table that a user made: read leniently, refused with file, line, column and remedy."""
+"""A table that a user made, as text: read leniently, refused with file, line, column and remedy."""
 
 from __future__ import annotations
 
 import csv
+import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mien.errors import CorpusError
@@ -20,15 +22,16 @@ class CsvRow:
 
 @dataclass(frozen=True, slots=True)
 class CsvTable:
-    """Rows of text with named columns. path: as it was asked for, a path or s3:// URI."""
+    """Rows of text with named columns. path: as it was asked for, a path or s3:// URI. noun: what a line is called."""
 
     path: str
     columns: tuple[str, ...]
     rows: tuple[CsvRow, ...]
+    noun: str = "line"
 
     def fault(self, row: CsvRow, column: str, what: str) -> CorpusError:
         """The error for one cell: file, line and column before what is wrong with it."""
-        return CorpusError(f"{self.path}, line {row.line}, column {column}: {what}")
+        return CorpusError(f"{self.path}, {self.noun} {row.line}, column {column}: {what}")
 
     def text(self, row: CsvRow, column: str) -> str:
         """A cell that must not be empty."""
@@ -50,24 +53,20 @@ class CsvTable:
         return value
 
 
-def read_csv(path: str) -> CsvTable:
+def read_csv(path: str, broken: list[tuple[int, str]] | None = None) -> CsvTable:
     """A table of UTF-8 text whose fields are apart by commas, semicolons or tabs, whichever the header has.
 
     Blanks around names and cells are removed, empty lines left out. Raises CorpusError: no such file, unreadable, no
-    header, no rows, a column without a name or with that of another, a row of another length than the header.
+    header, no rows, a column without a name or with that of another, a row of another length than the header; given
+    broken, such a row is put there, as its line and what is wrong with it, and the table may be left without rows.
     """
-    folder, _, name = path.rpartition("/")
     try:
-        text = Folder(folder or ".").read_bytes(name).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise CorpusError(f"{path}: no such file: check the path") from None
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: is not UTF-8 text ({error.reason}): save it as CSV in UTF-8") from None
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror or error}): check its permissions") from None
     header = text.lstrip().partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    lines = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, skipinitialspace=True)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     columns: tuple[str, ...] = ()
     rows: list[CsvRow] = []
     begins = 1
@@ -75,22 +74,38 @@ def read_csv(path: str) -> CsvTable:
         for cells in lines:
             stripped = tuple(cell.strip() for cell in cells)
             if not columns and any(stripped):
-                columns = stripped
-                _check_header(path, columns)
+                # pandas writes its index so
+                columns = ("index", *stripped[1:]) if broken is not None and not stripped[0] else stripped
+                check_header(path, columns)
             elif any(stripped):
                 if len(stripped) != len(columns):
                     found = f"{len(stripped)} fields, expected {len(columns)} ({', '.join(columns)})"
-                    raise CorpusError(f"{path}, line {begins}: {found}: complete the line, or remove it")
-                rows.append(CsvRow(begins, dict(zip(columns, stripped))))
+                    if broken is None:
+                        raise CorpusError(f"{path}, line {begins}: {found}: complete the line, or remove it")
+                    broken.append((begins, f"{found}: complete the line, or remove it"))
+                else:
+                    rows.append(CsvRow(begins, dict(zip(columns, stripped))))
             begins = lines.line_num + 1
     except csv.Error as error:
         raise CorpusError(f"{path}, line {begins}: {error}: correct the line") from None
-    if not rows:
+    if not (rows or broken):
         raise CorpusError(f"{path}: has no rows: give a table with a header and at least one line below it")
     return CsvTable(path, columns, tuple(rows))
 
 
-def _check_header(path: str, columns: tuple[str, ...]) -> None:
+def read_bytes(path: str) -> bytes:
+    """The bytes of a file that a user named, a path or s3:// URI. Raises CorpusError where it cannot be read."""
+    folder, _, name = path.rpartition("/")
+    try:
+        return Folder(folder or ("/" if path.startswith("/") else ".")).read_bytes(name)
+    except FileNotFoundError:
+        raise CorpusError(f"{path}: no such file: check the path") from None
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read ({error.strerror or error}): check its permissions") from None
+
+
+def check_header(path: str, columns: Sequence[str]) -> None:
+    """Raises CorpusError for a column without a name, or with that of another."""
     for place, column in enumerate(columns):
         if not column:
             raise CorpusError(f"{path}, line 1: column {place + 1} has no name: name it, or remove it")

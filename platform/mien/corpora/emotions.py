@@ -64,8 +64,24 @@ MAHNOB_CODES: dict[int, tuple[str, str | None]] = {
 }
 
 
+def classes_of(vocabulary: str) -> tuple[str, ...]:
+    """The classes of a vocabulary, by its name or listed: "angry,happy,sad". Raises ValueError for neither.
+
+    >>> classes_of("angry, happy")
+    ('angry', 'happy')
+    """
+    if vocabulary in VOCABULARIES:
+        return VOCABULARIES[vocabulary]
+    words = tuple(word.strip() for word in vocabulary.split(","))
+    if len(words) < 2:
+        raise ValueError(f"choose from {', '.join(VOCABULARIES)}, or list classes of your own: angry,happy,sad")
+    if not all(words) or len(set(words)) < len(words):
+        raise ValueError("name each class once, with a comma between two")
+    return words
+
+
 def class_index(emotion: str | None, vocabulary: str, merge: Mapping[str, str] | None = None) -> int | None:
-    """Column of an emotion in a vocabulary; None where the vocabulary has no place for it.
+    """Column of an emotion in a vocabulary (see `classes_of`); None where the vocabulary has no place for it.
 
     merge: emotion to the class that it is counted as, where the vocabulary lacks the emotion itself.
 
@@ -74,7 +90,7 @@ def class_index(emotion: str | None, vocabulary: str, merge: Mapping[str, str] |
     >>> class_index("calm", "ravdess8", {"calm": "neutral"})
     1
     """
-    classes = VOCABULARIES[vocabulary]
+    classes = classes_of(vocabulary)
     if emotion is not None and emotion not in classes:
         emotion = (merge or {}).get(emotion)
     return classes.index(emotion) if emotion in classes else None

@@ -29,7 +29,7 @@ _N_THREADS = 16
 
 
 def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None) -> Iterator[Clip | Reject]:
-    """What the importer of a corpus finds below root, a folder or `s3://bucket/prefix`.
+    """What the importer of a corpus finds in root, a folder or `s3://bucket/prefix`; of a table also the table.
 
     settings: the corpus's own `Settings`, None for the usual ones. Raises CorpusError as the importer does and for
     settings that are not the corpus's, and BucketError for a bucket that cannot be listed.
@@ -43,6 +43,8 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
     if "://" not in text:
         yield from module.import_clips(Path(text), settings)
         return
+    is_file = text.lower().endswith(tuple(getattr(module, "ROOT_SUFFIXES", ())))
+    text, _, name = text.rpartition("/") if is_file else (text, "", "")
     folder = Folder(text)
     with TemporaryDirectory(prefix="mien-") as temporary:
         # By its own name, which may mean something: a folder of MAHNOB-HCI is called by the number of its session.
@@ -51,9 +53,10 @@ def import_clips(corpus: str, root: str | os.PathLike[str], settings: Any = None
         yield from _stand_in(folder, stand_in, getattr(module, "TABLE_SUFFIXES", ()), getattr(module, "EXCERPTS", {}))
         here, there = str(stand_in), folder.uri
         try:
-            for found in module.import_clips(stand_in, settings):
+            for found in module.import_clips(stand_in / name, settings):
                 if isinstance(found, Reject):
-                    yield replace(found, path=found.path.replace(here, there))
+                    parts = {part: getattr(found, part).replace(here, there) for part in ("id", "path", "detail")}
+                    yield replace(found, **parts)
                 else:
                     media = found.media.items()
                     moved = {name: replace(medium, path=medium.path.replace(here, there)) for name, medium in media}

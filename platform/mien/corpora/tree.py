@@ -128,7 +128,7 @@ def find_media(root: Path, suffixes: Sequence[str], title: str, remedy: str) -> 
     def order(file: MediaFile) -> tuple[int, Path]:
         return preference.get(file.path.suffix.lower(), len(preference)), file.path
 
-    files = sorted(_walk(root, suffixes, set(), _is_marked(root)), key=order)
+    files = sorted(_walk(root, suffixes, set(), is_marked(root)), key=order)
     if all(file.problem and file.problem[0] == UNKNOWN_SUFFIX for file in files):
         raise CorpusError(f"{root}: no media files below it. {title}: {remedy}")
     return files
@@ -154,29 +154,30 @@ def _walk(folder: Path, suffixes: Sequence[str], seen: set[tuple[int, int]], syn
         except OSError as error:  # a link that leads nowhere may have been a folder of clips
             yield MediaFile(path, 0, ("unreadable", f"cannot be followed ({error.strerror}): check the link"))
             continue
-        is_marked = synthetic or (entry.is_symlink() and _is_marked(path))
+        marked = synthetic or (entry.is_symlink() and is_marked(path))
         is_media = path.suffix.lower() in (*suffixes, *RECORDINGS)
         if stat.S_ISDIR(state.st_mode):
             if is_media:
                 detail = "is a folder with the name of a recording: rename it, or put the recording in its place"
-                yield MediaFile(path, 0, ("unreadable", detail), is_marked)
-            yield from _walk(path, suffixes, seen, is_marked)
+                yield MediaFile(path, 0, ("unreadable", detail), marked)
+            yield from _walk(path, suffixes, seen, marked)
         elif is_media:
-            yield MediaFile(path, state.st_size, _problem(path, state), is_marked)
+            yield MediaFile(path, state.st_size, problem_of(path, state), marked)
         elif is_noticed(path):
             what = f"{path.suffix} is no format of a recording" if path.suffix else "has no suffix"
             problem = UNKNOWN_SUFFIX, f"{what} that is known here: rename or convert it, or take it away"
-            yield MediaFile(path, state.st_size, problem, is_marked)
+            yield MediaFile(path, state.st_size, problem, marked)
 
 
-def _is_marked(path: Path) -> bool:
+def is_marked(path: Path) -> bool:
     """Whether it carries the mark, or a folder above it does, also above what it links to."""
     target = path.resolve()
     folders = (path, *path.parents, target, *target.parents)
     return any(os.access(folder / SYNTHETIC_MARKER, os.F_OK) for folder in folders)  # False, too, in a closed folder
 
 
-def _problem(path: Path, state: os.stat_result) -> tuple[str, str] | None:
+def problem_of(path: Path, state: os.stat_result) -> tuple[str, str] | None:
+    """(reason, sentence) where a file cannot be used as a medium; None where it can."""
     if not stat.S_ISREG(state.st_mode):
         return "unreadable", "is not a regular file: remove it"
     if not _may(path, os.R_OK):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -16,11 +16,14 @@ from mien.data.contents import Contents
 from mien.data.leaks import check_leak
 from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
-from mien.data.targets import Target, read_target, reason_without_target, target_spec
+from mien.data.targets import NO_CLASS, Target, read_target, reason_without_target, target_spec
 from mien.errors import ExperimentError
 from mien.experiment import DataConfig, ProtocolConfig, TargetConfig
+from mien.experiment.protocol import is_unknown
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureStore, FeatureTable
+
+SIDE = "split"  # the attribute of a clip that says on which side of the corpus's own split it stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Dataset:
     feature name to its column, in the order of the experiment's features. left_out: reason to number of the store's
     clips that are not among the N. fingerprints: "<corpus>/<feature>" to that of its rows. synthetic: corpus to
     whether any of its clips is. recipes: feature name to how it was asked for (extractor, settings, medium), None
-    where that is not known.
+    where that is not known. sides: where the corpus itself puts each clip (its attribute split), "" where it does not;
+    empty where it puts none.
     """
 
     clip_ids: list[str]
@@ -45,6 +49,7 @@ class Dataset:
     fingerprints: dict[str, str] = field(default_factory=dict)
     synthetic: dict[str, bool] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    sides: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -85,6 +90,7 @@ class Dataset:
             "copies": self.contents.copies(),
             "overlaps": self.contents.overlaps(),
             "strata": self.target.strata,
+            "sides": self.sides,
         }
 
     def summary(self) -> dict[str, Any]:
@@ -92,7 +98,7 @@ class Dataset:
         by_corpus = {
             name: {
                 "n_clips": self.corpora.count(name),
-                "n_subjects": len({s for s, c in zip(self.subjects, self.corpora) if c == name}),
+                "n_subjects": len({s for s, c in zip(self.subjects, self.corpora) if c == name and not is_unknown(s)}),
                 "synthetic": synthetic,
             }
             for name, synthetic in self.synthetic.items()
@@ -141,10 +147,12 @@ def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *,
         if not kept:
             raise ExperimentError(
                 f"no clip is left of {corpus} ({_in_words(reasons)}); check "
-                "target.source, data.only and the store's rejects, or leave it out of data.corpora"
+                f"target.source, data.only and the store's rejects{_words_of(of_corpus, reasons, target)}, or leave it "
+                "out of data.corpora"
             )
         clips += kept
         left_out += reasons
+    _check_classes(clips, left_out, target)
     clip_ids = [clip.id for clip in clips]
     group_names = sorted({name for clip in clips for name in clip.groups})
     return Dataset(
@@ -159,6 +167,9 @@ def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *,
         fingerprints={f"{t.corpus}/{name}": t.fingerprint for name, of_feature in tables.items() for t in of_feature},
         synthetic=synthetic,
         recipes={name: of_feature[0].recipe for name, of_feature in tables.items()},
+        sides=[clip.attributes.get(SIDE, "") for clip in clips]
+        if any(SIDE in clip.attributes for clip in clips)
+        else [],
     )
 
 
@@ -246,6 +257,27 @@ def _column(tables: Sequence[_Table], clip_ids: Sequence[str]) -> Column:
     if sources:
         return Mapped(spec, sources, clip_ids)
     return InMemory.of_tables(spec, [t.values for t in tables if isinstance(t.values, FeatureTable)], clip_ids)
+
+
+def _check_classes(clips: Sequence[Clip], left_out: Iterable[str], target: TargetConfig) -> None:
+    """Raises ExperimentError where the vocabulary leaves one emotion only of those that the clips have."""
+    others = {reason.removesuffix(NO_CLASS) for reason in left_out if reason.endswith(NO_CLASS)}
+    found = {str(label.emotion) for clip in clips if (label := clip.label(target.source)) and label.emotion}
+    if target.kind == "classes" and others and len(found) == 1:
+        words = ",".join(sorted(others | found))
+        raise ExperimentError(
+            f"target.vocabulary {target.vocabulary}: of the emotions of these clips only {found.pop()} is among its "
+            f"classes; make theirs the classes (target.vocabulary {words})"
+        )
+
+
+def _words_of(clips: Sequence[Clip], reasons: Iterable[str], target: TargetConfig) -> str:
+    """How a corpus's own words become the classes, where they are none."""
+    if not any(reason.endswith(NO_CLASS) for reason in reasons):
+        return ""
+    labels = [label for clip in clips if (label := clip.label(target.source)) and label.emotion]
+    words = sorted({str(label.emotion) for label in labels})
+    return f", make its words the classes (target.vocabulary {','.join(words)})"
 
 
 def _in_words(left_out: Mapping[str, int]) -> str:

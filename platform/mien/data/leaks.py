@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mien.data.splits import SIDES, Split
-from mien.data.units import N_NAMED, Ints, Texts, coded, listed
+from mien.data.splits import Split
+from mien.data.units import N_NAMED, SIDES, Ints, Texts, coded, listed
 from mien.errors import LeakError
+from mien.experiment.protocol import is_unknown
 
 if TYPE_CHECKING:
     from mien.experiment import ProtocolConfig
@@ -35,6 +36,7 @@ def check_leak(
     overlapping stretches of one file) or, unless the protocol is random-leaky, a subject; under by-group, a group.
     """
     groups = groups or {}
+    is_of_corpus = protocol.kind == "official" and not protocol.official  # where who is unknown may be on any side
     sides = (split.train, split.validation, split.test)
     rows = np.concatenate(sides)
     side = np.repeat(np.arange(len(SIDES)), [len(s) for s in sides])
@@ -53,7 +55,11 @@ def check_leak(
             leaks.append(f"{which(clip_ids, found)}, copies of each other, stand on {where(found)}")
         if protocol.kind != "random-leaky":
             people = _on_two_sides(coded(subjects, rows).code, side)
-            leaks += [f"subject {which(subjects, found[:1])} stands on {where(found)}" for found in people]
+            leaks += [
+                f"subject {which(subjects, found[:1])} stands on {where(found)}"
+                for found in people
+                if not (is_of_corpus and is_unknown(str(subjects[rows[found[0]]])))
+            ]
         if protocol.kind == "by-group":
             column = groups[protocol.group]
             whole = _on_two_sides(coded(column, rows).code, side)

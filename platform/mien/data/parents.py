@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.columns import Column, InMemory
-from mien.data.splits import SIDES, Split
+from mien.data.splits import Split
+from mien.data.units import SIDES
 from mien.errors import DamagedError, ExperimentError, LeakError
 from mien.experiment import Experiment
 from mien.features.spec import FeatureSpec, Frames

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mien.data.units import Ints, Texts, dealt, make_units, proportional
+from mien.data.units import WHO, Ints, Texts, dealt, make_units, proportional
 from mien.errors import ExperimentError
+from mien.experiment.protocol import is_unknown
 
 if TYPE_CHECKING:
     from mien.experiment import ProtocolConfig
 
-SIDES = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
 
 
@@ -47,19 +47,21 @@ def make_splits(
     protocol: ProtocolConfig,
     groups: Mapping[str, Texts] | None = None,
     overlaps: Ints | None = None,
+    sides: Texts = (),
 ) -> list[Split]:
     """The folds of a protocol. Each clip is tested in exactly one of them.
 
     by-subject deals the subjects of each corpus, most clips first, to the lightest fold, so each fold holds people of
     each corpus where there are enough; protocol.seed decides between subjects of as many clips. by-group deals whole
     groups in the same way; groups that share a subject or a recording count as one. official takes protocol.official as
-    it is. random-leaky deals clips at random,
+    it is, or the sides or folds that the corpus itself states. random-leaky deals clips at random,
     the same share of each stratum to each fold. The rest of a fold trains, but for protocol.validation of its units,
     drawn evenly from the corpora (random-leaky: strata).
 
     copies: (N,) the same number for clips of the same content. strata: (N,) class or bin of the target. groups: name of
     a group to the group of each clip, "" where it has none. overlaps: (M, 2) pairs of rows, clips that hold overlapping
-    stretches of one file. All others (N,), in any order of the clips.
+    stretches of one file. sides: where the corpus itself puts each clip, as
+    `mien.data.units.sides_of` takes it. All others (N,), in any order of the clips.
 
     Raises ExperimentError where an id occurs twice, a group is not known, or there are too few subjects, groups or
     corpora.
@@ -73,20 +75,24 @@ def make_splits(
         protocol=protocol,
         groups=groups,
         overlaps=overlaps,
+        sides=sides,
     )
     n_folds = len(units.names)
     splits = []
     for fold, name in enumerate(units.names):
-        side = np.where(units.fold == fold, TEST, TRAIN)
+        side = np.where(units.fold == fold, TEST, TRAIN) if units.side is None else units.side.copy()
         rest = np.flatnonzero(side == TRAIN)
-        if len(rest) < 2:
+        if len(rest) < 2 and not (side == VALIDATION).any():
+            if any(is_unknown(name) for name in units.names):
+                raise ExperimentError(f"{protocol.kind}, {name}: {WHO}")
             raise ExperimentError(
                 f"{protocol.kind}, {name}: {len(rest)} {units.noun}(s) left to train and to validate on, and "
                 f"it takes one for each. Add {units.noun}s{units.or_else}"
             )
         # Shifted by a fold's worth from fold to fold (uint64 wraps), so validation falls on others each time.
         draw = units.draw[rest] + np.uint64(fold * 2**64 // n_folds)
-        side[rest[proportional(units.stratum[rest], draw, protocol.validation)]] = VALIDATION
+        if not (side == VALIDATION).any():
+            side[rest[proportional(units.stratum[rest], draw, protocol.validation)]] = VALIDATION
         side_of_clip = side[units.of_clip]
         splits.append(Split(fold, name, *(np.flatnonzero(side_of_clip == s) for s in (TRAIN, VALIDATION, TEST))))
     return splits

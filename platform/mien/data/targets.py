@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.corpora.clip import LABEL_SOURCES, Clip, Label, Rating
-from mien.corpora.emotions import VOCABULARIES, class_index
+from mien.corpora.emotions import class_index, classes_of
 from mien.errors import ExperimentError, nearest
 from mien.experiment import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.target import TargetSpec
 
+NO_CLASS = " is not among the classes"  # how the reason ends for which an emotion is left out
 N_BINS = 5  # of a dimension, for random splits
 
 
@@ -60,10 +61,12 @@ def target_spec(config: TargetConfig) -> TargetSpec:
         raise ExperimentError(f"target.source {config.source!r}: {nearest(config.source, LABEL_SOURCES)}")
     if isinstance(config, DimensionsConfig):
         return TargetSpec(config.kind, config.names, config.primary)
-    if config.vocabulary not in VOCABULARIES:
-        raise ExperimentError(f"target.vocabulary {config.vocabulary!r}: choose from {', '.join(VOCABULARIES)}")
-    classes = VOCABULARIES[config.vocabulary]
-    for emotion, counted_as in config.merge.items():
+    try:
+        classes = classes_of(config.vocabulary)
+    except ValueError as error:
+        raise ExperimentError(f"target.vocabulary {config.vocabulary!r}: {error}") from None
+    # What is merged where nothing is said is no mistake of classes of one's own.
+    for emotion, counted_as in ({} if config.merge == ClassesConfig().merge else config.merge).items():
         if emotion not in classes and counted_as not in classes:
             raise ExperimentError(
                 f"target.merge counts {emotion} as {counted_as!r}, which is no class of {config.vocabulary}: "
@@ -82,7 +85,7 @@ def reason_without_target(clip: Clip, config: TargetConfig) -> str:
     if label is None:
         return f"no {config.source} label"
     if class_index(label.emotion, config.vocabulary, config.merge) is None:
-        return f"{label.emotion} is not among the classes"
+        return f"{label.emotion}{NO_CLASS}"
     return ""
 
 

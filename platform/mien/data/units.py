@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mien.errors import ExperimentError, nearest
+from mien.errors import ExperimentError, LeakError, nearest
+from mien.experiment.protocol import is_unknown
 
 if TYPE_CHECKING:
     from mien.experiment import ProtocolConfig
@@ -26,6 +27,14 @@ Texts = Sequence[str] | NDArray[Any]
 Ints = NDArray[np.int64]
 Draws = NDArray[np.uint64]
 
+SIDES = ("train", "validation", "test")
+# Of the attribute split of a clip.
+SIDE_OF = {"train": 0, "dev": 1, "test": 2}
+WHO = (
+    "who is in which clip is not known, and clips of nobody in particular cannot be split by person; prepare again "
+    "with a column subject or --table.subject, or choose protocol.kind=random-leaky, whose scores say nothing of new "
+    "people"
+)
 N_NAMED = 3  # offenders that an error names before it counts the rest
 
 
@@ -34,7 +43,8 @@ class Units(NamedTuple):
 
     of_clip: (N,) the unit of each clip. stratum: (U,) corpus, or stratum of the target, to be spread evenly. draw: (U,)
     number at random, from the seed. fold: (U,) the fold that tests it. names: one per fold. noun: what a unit is.
-    or_else: what besides more units would help where there are too few.
+    or_else: what besides more units would help where there are too few. side: (U,) where each stands, an index of
+    `SIDES`, if the corpus itself says so.
     """
 
     of_clip: Ints
@@ -44,6 +54,7 @@ class Units(NamedTuple):
     names: list[str]
     noun: str
     or_else: str = ""
+    side: Ints | None = None
 
 
 def make_units(
@@ -56,6 +67,7 @@ def make_units(
     protocol: ProtocolConfig,
     groups: Mapping[str, Texts] | None = None,
     overlaps: Ints | None = None,
+    sides: Texts = (),
 ) -> Units:
     """The units of a protocol; arguments as those of `mien.data.splits.make_splits`.
 
@@ -96,6 +108,11 @@ def make_units(
                 "none (data.corpora, data.only), or choose another protocol.group"
             )
         units = _group_units(group, coded(subjects, order), coded(corpora, order), copies, protocol)
+    elif protocol.kind == "official" and not protocol.official:
+        people = [clip if is_unknown(subject) else subject for clip, subject in zip(clip_ids, subjects)]
+        units = _units_of_sides(
+            coded(people, order), coded(corpora, order), copies, sides_of(clip_ids, sides)[order], protocol
+        )
     else:
         units = _subject_units(coded(subjects, order), coded(corpora, order), copies, protocol)
     of_clip = np.empty_like(units.of_clip)
@@ -137,9 +154,11 @@ def _subject_units(subject: Coded, corpus: Coded, copies: Ints, protocol: Protoc
         return Units(unit, stratum, draw, fold, _numbered(int(fold.max()) + 1), "subject")
 
     if len(names) < protocol.folds:
+        nobody = [name for name in names if is_unknown(name)]
+        remedy = f"{listed(nobody)}: {WHO}" if nobody else "lower protocol.folds, to 2 at least, or add subjects"
         raise ExperimentError(
             f"by-subject with protocol.folds={protocol.folds} needs as many subjects and has {len(names)} "
-            f"({listed(names)}): lower protocol.folds, to 2 at least, or add subjects"
+            f"({listed(names)}): {remedy}"
         )
     fold = _lightest(stratum, np.bincount(unit), draw, protocol.folds)
     return Units(unit, stratum, draw, fold, _numbered(protocol.folds), "subject", " or raise protocol.folds")
@@ -203,6 +222,58 @@ def _official(people: Sequence[str], fold_of: Mapping[str, int]) -> Ints:
             "or choose another protocol.kind"
         )
     return np.array([fold_of[person] for person in people])
+
+
+def _units_of_sides(subject: Coded, corpus: Coded, copies: Ints, sides: Texts, protocol: ProtocolConfig) -> Units:
+    """Whole subjects where the corpus itself puts them: one fold of train, dev and test, or a fold by its number.
+
+    Who is unknown is a unit by themselves here, and joined only by what they share.
+    """
+    people = subject.names()
+    unit_of_person = _sets(len(people), _links(subject.code, copies))
+    unit = unit_of_person[subject.code]
+    names = _joined(people, unit_of_person)
+    of_unit: dict[int, str] = {}
+    for number, side in zip(unit.tolist(), sides):
+        if of_unit.setdefault(number, side) != side:
+            raise LeakError(
+                f"official: {names[number]} stands on {of_unit[number]} and on {side} in the split of the corpus: "
+                "correct its column split, or choose protocol.kind=by-subject"
+            )
+    stated = [of_unit[number] for number in range(len(names))]
+    stratum = corpus.code[np.unique(unit, return_index=True)[1]]
+    draw = _draws(names, protocol)
+    if all(side.isdecimal() for side in stated):
+        folds = sorted(set(stated), key=int)
+        if len(folds) < 2:
+            raise ExperimentError(f"official: all clips are in fold {folds[0]} of the corpus: it takes two at least")
+        fold = np.array([folds.index(side) for side in stated])
+        return Units(unit, stratum, draw, fold, [f"fold {number}" for number in folds], "subject")
+    for side in ("train", "test"):
+        if side not in stated:
+            raise ExperimentError(f"official: no clip is on the side {side} of the corpus's own split (column split)")
+    side_of = np.array([SIDE_OF[side] for side in stated])
+    return Units(unit, stratum, draw, np.zeros(len(names), np.int64), ["test"], "subject", side=side_of)
+
+
+def sides_of(clip_ids: Texts, sides: Texts) -> NDArray[Any]:
+    """(N,) "train", "dev" or "test", or the number of a fold, as the corpus itself says.
+
+    Raises ExperimentError where a clip has none of them, or some have sides and others folds.
+    """
+    known = np.array(list(sides) or [""] * len(clip_ids), dtype=object)
+    without = [str(clip) for clip, side in zip(clip_ids, known) if side not in SIDE_OF and not side.isdecimal()]
+    if without:
+        raise ExperimentError(
+            f"official: {listed(without)} of {len(clip_ids)} clips have no side in the attribute split (train, dev, "
+            "test, or the number of a fold): name a list with protocol.official, such as hicmae-ravdess, leave their "
+            "corpus out of data.corpora, or choose another protocol.kind"
+        )
+    if len({side.isdecimal() for side in known}) > 1:
+        raise ExperimentError(
+            "official: the attribute split has sides (train, dev, test) and numbers of folds: use one"
+        )
+    return known
 
 
 def _numbered(n_folds: int) -> list[str]:

@@ -73,6 +73,8 @@ def _read(path: str) -> dict[str, int]:
                 raise ValueError(f"{where}: give a subject, such as ravdess/07, and the number of its fold, from 0")
             if found.setdefault(subject, int(fold)) != int(fold):
                 raise ValueError(f"{where}: {subject} is in fold {fold} and in fold {found[subject]}")
+    if not found:
+        raise ValueError(f"{path}: names no subject: give a line for each")
     return found
 
 

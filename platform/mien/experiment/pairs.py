@@ -1,4 +1,5 @@
-"""Pairs: a mapping of texts that the command line takes whole, as NAME VALUE NAME VALUE ...; no words empty it."""
+"""Pairs: a mapping of texts that the command line takes whole, as NAME VALUE NAME VALUE ... or NAME=VALUE ...; no
+words empty it."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 
 def _from_words(words: list[str]) -> dict[str, str]:
+    if words and all(word.partition("=")[0] and "=" in word for word in words):
+        return dict(word.split("=", 1) for word in words)
     if len(words) % 2:
         raise ValueError(f"{' '.join(words)}: a name without a value; give pairs")
     return dict(zip(words[::2], words[1::2]))

@@ -10,6 +10,20 @@ from mien.experiment.official import FoldOf
 ProtocolKind = Literal["by-subject", "loso", "by-group", "leave-one-corpus-out", "official", "random-leaky"]
 
 
+# The person of all clips of a corpus that does not say who is in them. They count as one, so that no split by subject
+# parts what may be one person.
+UNKNOWN = "unknown"
+
+
+def is_unknown(subject: str) -> bool:
+    """Whether a subject is nobody in particular.
+
+    >>> is_unknown("own/unknown"), is_unknown("own/07")
+    (True, False)
+    """
+    return subject.rpartition("/")[2] == UNKNOWN
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ProtocolConfig:
     """A split of clips as a pure function of (clips, this config)."""
@@ -17,15 +31,16 @@ class ProtocolConfig:
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012
 
     kind: ProtocolKind = "by-subject"
-    """by-subject: k folds of whole subjects. loso: one subject per fold. by-group: k folds of whole groups, see group;
-    groups that share a subject stay together. leave-one-corpus-out: one corpus per fold. official: the folds that
-    protocol.official names. random-leaky: clips at random, one subject on both sides; only to compare with papers that
-    split so."""
+    """by-subject: k folds of whole subjects. loso: one subject per fold. by-group: k folds of whole groups, see
+    group; groups that share a subject stay together. leave-one-corpus-out: one corpus per fold. official: the folds
+    that protocol.official names, or those of the clips themselves. random-leaky: clips at random, one subject on both
+    sides; only to compare with papers that split so."""
     group: str = ""
     """by-group: which groups are never torn apart, as the clips name them: meeting, dyad, ..."""
     official: FoldOf = field(default_factory=dict)
     """official: published lists (hicmae-ravdess, hicmae-cremad, emobox-ravdess), or CSV files of your own with the
-    columns subject (ravdess/07) and fold (0, 1, ...). An experiment keeps what they say: each subject and its fold."""
+    columns subject (ravdess/07) and fold (0, 1, ...). An experiment keeps what they say: each subject and its fold.
+    Empty: what the clips say, in the column split of a table of one's own: train, dev and test, or numbers of folds."""
     folds: int = 5
     """Folds of by-subject, by-group and random-leaky; the others have one per subject or corpus."""
     validation: float = 0.2
@@ -40,10 +55,10 @@ class ProtocolConfig:
             raise ValueError(
                 f"protocol.kind is {self.kind} and protocol.group is {self.group!r}: by-group needs a group"
             )
-        if (self.kind == "official") != bool(self.official):
+        if self.kind != "official" and self.official:
             raise ValueError(
-                f"protocol.kind is {self.kind} and protocol.official holds {len(self.official)} subjects: official "
-                "needs a list, such as hicmae-ravdess, and no other kind takes one"
+                f"protocol.kind is {self.kind} and protocol.official holds {len(self.official)} subjects: only "
+                "official takes a list"
             )
         numbers = sorted(set(self.official.values()))
         if self.official and (numbers != list(range(len(numbers))) or len(numbers) < 2):
@@ -54,6 +69,6 @@ class ProtocolConfig:
     @property
     def n_folds(self) -> int | None:
         """How many folds there are; None where the clips decide it."""
-        if self.kind == "official":
+        if self.kind == "official" and self.official:
             return len(set(self.official.values()))
-        return None if self.kind in ("loso", "leave-one-corpus-out") else self.folds
+        return None if self.kind in ("loso", "leave-one-corpus-out", "official") else self.folds

@@ -20,7 +20,7 @@ class ClassesConfig:
     annotated, proxy."""
     vocabulary: str = "common6"
     """The classes. common6: anger, disgust, fear, happiness, neutral, sadness. ravdess8: these, calm and surprise.
-    mahnob9: common6, surprise, amusement and anxiety."""
+    mahnob9: common6, surprise, amusement and anxiety. Or words of your own, with commas: angry,happy,sad."""
     merge: Pairs = field(default_factory=lambda: {"calm": "neutral"})
     """Emotions that the vocabulary lacks, and the class that each is counted as; an emotion that is neither is left
     out."""

@@ -106,7 +106,8 @@ def _masked(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _conv(n_in: int, n_out: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.Conv3d:
-    return nn.Conv3d(n_in, n_out, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
+    time, height, width = (k // 2 for k in kernel)
+    return nn.Conv3d(n_in, n_out, kernel, stride, (time, height, width), bias=False)
 
 
 def _norm(n: int, norm: Norm) -> nn.Module:

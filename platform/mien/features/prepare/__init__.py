@@ -22,10 +22,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import pyarrow as pa
 
 from mien import connection
-from mien.corpora import named
+from mien.corpora import name_of, named
 from mien.corpora.clip import Clip, Reject, clips_to_table
 from mien.corpora.remote import import_clips
 from mien.errors import CorpusError, ExperimentError, MienError
+from mien.experiment.protocol import is_unknown
 from mien.features.extractors import EXTRACTORS
 from mien.features.host import ExtractorHost
 from mien.features.prepare.processes import stream_by_processes
@@ -114,17 +115,19 @@ def prepare(
 ) -> Prepared:
     """Import a corpus and extract features of its clips into a store: only what is missing, and in one pass.
 
-    root: a folder, or s3://bucket/prefix that every node can read. features: names of `mien.features.extractors`, or
-    "module:Settings" of an extractor of your own; each alone, or with its settings as a mapping or as its Settings.
-    attach: name of a medium, or "ratings", to the table or folder of files that adds it to the clips, see
-    `mien.corpora.attach`. settings: of the corpus, None for the usual ones. workers: processes, by default one per
-    core. limit: the corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew,
-    for media whose bytes have changed under the same name, which is not looked for otherwise. engine: "ray" for Ray
-    Data, "processes" for processes of this machine; "auto" takes Ray Data where a cluster is named (RAY_ADDRESS, a job)
-    or more than 100,000 clips are left. The parts are the same bytes. clip_limit_s, clip_limit_mb: a clip that takes a
-    worker longer than this, or whose decoded signal or extraction takes more memory, is the reject "took-too-long" or
+    root: a folder, a table of clips of your own (corpus "table"), or s3://bucket/prefix that every node can read.
+    features: names of `mien.features.extractors`, or "module:Settings" of an extractor of your own; each alone, or
+    with its settings as a mapping or as its Settings. attach: name of a medium, or "ratings", to the table or folder
+    of files that adds it to the clips, see `mien.corpora.attach`. settings: of the corpus, such as
+    `mien.corpora.table.Settings`, None for the usual ones. workers: processes, by default one per core. limit: the
+    corpus is its first clips only. retry_rejects: try rejected clips again. fresh: extract all anew, for media whose
+    bytes have changed under the same name, which is not looked for otherwise. engine: "ray" for Ray Data, "processes"
+    for processes of this machine; "auto" takes Ray Data where a cluster is named (RAY_ADDRESS, a job) or more than
+    100,000 clips are left. The parts are the same bytes. clip_limit_s, clip_limit_mb: a clip that takes a worker
+    longer than this, or whose decoded signal or extraction takes more memory, is the reject "took-too-long" or
     "too-large"; for that its worker is ended, and its batch is begun again by another. on_progress: called for each
-    feature as its parts are done. on_note: called with a line on who extracts, and why. Without them nothing is shown.
+    feature as its parts are done. on_note: called with a line on who extracts, and why. Without them nothing is
+    shown.
 
     Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
@@ -140,6 +143,12 @@ def prepare(
         raise MienError(f"clip_limit_s {clip_limit_s:g}, clip_limit_mb {clip_limit_mb}: give more than 0")
     limits = ClipLimits(clip_limit_s, clip_limit_mb * 2**20)
     clips, rejects = _import(corpus, root, attach or {}, settings)
+    corpus = name_of(corpus, settings)
+    if any(map(is_unknown, clips["subject"].unique().to_pylist())):
+        on_note(
+            f"{corpus}: nothing says who is in which clip, so no score can be claimed for people whom a model has not "
+            "met: by-subject is refused, and reports say so"
+        )
     recipes = [ExtractorRecipe.of(feature) for feature in features]
     with ExtractorHost({str(number): recipe for number, recipe in enumerate(recipes)}) as host:
         descriptions = list(host.descriptions.values())

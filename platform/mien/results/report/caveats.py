@@ -49,6 +49,16 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             f"The clips of {listed(synthetic)} were made by a program. They show that the platform runs; "
             "the scores say nothing about people.",
         )
+    nobody = [name for name, corpus in data["corpora"].items() if not corpus["n_subjects"]]
+    if nobody:
+        yield Caveat(
+            "unknown-subjects",
+            True,
+            "Who is in which clip is not known",
+            f"The clips of {listed(nobody)} do not say who is in them. They count as of one person, and the same "
+            "people may have been trained on, so these scores say nothing about people whom the model has not met, and "
+            "have no interval over people.",
+        )
     if series.experiment.target.source == "proxy":
         yield Caveat(
             "proxy-labels",
@@ -80,14 +90,18 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
 def caveats_of_protocol(protocol: str, n_both: int) -> Iterator[Caveat]:
     """n_both: most test subjects of one fold that were trained or validated on."""
     if protocol == "random-leaky":
+        both = (
+            f"in one fold, {n_both} of the test subjects were trained on as well"
+            if n_both
+            else "the same people may stand on all sides"
+        )
         yield Caveat(
             "random-leaky",
             True,
             "Inflated by its protocol",
-            f"Clips were split at random: in one fold, {n_both} of the test subjects were trained on as "
-            "well. The model may know the person, so these scores are too high for people whom it has never "
-            "met. They serve to compare with papers that split this way; mien compare with a by-subject "
-            "series gives the gap.",
+            f"Clips were split at random: {both}. The model may know the person, so these scores are too high for "
+            "people whom it has never met. They serve to compare with papers that split this way; mien compare with a "
+            "by-subject series gives the gap.",
         )
     elif n_both:
         yield Caveat(
@@ -106,7 +120,8 @@ def caveats_of_subjects(n_subjects: int) -> Iterator[Caveat]:
             "one-subject",
             True,
             "One subject: no interval",
-            "All test clips are of one person, so nothing can be said about other people.",
+            "All test clips are of one person, or of people who are not told apart, so nothing can be said about other "
+            "people.",
         )
     elif n_subjects < FEWEST_SUBJECTS:
         yield Caveat(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mien.experiment.official import lists_in
+from mien.experiment.protocol import is_unknown
 from mien.experiment.target import TargetSpec
 from mien.results.intervals import Scored
 from mien.results.json_values import Json, as_json
@@ -18,7 +18,7 @@ from mien.results.report.estimates import INTERVAL, correct, difference, estimat
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits
 from mien.results.report.tested import Tested, on_shared_clips, read_tested
-from mien.results.report.wording import measured_on
+from mien.results.report.wording import measured_on, official_lists
 from mien.results.run import Run, Series
 
 
@@ -44,7 +44,7 @@ def summarise(
             "family": experiment.model.family,
             "protocol": experiment.protocol.kind,
             "group": experiment.protocol.group,
-            "official": lists_in(experiment.protocol.official),
+            "official": official_lists(experiment.protocol),
             "label_source": experiment.target.source,
             "normalise": experiment.data.normalise,
             "target": {"kind": target.kind, "names": target.names, "primary": target.primary},
@@ -192,9 +192,9 @@ def _baseline(tested: Tested, series: Series, baseline: Tested) -> Json:
 
 
 def n_on_both_sides(split: Json) -> int:
-    """Test subjects of a split.json that were trained or validated on."""
+    """Test subjects of a split.json that were trained or validated on, as far as it is known who they are."""
     trained_on = {*split["train"]["subjects"], *split["validation"]["subjects"]}
-    return len(trained_on & set(split["test"]["subjects"]))
+    return sum(not is_unknown(subject) for subject in trained_on & set(split["test"]["subjects"]))
 
 
 def n_validated_elsewhere(splits: Iterable[Json]) -> int:

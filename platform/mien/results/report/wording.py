@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mien.experiment.official import lists_in
+from mien.experiment.protocol import is_unknown
 from mien.experiment.target import ClassesConfig
 from mien.folder import absolute
 from mien.results.json_values import Json
@@ -40,6 +41,8 @@ LABELS = {
 
 NO_CLASS = " is not among the classes"  # how mien.data.targets ends the reason for which it leaves out an emotion
 
+UNTOLD = "who is in which clip is not known"
+
 # Wherever figures of such a series stand.
 TRANSDUCTIVE = "normalised per test speaker (transductive)"
 
@@ -72,11 +75,22 @@ def protocol_text(protocol: str, group: str, lists: Sequence[str] = ()) -> str:
     return PROTOCOLS.get(protocol, protocol).format(group=group, lists=", ".join(lists) or "a list of one's own")
 
 
+def official_lists(protocol: ProtocolConfig) -> list[str]:
+    """What the folds of the protocol official are: published lists, or the corpus's own; none of other protocols."""
+    if protocol.kind == "official" and not protocol.official:
+        return ["the split of the corpus itself"]
+    return lists_in(protocol.official)
+
+
 def statement(summary: Json) -> str:
     """What the headline was measured on, in one sentence."""
     protocol = protocol_text(summary["protocol"], summary["group"], summary["official"])
     if summary["n_subjects_on_both_sides"] and summary["protocol"] != "random-leaky":
         protocol = f"{summary['protocol']}, but with people on both sides of a split"
+    elif summary["protocol"] == "official" and any(
+        one["kind"] == "unknown-subjects" for one in summary.get("caveats", ())
+    ):
+        protocol = f"official folds ({', '.join(summary['official'])}), and {UNTOLD}"
     return (
         f"{measured_on(summary)}. Protocol {protocol}. Labels "
         f"{LABELS.get(summary['label_source'], summary['label_source'])}."
@@ -105,9 +119,12 @@ def data_statement(data: Json, target: TargetConfig) -> str:
 def run_statement(protocol: ProtocolConfig, split: Json) -> str:
     """What one fold was tested on."""
     test = split["test"]
+    protocol_words = protocol_text(protocol.kind, protocol.group, official_lists(protocol))
+    if protocol.kind == "official" and any(map(is_unknown, test["subjects"])):
+        protocol_words = f"official folds, and {UNTOLD}"
     return (
         f"{_counted(test['n_clips'], 'clip')} of {_counted(len(test['subjects']), 'subject')}; "
-        f"protocol {protocol_text(protocol.kind, protocol.group, lists_in(protocol.official))}."
+        f"protocol {protocol_words}."
     )
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from mien.errors import MienError
-from mien.experiment.official import lists_in
 from mien.experiment.space import Distribution, read_space
 from mien.results.json_values import Json, as_json
 from mien.results.report import figures
@@ -27,6 +26,7 @@ from mien.results.report.search.importance import N_REFITS, importances
 from mien.results.report.search.page_values import page_values
 from mien.results.report.summary import n_on_both_sides
 from mien.results.report.tested import Tested
+from mien.results.report.wording import official_lists
 from mien.results.run import Series
 from mien.results.search_folder import CHOSEN, SearchFolder, State, Trial, rank_score
 
@@ -88,7 +88,7 @@ def analyse(
             "family": search.experiment.model.family,
             "protocol": search.experiment.protocol.kind,
             "group": search.experiment.protocol.group,
-            "official": lists_in(search.experiment.protocol.official),
+            "official": official_lists(search.experiment.protocol),
             "label_source": search.experiment.target.source,
             "target": {"kind": target.kind, "names": target.names, "primary": target.primary},
             "score_name": target.primary,
