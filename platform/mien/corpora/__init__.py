@@ -14,20 +14,21 @@ from mien.errors import CorpusError, Finding, nearest
 CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",
     "cremad": "mien.corpora.cremad",
+    "ami": "mien.corpora.ami",
 }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """What a user should know before using a corpus."""
+    """What a user should know before using a corpus. n_clips, n_subjects: None where no source states them."""
 
     name: str
     title: str
     licence: str
     access: str
     citation: str
-    n_clips: int
-    n_subjects: int
+    n_clips: int | None
+    n_subjects: int | None
     label_sources: tuple[str, ...]
 
 
@@ -58,6 +59,7 @@ class Corpus(Protocol):
     - `CARD`, a `Card`: then `mien corpora` lists it;
     - `TABLE_SUFFIXES`: the annotation files that its import reads as a whole, such as (".csv",);
     - `Settings`, a frozen dataclass of what its import can be asked; without it, `settings` is always None;
+    - `note(settings)`: a sentence for the user of these settings, such as that no clip is rated; empty for none;
     - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
       corpus. With it, extra media are found by the corpus's own file names (`mien.corpora.attach`);
     - `SAMPLE`: the module that writes a small synthetic corpus in the true layout (`mien.corpora.sample.write.Sample`).

@@ -113,7 +113,7 @@ def read_ratings(path: str) -> RatingTable:
     column = name_column(table)
     dimensions = _dimensions(table, column)
     sources = _sources(table)
-    scales = {dimension: _scale(table, dimension) for dimension in dimensions}
+    scales = {dimension: stated_scale(table, dimension) for dimension in dimensions}
     given: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
     lines: dict[tuple[str, str, str, str], int] = {}
     for row in table.rows:
@@ -150,7 +150,9 @@ def _dimensions(table: CsvTable, column: str) -> list[str]:
     return dimensions
 
 
-def _scale(table: CsvTable, dimension: str) -> Scale:
+def stated_scale(table: CsvTable, dimension: str) -> Scale:
+    """The ends of a dimension's scale, by columns of its own or by low and high. Raises CorpusError where one is not
+    stated, or two are."""
     ends = []
     for end in ("low", "high"):
         own = f"{dimension}_{end}"
