@@ -145,11 +145,15 @@ def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: flo
     n_files = None
     if name is not None:
         load(name)  # an unknown name is refused with the known ones
-        card = next(card for card in cards() if card.name == name)
-        known_s, n_files, known_gb = _CORPORA[card.name]
-        clips = card.n_clips if clips is None else clips
-        mean_s = known_s if mean_s is None else mean_s
-        n_gb = known_gb if n_gb is None else n_gb
+        if name in _CORPORA:
+            card = next(card for card in cards() if card.name == name)
+            known_s, n_files, known_gb = _CORPORA[card.name]
+            clips = card.n_clips if clips is None else clips
+            mean_s = known_s if mean_s is None else mean_s
+            n_gb = known_gb if n_gb is None else n_gb
+        elif clips is None or mean_s is None:
+            why = "how many clips it gives, and of which length, depends on how it is cut, and is published nowhere"
+            raise MienError(f"--corpus {name}: {why}; give --clips and --mean-seconds, and --corpus-gb if you know it")
     if clips is None or mean_s is None:
         raise MienError("say what there is to extract: --corpus ravdess, or --clips 100000 --mean-seconds 3.7")
     if clips < 1:

@@ -43,7 +43,7 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         The settings of a feature are shown where it is named: mien prepare --features facenet --help.
 
         Args:
-            corpus: ravdess or cremad.
+            corpus: ravdess, cremad or ami.
             root: Folder of the download, or s3://bucket/prefix.
             store: The feature store: a folder or s3://bucket/prefix.
             features: egemaps, egemaps-clip, compare-clip, facenet, frames, openface, openface-clip; or MODULE:SETTINGS

@@ -26,6 +26,10 @@ LABEL_SOURCES = (
 )
 
 
+# Name of the group (`Clip.groups`) of people who were recorded together: what is recorded of one may hold another.
+MEETING = "meeting"
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Medium:
     """A stretch of one file, and its place on the clip's clock.

@@ -170,18 +170,19 @@ def _check_hashes(
 
 
 def container_fault(file: MediaFile) -> str | None:
-    """What is wrong with the outer structure of a wav, mp4 or flac; None where nothing is.
+    """What is wrong with the outer structure of a wav, avi, mp4 or flac; None where nothing is.
 
-    A wav states its length in its first eight bytes (RIFF); an mp4 is a row of boxes with a length each, and
-    useless without its `moov` box (ISO/IEC 14496-12). A FLAC stream does not say how long it is.
+    A wav or avi states its length in its first eight bytes (RIFF; an avi of more than 1 GB that of its first part); an
+    mp4 is a row of boxes with a length each, and useless without its `moov` box (ISO/IEC 14496-12). A FLAC stream does
+    not say how long it is.
     """
     suffix = file.path.suffix.lower()
     try:
         with file.path.open("rb") as stream:
             head = stream.read(12)
-            if suffix == ".wav":
-                if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-                    return "does not begin like a wav"
+            if suffix in (".wav", ".avi"):
+                if head[:4] != b"RIFF" or head[8:12] != {".wav": b"WAVE", ".avi": b"AVI "}[suffix]:
+                    return f"does not begin like {'a wav' if suffix == '.wav' else 'an avi'}"
                 n_stated = struct.unpack("<I", head[4:8])[0] + 8
                 return f"{file.n_bytes} of {n_stated} bytes" if file.n_bytes < n_stated else None
             if suffix == ".mp4":

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.corpora.clip import Clip
+from mien.corpora.clip import MEETING, Clip
 from mien.data.columns import Column, InMemory, Mapped
 from mien.data.contents import Contents
 from mien.data.leaks import check_leak
@@ -107,10 +107,28 @@ class Dataset:
             "n_clips": len(self),
             "n_subjects": len(set(self.subjects)),
             "groups": {name: len(set(groups) - {""}) for name, groups in self.groups.items()},
+            "n_met": self._n_met(),
+            "n_sharing": self._n_sharing(),
             **self.target.summary(),
             "left_out": self.left_out,
             "identical": self.contents.identical(self.clip_ids),
         }
+
+    def _n_met(self) -> int:
+        """Subjects of whom there are clips of a meeting with another subject."""
+        people: dict[str, set[str]] = {}
+        for meeting, subject in zip(self.groups.get(MEETING, ()), self.subjects):
+            people.setdefault(meeting, set()).add(subject)
+        together = (met for meeting, met in people.items() if meeting and len(met) > 1)
+        return len(set[str]().union(*together))
+
+    def _n_sharing(self) -> int:
+        """Subjects with a clip that holds the same seconds of one recording as a clip of another; at least so many."""
+        subjects = np.unique(self.subjects, return_inverse=True)[1]
+        copies = self.contents.copies()
+        of_copies = np.stack([np.arange(len(self)), np.unique(copies, return_index=True)[1][copies]], axis=1)
+        people = subjects[np.concatenate([self.contents.overlaps(), of_copies])]
+        return len(np.unique(people[people[:, 0] != people[:, 1]]))
 
 
 def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *, mapped: bool = False) -> Dataset:
