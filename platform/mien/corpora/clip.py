@@ -26,10 +26,6 @@ LABEL_SOURCES = (
 )
 
 
-# Name of the group (`Clip.groups`) of people who were recorded together: what is recorded of one may hold another.
-MEETING = "meeting"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Medium:
     """A stretch of one file, and its place on the clip's clock.
@@ -114,7 +110,8 @@ class Clip:
 
     id: "<corpus>/<name>", unique and stable. subject: "<corpus>/<person>". media: name of a medium ("audio", "video",
     "eeg", "openface", ...) to its file and stretch; one file may serve several. groups: what else must not be torn
-    apart by some protocols, name to group, such as {"meeting": "ami/ES2002a"}; the subject is not repeated. attributes:
+    apart by some protocols, name to group, such as {"meeting": "ami/ES2002a"}; the subject is not repeated. "meeting" is
+    of people who were recorded together, and no other group bears this name (`mien.experiment.MEETING`). attributes:
     what else the corpus says (channel, intensity, statement, sex), as text.
     """
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.corpora.clip import MEETING, Clip
+from mien.corpora.clip import Clip
 from mien.data.columns import Column, InMemory, Mapped
 from mien.data.contents import Contents
 from mien.data.leaks import check_leak
@@ -18,7 +18,7 @@ from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
 from mien.data.targets import Target, read_target, reason_without_target, target_spec
 from mien.errors import ExperimentError
-from mien.experiment import DataConfig, ProtocolConfig, TargetConfig
+from mien.experiment import MEETING, DataConfig, ProtocolConfig, TargetConfig
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureStore, FeatureTable
 

@@ -6,11 +6,12 @@ from mien.experiment.execution import ExecutionConfig
 from mien.experiment.experiment import Experiment
 from mien.experiment.loss import LossConfig
 from mien.experiment.model import LstmAttentionConfig, MlpConfig, ModelConfig, SvmConfig
-from mien.experiment.protocol import ProtocolConfig
+from mien.experiment.protocol import MEETING, ProtocolConfig
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
 
 __all__ = [
+    "MEETING",
     "AugmentConfig",
     "ClassesConfig",
     "DataConfig",

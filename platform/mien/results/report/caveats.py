@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mien.corpora.clip import MEETING
-from mien.experiment import SvmConfig
+from mien.experiment import MEETING, SvmConfig
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
 from mien.results.report.estimates import FEWEST_SUBJECTS, gain
