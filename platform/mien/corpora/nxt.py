@@ -5,8 +5,8 @@ An element has an id of its own (`nite:id`) and points to those of another file 
     <nite:child href="ES2002a.A.words.xml#id(ES2002a.A.words0)..id(ES2002a.A.words12)"/>
 
 Carletta et al. 2003, Behavior Research Methods, Instruments, & Computers 35(3): 353-363. Read by expat itself, as
-xml.etree does not say on which line an element stands, and a message about one must. Expat refuses entities that
-multiply, and follows none to another file.
+xml.etree does not say on which line an element stands, and a message about one must. A file that declares entities,
+which can multiply without end or lead to another file, is refused; no file of a corpus does.
 """
 
 from __future__ import annotations
@@ -77,15 +77,22 @@ def read_nxt(path: Path) -> Element:
         stack.pop()
 
     def text(data: str) -> None:
-        stack[-1].text += data
+        if not data.isspace():
+            stack[-1].text += data
+
+    def entity(name: str, *_: object) -> None:
+        raise BrokenXml(f"line {parser.CurrentLineNumber}: it declares an entity, {name}, as no NXT file does")
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
+    parser.EntityDeclHandler = entity
     try:
         parser.Parse(path.read_bytes(), True)
     except expat.ExpatError as error:
         raise BrokenXml(f"line {error.lineno}: {expat.ErrorString(error.code)}") from None
     except OSError as error:
         raise BrokenXml(f"cannot be read ({error.strerror})") from None
+    except BrokenXml:
+        raise
     except (LookupError, ValueError) as error:  # of an encoding that Python does not know, or not byte by byte
         raise BrokenXml(f"line 1: {error}") from None
     return top.children[0]
