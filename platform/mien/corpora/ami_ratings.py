@@ -64,7 +64,8 @@ class _Rated:
                 weights.append(weight)
                 values.append(self.value[number])
                 used.add(self.line[number])
-        return fmean(values, weights) if values else None
+        # By rounding, the mean of equal numbers may be another one.
+        return min(max(fmean(values, weights), min(values)), max(values)) if values else None
 
     def _weight(self, number: int, start_s: float, end_s: float) -> float:
         from_s, to_s = self.start_s[number], self.end_s[number]
