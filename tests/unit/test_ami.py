@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,12 @@ from mien.corpora.ami import Settings
 from mien.corpora.ami_inventory import MEETINGS, N_SEATS, OF_FIVE
 from mien.corpora.ami_ratings import read_stretch_ratings
 from mien.corpora.clip import Clip, Rating, Reject
-from mien.errors import CorpusError, ExperimentError
+from mien.corpora.sample import ami as sample
+from mien.data.contents import Contents
+from mien.data.leaks import check_leak
+from mien.data.splits import make_splits
+from mien.errors import CorpusError, ExperimentError, LeakError
+from mien.experiment import ProtocolConfig
 from mien.features.prepare import prepare
 
 DATA = REAL_DATA / "ami"
@@ -635,6 +641,67 @@ def test_turns_of_real_meetings_become_clips_or_rejects(tmp_path, part):
     assert n_accounted(clips, rejects) == len(turns)
     assert {clip.subject for clip in clips} <= {f"ami/{turn[7]}" for turn in turns}
     assert sum(clip.media["audio"].end_s - clip.media["audio"].start_s for clip in clips) > 0
+
+
+# ------------------------------------------------------------------ splits
+
+
+@pytest.fixture(scope="module")
+def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The annotations of a sample of three series, with empty recordings."""
+    root = tmp_path_factory.mktemp("planned")
+    takes = sample.takes(12, 1, seed=0)
+    sample.write_annotations(root, takes)
+    for take in takes:
+        names = [f"Headset-{take.headset}.wav", "Mix-Headset.wav", f"Closeup{take.camera}.avi"]
+        put(root, {f"amicorpus/{take.meeting}.{name}": b"x" for name in names})
+    return root
+
+
+def split_up(clips: list[Clip], medium: str, protocol: ProtocolConfig) -> int:
+    """How many folds there are, each checked for leaks, as a store of one medium would give them."""
+    files = sorted({clip.media[medium].path for clip in clips})
+    contents = Contents.of(
+        len(clips),
+        range(len(clips)),
+        [str(files.index(clip.media[medium].path)) for clip in clips],
+        [clip.media[medium].start_s for clip in clips],
+        [clip.media[medium].end_s for clip in clips],
+    )
+    columns = {
+        "clip_ids": [clip.id for clip in clips],
+        "subjects": [clip.subject for clip in clips],
+        "copies": contents.copies(),
+        "overlaps": contents.overlaps(),
+        "groups": {name: [clip.groups[name] for clip in clips] for name in ("meeting", "series")},
+    }
+    strata = np.zeros(len(clips), np.int64)
+    splits = make_splits(**columns, corpora=["ami"] * len(clips), strata=strata, protocol=protocol)
+    for split in splits:
+        check_leak(split, **columns, protocol=protocol)
+    return len(splits)
+
+
+BY_MEETING = ProtocolConfig(kind="by-group", group="meeting", folds=3)
+
+
+@pytest.mark.parametrize("asked", [Settings(), Settings(unit="window", window_s=3, hop_s=1)])
+@pytest.mark.parametrize("medium", ["audio", "video"])
+def test_by_subject_and_by_meeting_hold_for_headsets_and_cameras(planned, asked, medium):
+    """Windows of a person overlap and stay with this person; meetings of a series share their people."""
+    clips, rejects = read(planned, asked)
+    assert rejects == []
+    assert len({clip.subject for clip in clips}) == 12
+    assert split_up(clips, medium, ProtocolConfig(folds=4)) == 4
+    assert split_up(clips, medium, BY_MEETING) == 3
+    assert split_up(clips, medium, ProtocolConfig(kind="random-leaky", folds=2)) == 2
+
+
+def test_by_subject_is_refused_for_the_mix_and_by_meeting_holds(planned):
+    clips, _ = read(planned, Settings(sound="mix"))
+    with pytest.raises(LeakError, match="Each pair shares a meeting: choose protocol.kind=by-group"):
+        split_up(clips, "audio", ProtocolConfig(folds=4))
+    assert split_up(clips, "audio", BY_MEETING) == 3
 
 
 # ------------------------------------------------------------------ cost

@@ -31,7 +31,7 @@ N_SUBJECTS = 40
 TAKES_OF_A_PROCESS = 2
 WAV_RATE_HZ = 16_000
 SEATS = "ABCD"
-CAMERAS = ((1, 4, 2, 3), (3, 1, 4, 2))  # of the seats, in the first and in the second meeting
+CAMERAS = ((1, 4, 2, 3), (2, 3, 1, 4))  # of the seats, in the first and in the second meeting
 ROLES = ("PM", "ME", "UI", "ID")
 LANGUAGES = ("English", "English", "Dutch", "French")
 PAUSE_S = (0.4, 1.6)
@@ -161,9 +161,7 @@ def tabulate(root: Path, takes: Sequence[Track]) -> None:
         sounds = [soundfile.read(_headset(root, track), dtype="float32")[0] for track in tracks]
         mix = np.clip(np.sum(sounds, axis=0), -1, 1)
         write_wav(root / "amicorpus" / meeting / "audio" / f"{meeting}.Mix-Headset.wav", mix, WAV_RATE_HZ)
-    _write_resources(root / ANNOTATIONS, takes)
-    for track in takes:
-        _write_speech(root / ANNOTATIONS, track)
+    write_annotations(root, takes)
     with (root / TABLE).open("w", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         columns = ("start_s", "end_s", "valence", "arousal", "annotator", "low", "high")
@@ -174,6 +172,13 @@ def tabulate(root: Path, takes: Sequence[Track]) -> None:
                     times = f"{turn.start_s:.3f}", f"{turn.end_s:.3f}"
                     points = rate(turn.performance, rater)
                     writer.writerow([track.meeting, track.participant, *times, *points, rater, LOW, HIGH])
+
+
+def write_annotations(root: Path, takes: Sequence[Track]) -> None:
+    """The NXT files of these meetings."""
+    _write_resources(root / ANNOTATIONS, takes)
+    for track in takes:
+        _write_speech(root / ANNOTATIONS, track)
 
 
 def _write_resources(folder: Path, takes: Sequence[Track]) -> None:

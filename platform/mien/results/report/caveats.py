@@ -66,7 +66,6 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             f"{listed(random)} was extracted by a network with random weights, for a trial. It was trained "
             "on no face; do not quote these scores as that feature's.",
         )
-    yield from _of_meetings(series)
     if series.experiment.data.normalise == "speaker":
         yield Caveat(
             "speaker-normalised",
@@ -76,6 +75,7 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "standardised. In use this needs several clips of a person, of mixed emotions, before the first can be "
             "judged. Do not compare these scores with scores that do without.",
         )
+    yield from _of_meetings(series)
 
 
 def _of_meetings(series: Series) -> Iterator[Caveat]:
@@ -87,7 +87,7 @@ def _of_meetings(series: Series) -> Iterator[Caveat]:
         yield Caveat(
             "recorded-together",
             True,
-            "People who met stand on both sides",
+            "People who met may stand on both sides",
             f"{n_met} subjects were recorded in one room with others. A microphone also hears, and a camera may see, "
             f"who sits beside its owner, so a model may have met a test subject in a training clip. {protocol.kind} "
             "keeps a person on one side, not a meeting; --protocol.kind by-group --protocol.group meeting keeps both.",
