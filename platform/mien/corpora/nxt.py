@@ -62,7 +62,7 @@ def read_nxt(path: Path) -> Element:
 
     Raises BrokenXml where it cannot be read, is cut off or is no XML.
     """
-    parser = expat.ParserCreate(namespace_separator=" ")
+    parser = expat.ParserCreate(namespace_separator="}")
     parser.buffer_text = True
     top = Element("", {}, 0)
     stack = [top]
@@ -113,4 +113,4 @@ def pointer(href: str) -> Pointer:
 
 
 def _local(name: str) -> str:
-    return name.rpartition(" ")[2]
+    return name.rpartition("}")[2]
