@@ -462,7 +462,7 @@ def n_stated(root: Path) -> int:
     n = 0
     for path in (root / NXT / "segments").glob("*.xml"):
         try:
-            n += sum(element.tag.endswith("segment") for element in ElementTree.parse(path).iter())
+            n += sum(element.tag.rpartition("}")[2] == "segment" for element in ElementTree.parse(path).iter())
         except (ElementTree.ParseError, LookupError, ValueError):
             continue
     return n

@@ -124,8 +124,8 @@ def prepare(
     or more than 100,000 clips are left. The parts are the same bytes. clip_limit_s, clip_limit_mb: a clip that takes a
     worker longer than this, or whose decoded signal or extraction takes more memory, is the reject "took-too-long" or
     "too-large"; for that its worker is ended, and its batch is begun again by another. on_progress: called for each
-    feature as its parts are done. on_note: called with a line on who extracts, and why, and with what the corpus says of
-    its settings. Without them nothing is shown.
+    feature as its parts are done. on_note: called with a line on who extracts, and why, and with what the corpus says
+    of its settings. Without them nothing is shown.
 
     Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
