@@ -330,7 +330,7 @@ def test_a_pulse_in_all_media_comes_at_one_time_of_the_clip(tmp_path: Path, cut_
     first_sample_s = cut_s + (np.ceil(samples) - samples) / sound_hz
     flash = int((pulse_s - first_frame_s) * frame_hz)
     pictures = [Image.new("RGB", (64, 48), "white" if k == flash else "black") for k in range(12 * frame_hz)]
-    write_avi(folder / VIDEO, pictures, frame_hz)
+    write_avi(folder / VIDEO, pictures, frame_hz, size_px=pictures[0].size)
     sound = 1e-3 * np.random.default_rng(0).standard_normal(12 * sound_hz).astype(np.float32)
     sound[round((pulse_s - first_sample_s) * sound_hz)] = 0.9
     write_wav(folder / SOUND, sound, sound_hz)
@@ -418,7 +418,7 @@ def test_verify_counts_and_finds_what_is_missing_or_cut(root: Path) -> None:
     (neutral / "session.xml").write_text(session_xml({"sessionId": "3", "isStim": "0"}))
     write_wav(root / "Sessions/2" / SOUND, np.linspace(-0.5, 0.5, 4000, dtype=np.float32), 8000)
     for name in (VIDEO, "P1-Rec1_BW1_Section_2.avi"):
-        write_avi(root / "Sessions/2" / name, [Image.new("RGB", (64, 48))] * 5, 10)
+        write_avi(root / "Sessions/2" / name, [Image.new("RGB", (64, 48))] * 5, 10, size_px=(64, 48))
     steps: list[tuple[int, int]] = []
     found = mahnob.verify(root, on_file=lambda *step: steps.append(step))
     assert found.counts == {"sessions": (1, 527), "subjects": (1, 27)}

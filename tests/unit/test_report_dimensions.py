@@ -140,6 +140,28 @@ def test_every_caveat_is_given_where_it_applies(tmp_path, kind, options, word):
     assert word in kinds(summary_of(series))[kind]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "group", "warned"),
+    [
+        ("by-subject", "", True),
+        ("loso", "", True),
+        ("by-group", "stimulus", True),
+        ("by-group", "meeting", False),
+        ("random-leaky", "", False),  # of which worse is said
+    ],
+)
+def test_people_who_met_are_a_caveat_unless_meetings_stay_whole(tmp_path, protocol, group, warned):
+    series = series_directory(tmp_path, n_subjects=12, folds=2, target=PLANE, protocol=protocol, group=group)
+    assert not {"recorded-together", "shared-recording"} & kinds(summary_of(series)).keys()
+    series.folder.write_json("data.json", {**series.data, "n_met": 7, "n_sharing": 4})
+    found = kinds(summary_of(Series.open(series.folder.uri)))
+    assert ("recorded-together" in found) == warned
+    if warned:
+        assert "7 subjects were recorded in one room" in found["recorded-together"]
+        assert "--protocol.group meeting" in found["recorded-together"]
+    assert "at least 4 subjects" in found["shared-recording"]
+
+
 def test_a_dimension_without_a_rating_leaves_the_score_to_the_others(tmp_path):
     series = series_directory(tmp_path, n_subjects=12, folds=2, target=PLANE)
     for run in series.runs():

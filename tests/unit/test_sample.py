@@ -328,7 +328,7 @@ def test_a_cut_off_sample_is_not_taken_for_a_whole_one(tmp_path: Path) -> None:
     ("numbers", "message"),
     [
         ({"corpora": ()}, "^corpora: none is named; choose from ravdess, cremad"),
-        ({"corpora": ("ami",)}, "no sample of corpus 'ami': choose from ravdess, cremad"),
+        ({"corpora": ("iemocap",)}, "no sample of corpus 'iemocap': choose from ravdess, cremad"),
         ({"n_subjects": 0}, "0 subjects: ravdess has 1 to 24"),
         ({"n_subjects": 25}, "25 subjects: ravdess has 1 to 24"),
         ({"n_per_emotion": 0}, "at least 1 is needed"),

@@ -32,8 +32,15 @@ def corpora(json: bool = False) -> None:
         return
     table(
         ["corpus", "clips", "subjects", "labels", "licence", "access"],
-        [[c.name, c.n_clips, c.n_subjects, ", ".join(c.label_sources), c.licence, c.access] for c in cards()],
+        [
+            [c.name, _known(c.n_clips), _known(c.n_subjects), ", ".join(c.label_sources), c.licence, c.access]
+            for c in cards()
+        ],
     )
+
+
+def _known(n: int | None) -> int | str:
+    return "not stated" if n is None else n
 
 
 def sample(

@@ -14,6 +14,7 @@ from mien.errors import CorpusError, Finding, nearest
 CORPORA: dict[str, str] = {
     "ravdess": "mien.corpora.ravdess",
     "cremad": "mien.corpora.cremad",
+    "ami": "mien.corpora.ami",
     "mahnob": "mien.corpora.mahnob",
     "table": "mien.corpora.table",
 }
@@ -21,15 +22,15 @@ CORPORA: dict[str, str] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Card:
-    """What a user should know before using a corpus."""
+    """What a user should know before using a corpus. n_clips, n_subjects: None where no source states them."""
 
     name: str
     title: str
     licence: str
     access: str
     citation: str
-    n_clips: int
-    n_subjects: int
+    n_clips: int | None
+    n_subjects: int | None
     label_sources: tuple[str, ...]
 
 
@@ -65,6 +66,7 @@ class Corpus(Protocol):
       `mien verify` show them as --<corpus>.<field>. `verify` may take them too, as `settings`. Without it,
       `settings` is always None. A field `name` is what the clips and the folder in the store are called;
     - `ROOT_SUFFIXES`: of the files that root may be instead of a folder, such as (".csv",);
+    - `note(settings)`: a sentence for the user of these settings, such as that no clip is rated; empty for none;
     - `clip_id(stem)`: id of the clip that a file of this name belongs to, ValueError where the name is not one of this
       corpus. With it, extra media are found by the corpus's own file names (`mien.corpora.attach`);
     - `sources()`: the files that it is downloaded as (`mien.corpora.fetch.Source`), for `mien fetch`; without it, that

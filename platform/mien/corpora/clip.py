@@ -111,7 +111,8 @@ class Clip:
     id: "<corpus>/<name>", unique and stable. subject: "<corpus>/<person>", or "<corpus>/unknown"
     (`mien.experiment.protocol.UNKNOWN`). media: name of a medium ("audio", "video",
     "eeg", "openface", ...) to its file and stretch; one file may serve several. groups: what else must not be torn
-    apart by some protocols, name to group, such as {"meeting": "ami/ES2002a"}; the subject is not repeated. attributes:
+    apart by some protocols, name to group, such as {"meeting": "ami/ES2002a"}; the subject is not repeated. A "meeting"
+    is of people who were recorded together (`mien.experiment.MEETING`), of nothing else. attributes:
     what else the corpus says (channel, intensity, statement, sex), as text.
     """
 

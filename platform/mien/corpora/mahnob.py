@@ -314,7 +314,8 @@ def verify(root: Path, on_file: OnFile | None = None) -> Verification:
     whole = {r.id for r in records if isinstance(r, Clip) and {"video", "eeg"} <= r.media.keys()}
     published = {f"mahnob/{number}": person for number, person in published_sessions().items()}
     people = {person for id, person in published.items() if id in whole}
-    counts = {"sessions": (len(whole & published.keys()), CARD.n_clips), "subjects": (len(people), CARD.n_subjects)}
+    n_people = len(set(published.values()))
+    counts = {"sessions": (len(whole & published.keys()), len(published)), "subjects": (len(people), n_people)}
     if n_synthetic := sum(file.synthetic for file in files):
         made = f"{n_synthetic} of {len(files)} files made by `mien sample`"
         detail = f"{made}, as {SYNTHETIC_MARKER} says: not the published corpus"

@@ -151,7 +151,8 @@ def _dimensions(table: CsvTable, column: str) -> list[str]:
 
 
 def scale_of(table: CsvTable, dimension: str) -> Scale:
-    """The scale that a table states for a dimension. Raises CorpusError where it states none, or two."""
+    """The ends of a dimension's scale, by columns of its own or by low and high. Raises CorpusError where one is not
+    stated, or two are."""
     ends = []
     for end in ("low", "high"):
         own = f"{dimension}_{end}"

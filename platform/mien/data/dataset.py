@@ -18,7 +18,7 @@ from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
 from mien.data.targets import NO_CLASS, Target, read_target, reason_without_target, target_spec
 from mien.errors import ExperimentError
-from mien.experiment import DataConfig, ProtocolConfig, TargetConfig
+from mien.experiment import MEETING, DataConfig, ProtocolConfig, TargetConfig
 from mien.experiment.protocol import is_unknown
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureStore, FeatureTable
@@ -113,10 +113,28 @@ class Dataset:
             "n_clips": len(self),
             "n_subjects": len(set(self.subjects)),
             "groups": {name: len(set(groups) - {""}) for name, groups in self.groups.items()},
+            "n_met": self._n_met(),
+            "n_sharing": self._n_sharing(),
             **self.target.summary(),
             "left_out": self.left_out,
             "identical": self.contents.identical(self.clip_ids),
         }
+
+    def _n_met(self) -> int:
+        """Subjects of whom there are clips of a meeting with another subject."""
+        people: dict[str, set[str]] = {}
+        for meeting, subject in zip(self.groups.get(MEETING, ()), self.subjects):
+            people.setdefault(meeting, set()).add(subject)
+        together = (met for meeting, met in people.items() if meeting and len(met) > 1)
+        return len(set[str]().union(*together))
+
+    def _n_sharing(self) -> int:
+        """Subjects with a clip that holds the same seconds of one recording as a clip of another; at least so many."""
+        subjects = np.unique(self.subjects, return_inverse=True)[1]
+        copies = self.contents.copies()
+        of_copies = np.stack([np.arange(len(self)), np.unique(copies, return_index=True)[1][copies]], axis=1)
+        people = subjects[np.concatenate([self.contents.overlaps(), of_copies])]
+        return len(np.unique(people[people[:, 0] != people[:, 1]]))
 
 
 def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *, mapped: bool = False) -> Dataset:

@@ -7,6 +7,10 @@ from typing import Literal
 
 from mien.experiment.official import FoldOf
 
+# Name of the group (`mien.corpora.clip.Clip.groups`) of people who were recorded together: what is recorded of one of
+# them may hold another, so reports warn where a protocol tears it apart.
+MEETING = "meeting"
+
 ProtocolKind = Literal["by-subject", "loso", "by-group", "leave-one-corpus-out", "official", "random-leaky"]
 
 

@@ -76,6 +76,8 @@ class Data(TypedDict):
     n_clips: int
     left_out: dict[str, int]
     target: NotRequired[TargetRecord]  # an older mien wrote none
+    n_met: NotRequired[int]
+    n_sharing: NotRequired[int]
 
 
 class Named(TypedDict):

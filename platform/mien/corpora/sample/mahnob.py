@@ -137,7 +137,7 @@ def record(root: Path, take: Take) -> None:
         "gaze": f"P{person}-Rec1-All-Data-New_Section_{2 * watching.trial}.tsv",
     }
     pictures = list(act(_from(watching, first_s["vid"]), float(FRAME_RATE_HZ)))
-    write_avi(folder / names["video"], pictures, FRAME_RATE_HZ)
+    write_avi(folder / names["video"], pictures, FRAME_RATE_HZ, size_px=pictures[0].size)
     _write_room(folder / names["audio"], _from(watching, first_s["aud"]))
     _write_sensors(folder / names["bdf"], watching)
     _write_gaze(folder / names["gaze"], watching, lead_s, sections["aud"][0])

@@ -6,7 +6,7 @@ gives the same bytes with the same FFmpeg.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -62,12 +62,27 @@ def write_flv(path: Path, pictures: Sequence[Image], sound: Sound, rate_hz: int)
         _encode_sound(film, audio, sound, rate_hz)
 
 
-def write_avi(path: Path, pictures: Sequence[Image], rate_hz: int) -> None:
-    """MPEG-4 as Xvid names it, without sound."""
+def write_avi(
+    path: Path, pictures: Iterable[Image], rate_hz: int, *, size_px: tuple[int, int], codec_tag: str = "XVID"
+) -> None:
+    """MPEG-4 of that width and height without sound. codec_tag: what the file calls its codec, XVID or DX50 (DivX)."""
+    import av
+
     with _open(path) as film:
-        video = _picture_stream(film, "mpeg4", {"qmin": "4", "qmax": "8"}, pictures[0].size, Fraction(rate_hz))
-        video.codec_context.codec_tag = "XVID"
-        _encode_pictures(film, video, pictures)
+        stream = film.add_stream("mpeg4", rate=rate_hz, options={"qmin": "3", "qmax": "8"})
+        stream.width, stream.height = size_px
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.codec_tag = codec_tag
+        stream.codec_context.gop_size = 25  # most frames from one key frame to the next, as AMI says of its closeups
+        stream.codec_context.thread_count = 1
+        shown: Image | None = None
+        for number, picture in enumerate(pictures):
+            if picture is not shown:  # long stretches of a meeting show one picture
+                frame = av.VideoFrame.from_image(picture).reformat(*size_px, format="yuv420p")
+                shown = picture
+            frame.pts = number
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode(None))
 
 
 def copy_pictures(source: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from mien.errors import CorpusError
 from mien.folder import Folder
 
 FORMAT = 2  # of the samples; another one is written anew
-TAKES_OF_A_PROCESS = 16  # at least: to start it takes as long as some of them
+TAKES_OF_A_PROCESS = 16  # at least, where the module says nothing else: to start it takes as long as some of them
 
 README = """\
 SYNTHETIC corpus, written by `mien sample`.
@@ -29,7 +29,8 @@ No person speaks here and nobody voted. The face is a public-domain portrait (Ei
 scikit-image) moved by a mesh; the voice and all that sensors record are computed. Folder layouts, file names,
 formats and tables are those of the corpora they are named after, so that a program that reads those can be
 tried; of the vote tables the columns of counts and majorities are there. ratings.csv is not of the corpus: it
-holds the valence and arousal that three computed raters give (mien prepare ... --attach ratings=ratings.csv).
+holds the valence and arousal that three computed raters give (mien prepare ... --attach
+ratings=ratings.csv; of ami, --ami.ratings ratings.csv).
 A score on this corpus shows that the program runs, and nothing about emotion.
 """
 
@@ -37,7 +38,8 @@ A score on this corpus shows that the program runs, and nothing about emotion.
 class Sample(Protocol):
     """The module that writes a synthetic corpus. A take is one clip: what is in it is the module's own business.
 
-    N_SUBJECTS: how many people it can have at most.
+    N_SUBJECTS: how many people it can have at most. A module may also have `TAKES_OF_A_PROCESS`: for how many takes
+    it is worth while to start a process.
     """
 
     N_SUBJECTS: int
@@ -115,7 +117,8 @@ def _recorded(module: Sample, root: Path, takes: Sequence[Any]) -> Iterator[None
     """Records each take, in as many processes as there are cores; yields as one is done, in any order."""
     import joblib
 
-    n_processes = min(joblib.cpu_count(), len(takes) // TAKES_OF_A_PROCESS)
+    n_at_least = getattr(module, "TAKES_OF_A_PROCESS", TAKES_OF_A_PROCESS)
+    n_processes = min(joblib.cpu_count(), len(takes) // n_at_least)
     if n_processes < 2:
         for take in takes:
             module.record(root, take)

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import pyarrow as pa
 
 from mien import connection
-from mien.corpora import name_of, named
+from mien.corpora import load, name_of, named
 from mien.corpora.clip import Clip, Reject, clips_to_table
 from mien.corpora.remote import import_clips
 from mien.errors import CorpusError, ExperimentError, MienError
@@ -126,8 +126,8 @@ def prepare(
     100,000 clips are left. The parts are the same bytes. clip_limit_s, clip_limit_mb: a clip that takes a worker
     longer than this, or whose decoded signal or extraction takes more memory, is the reject "took-too-long" or
     "too-large"; for that its worker is ended, and its batch is begun again by another. on_progress: called for each
-    feature as its parts are done. on_note: called with a line on who extracts, and why. Without them nothing is
-    shown.
+    feature as its parts are done. on_note: called with a line on who extracts, and why, and with what the corpus says
+    of its settings. Without them nothing is shown.
 
     Raises CorpusError for a root without a clip of the corpus, ExperimentError for a feature that cannot be built or
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
@@ -143,6 +143,8 @@ def prepare(
         raise MienError(f"clip_limit_s {clip_limit_s:g}, clip_limit_mb {clip_limit_mb}: give more than 0")
     limits = ClipLimits(clip_limit_s, clip_limit_mb * 2**20)
     clips, rejects = _import(corpus, root, attach or {}, settings)
+    if (note := getattr(load(corpus), "note", None)) and "ratings" not in (attach or {}) and (said := note(settings)):
+        on_note(said)
     corpus = name_of(corpus, settings)
     if any(map(is_unknown, clips["subject"].unique().to_pylist())):
         on_note(

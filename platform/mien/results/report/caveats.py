@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mien.experiment import SvmConfig
+from mien.experiment import MEETING, SvmConfig
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
 from mien.results.report.estimates import FEWEST_SUBJECTS, gain
@@ -84,6 +84,31 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "Each test speaker's own clips, without their labels, set the mean and deviation by which these clips were "
             "standardised. In use this needs several clips of a person, of mixed emotions, before the first can be "
             "judged. Do not compare these scores with scores that do without.",
+        )
+    yield from _of_meetings(series)
+
+
+def _of_meetings(series: Series) -> Iterator[Caveat]:
+    """People who were recorded together: what is recorded of one may hold another."""
+    protocol = series.experiment.protocol
+    n_met, n_sharing = (series.data.get(name, 0) for name in ("n_met", "n_sharing"))  # an older mien wrote neither
+    # Of random-leaky worse is said; no meeting is in two corpora.
+    if n_met and protocol.kind not in ("random-leaky", "leave-one-corpus-out") and protocol.group != MEETING:
+        yield Caveat(
+            "recorded-together",
+            True,
+            "People who met may stand on both sides",
+            f"{n_met} subjects were recorded in one room with others. A microphone also hears, and a camera may see, "
+            f"who sits beside its owner, so a model may have met a test subject in a training clip. {protocol.kind} "
+            "keeps a person on one side, not a meeting; --protocol.kind by-group --protocol.group meeting keeps both.",
+        )
+    if n_sharing:
+        yield Caveat(
+            "shared-recording",
+            False,
+            "Several people in one recording",
+            f"Clips of at least {n_sharing} subjects hold the same seconds of one recording. Its sound or picture is "
+            "of all who are in it, so a clip tells less of its own subject than a recording of this person alone.",
         )
 
 
