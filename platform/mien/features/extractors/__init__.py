@@ -19,6 +19,7 @@ Made = TypeVar("Made")
 EXTRACTORS: dict[str, str] = {
     "egemaps": "mien.features.extractors.opensmile:EgemapsSettings",
     "egemaps-clip": "mien.features.extractors.opensmile:EgemapsClipSettings",
+    "egemaps-lld": "mien.features.extractors.opensmile:EgemapsLldSettings",
     "compare-clip": "mien.features.extractors.opensmile:CompareClipSettings",
     "facenet": "mien.features.extractors.facenet:FaceNetSettings",
     "frames": "mien.features.extractors.frames:FramesSettings",
