@@ -23,6 +23,7 @@ EXTRACTORS: dict[str, str] = {
     "compare-clip": "mien.features.extractors.opensmile:CompareClipSettings",
     "facenet": "mien.features.extractors.facenet:FaceNetSettings",
     "frames": "mien.features.extractors.frames:FramesSettings",
+    "logmel": "mien.features.extractors.spectral:LogMelSettings",
     "openface": "mien.features.extractors.openface:OpenFaceSettings",
     "openface-clip": "mien.features.extractors.openface:OpenFaceClipSettings",
 }
