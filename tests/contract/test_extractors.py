@@ -73,7 +73,7 @@ GIVEN = {"sound": sound, "pictures": pictures, "faces": faces, "signals": signal
 # Each program's tables are its own: how to write one, by the name of the extractor that reads it.
 TABLES = {"openface": openface_table, "openface-clip": openface_table}
 # What cannot be had in a test, by the name of the extractor.
-SETTINGS: dict[str, dict[str, Any]] = {"facenet": {"weights": "random"}}
+SETTINGS: dict[str, dict[str, Any]] = {"facenet": {"weights": "random"}, "speech-encoder": {"model": "random"}}
 NOTHING_IS_VALID = {"sound": True, "faces": False, "signals": False, "table": False}  # silence is heard
 
 

@@ -24,6 +24,7 @@ EXTRACTORS: dict[str, str] = {
     "facenet": "mien.features.extractors.facenet:FaceNetSettings",
     "frames": "mien.features.extractors.frames:FramesSettings",
     "logmel": "mien.features.extractors.spectral:LogMelSettings",
+    "speech-encoder": "mien.features.extractors.speech_encoder:SpeechEncoderSettings",
     "openface": "mien.features.extractors.openface:OpenFaceSettings",
     "openface-clip": "mien.features.extractors.openface:OpenFaceClipSettings",
 }
