@@ -46,8 +46,8 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
             corpus: ravdess or cremad.
             root: Folder of the download, or s3://bucket/prefix.
             store: The feature store: a folder or s3://bucket/prefix.
-            features: egemaps, egemaps-clip, compare-clip, facenet, frames, openface, openface-clip; or MODULE:SETTINGS
-                of an extractor of your own.
+            features: egemaps, egemaps-clip, egemaps-lld, compare-clip, logmel, speech-encoder, facenet, frames,
+                openface, openface-clip; or MODULE:SETTINGS of an extractor of your own.
             settings: Of each feature.
             attach: NAME=PATH of what others made of the clips: openface=FOLDER of OpenFace CSV files or a table with a
                 row per clip; ratings=TABLE of valence and arousal.

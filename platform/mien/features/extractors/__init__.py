@@ -21,10 +21,10 @@ EXTRACTORS: dict[str, str] = {
     "egemaps-clip": "mien.features.extractors.opensmile:EgemapsClipSettings",
     "egemaps-lld": "mien.features.extractors.opensmile:EgemapsLldSettings",
     "compare-clip": "mien.features.extractors.opensmile:CompareClipSettings",
-    "facenet": "mien.features.extractors.facenet:FaceNetSettings",
-    "frames": "mien.features.extractors.frames:FramesSettings",
     "logmel": "mien.features.extractors.spectral:LogMelSettings",
     "speech-encoder": "mien.features.extractors.speech_encoder:SpeechEncoderSettings",
+    "facenet": "mien.features.extractors.facenet:FaceNetSettings",
+    "frames": "mien.features.extractors.frames:FramesSettings",
     "openface": "mien.features.extractors.openface:OpenFaceSettings",
     "openface-clip": "mien.features.extractors.openface:OpenFaceClipSettings",
 }

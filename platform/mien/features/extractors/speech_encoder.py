@@ -1,8 +1,8 @@
 """What a self-supervised speech encoder says of a voice: its hidden states, a row every so many milliseconds.
 
 wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 2022), data2vec (Baevski et al. 2022),
-as the library transformers has them. One clip at a time: most of them were trained without masks, so that a clip which is
-padded to the length of another gets other numbers.
+as transformers has them. One clip at a time: most were trained without masks, and give a clip that is padded to the
+length of another other numbers.
 
 Weights are read as safetensors only: a pickle can run any code. Runs on as many threads as torch is allowed: a program
 that fills the cores with processes calls `torch.set_num_threads(1)` in each.
@@ -137,7 +137,7 @@ class SpeechEncoderSettings:
 class SpeechEncoder:
     """Extractor of an encoder's hidden states. folder: of the model on this machine, or "random".
 
-    Nothing is added at the ends of the sound, and what is left at the end, less than a row, is not heard; where there
+    Nothing is added at the ends of the sound; frames at the end that are less than a row are left out, and where there
     is less than one row, it is one over the whole clip. Silence is heard.
     """
 
@@ -171,7 +171,9 @@ class SpeechEncoder:
     def _parts(self, sound: Sound, n_frames: int) -> Iterator[tuple[Stretch, Sound]]:
         step, reach = self.clock
         for stretch in stretches(n_frames, round(self.spec.settings["window_s"] * self.rate_hz / step)):
-            yield stretch, sound[stretch.first * step : (stretch.end - 1) * step + reach]
+            # The last hears what is too little for a frame, as transformers has it: a group norm over time knows it.
+            end = len(sound) if stretch.end == n_frames else (stretch.end - 1) * step + reach
+            yield stretch, sound[stretch.first * step : end]
 
 
 def stretches(n_frames: int, window: int) -> Iterator[Stretch]:
