@@ -89,11 +89,12 @@ class SpeechEncoderSettings:
     """0 is what the first layer is given, 1 what it gives, -1 what the last gives; or the mean of all of these."""
     hop_s: float = 0.04
     """From one row to the next, a multiple of the encoder's own step (0.02 s): a row is the mean of its frames."""
-    window_s: float = 30.0
-    """Longer sound is encoded in windows of so many seconds, at least 1, that overlap by a fifth. Memory grows with the
-    square of it."""
+    window_s: float = 15.0
+    """Longer sound is encoded in windows of so many seconds, at least 1, that overlap by a fifth. Time and memory grow
+    with the square of it; the models were trained on stretches of about 15 s."""
     precision: Precision = "float32"
-    """bfloat16 takes less than half of the time on CPUs that have it (avx512_bf16, AMX) and longer elsewhere."""
+    """bfloat16 takes less than half of the time on CPUs that have it (avx512_bf16, AMX) and many times longer
+    elsewhere."""
 
     def build(self) -> SpeechEncoder:
         """Raises MienError for a model that cannot be had, that is damaged or that is none of these."""
