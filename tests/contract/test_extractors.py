@@ -80,7 +80,11 @@ GIVEN = {"sound": sound, "pictures": pictures, "faces": faces, "signals": signal
 # Each program's tables are its own: how to write one, by the name of the extractor that reads it.
 TABLES = {"openface": openface_table, "openface-clip": openface_table}
 # What cannot be had in a test, by the name of the extractor.
-SETTINGS: dict[str, dict[str, Any]] = {"facenet": {"weights": "random"}, "image-encoder": {"model": "random"}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "facenet": {"weights": "random"},
+    "image-encoder": {"model": "random"},
+    "speech-encoder": {"model": "random"},
+}
 # Seconds of something that make a valid row, by the name of the extractor for which two are too few.
 ENOUGH_S = {"eeg-connectivity": 6.0, "physio": 12.0}
 NOTHING_IS_VALID = {"sound": True, "faces": False, "signals": False, "table": False}  # silence is heard

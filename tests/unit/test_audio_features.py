@@ -1,4 +1,4 @@
-"""openSMILE windows: the right frames, near to one call per window, on the right clock."""
+"""openSMILE: windows of the right frames, near to one call per window; low-level frames; on the right clock."""
 
 from __future__ import annotations
 
@@ -126,6 +126,32 @@ def test_a_clip_is_what_opensmile_says_it_is(name: str, feature_set: opensmile.F
     extractor = extractors.build(name)
     np.testing.assert_array_equal(extractor(sound, RATE_HZ).values, smile.process_signal(sound, RATE_HZ).to_numpy())
     assert list(extractor.spec.columns) == smile.feature_names
+
+
+def test_low_level_frames_are_what_opensmile_says_they_are() -> None:
+    sound = sixteen_bit(voice(2.0))
+    extractor = extractors.build("egemaps-lld")
+    frames = extractor(sound, RATE_HZ)
+    np.testing.assert_array_equal(frames.values, FRAMES.process_signal(sound, RATE_HZ).to_numpy())
+    assert list(extractor.spec.columns) == FRAMES.feature_names
+    assert frames.values.shape == (196, 25)  # of 60 ms every 10 ms
+
+
+def test_low_level_frames_of_a_buzz_of_200_hz_stand_where_it_sounds() -> None:
+    """Pitch in semitones above 27.5 Hz, and the middle of the rows that hear the buzz, which sounds from 0.5 to 1.5 s."""
+    times_s = np.arange(2 * RATE_HZ) / RATE_HZ
+    buzz = 0.25 * sum(np.sin(2 * np.pi * 200 * n * times_s) / n for n in range(1, 8))
+    buzz[(times_s < 0.5) | (times_s >= 1.5)] = 0
+    extractor = extractors.build("egemaps-lld")
+    values = extractor(buzz.astype(np.float32), RATE_HZ).values
+    columns = extractor.spec.columns
+    pitch = values[:, columns.index("F0semitoneFrom27.5Hz_sma3nz")]
+    loudness = values[:, columns.index("Loudness_sma3")]
+    assert np.median(pitch[pitch > 0]) == pytest.approx(12 * np.log2(200 / 27.5), abs=0.05)
+    for sounding in (pitch > 0, loudness > loudness.max() / 100):
+        rows = np.flatnonzero(sounding)
+        middle_s = (rows[0] + rows[-1]) / 2 * extractor.spec.hop_s + extractor.spec.offset_s
+        assert middle_s == pytest.approx(1.0, abs=0.011)  # one clock for frames of 60 ms and of 20 ms
 
 
 def test_full_scale_does_not_wrap_around() -> None:

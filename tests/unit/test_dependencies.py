@@ -18,6 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FOR_OTHERS = {
     "torchvision": "facenet-pytorch imports it; its version must fit torch's",
     "keras": "pinned with tensorflow",
+    "safetensors": "transformers reads weights with it, and is told to read nothing else",
 }
 
 

@@ -31,7 +31,8 @@ from mien.experiment.search import Search
 from mien.features.prepare.tasks import largest_part
 
 OBJECT_STORE_SHARE = 0.3  # of a machine's memory, by Ray's default
-HEAVY = ("facenet", "frames")  # features whose parts hold few clips, alone and with others beside them
+OF_PICTURES = ("facenet", "frames")
+HEAVY = (*OF_PICTURES, "speech-encoder")  # features whose parts hold few clips, alone and with others beside them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -264,7 +265,7 @@ def _storage(job: Job, prices: Prices, rates: Rates) -> Stage:
     n_puts = corpus.n_files + sum(
         PUTS_OF_A_PART * -(-corpus.n_clips // _part_size(feature, corpus.n_clips)) for feature in job.features
     )
-    n_gets = GETS_OF_A_CLIP * corpus.n_clips * len({feature in HEAVY for feature in job.features})  # sound, pictures
+    n_gets = GETS_OF_A_CLIP * corpus.n_clips * len({feature in OF_PICTURES for feature in job.features})  # or sound
     usd = n_gb * prices.storage_gb_month * job.months
     usd += n_puts / 1000 * prices.put_per_1000 + n_gets / 1000 * prices.get_per_1000
     nodes = f"{n_gb:,.0f} GB, {n_puts + n_gets:,} requests"

@@ -1,4 +1,4 @@
-"""Sound to openSMILE functionals: over sliding windows in one pass, or one row for the whole clip.
+"""Sound to openSMILE: functionals over sliding windows in one pass, or of the whole clip, or the low-level frames.
 
 openSMILE spends its time on low-level frames (one every 10 ms: pitch, formants, spectra). Called once per
 window it computes each of them ten times over for windows of 1 s every 0.1 s; given `windows.conf` it
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +28,13 @@ COMPARE = "compare/ComParE_2016"
 SHORTEST_S = 0.1
 # What the last 60 ms frame of a window reaches beyond its own step of 10 ms.
 OVERHANG_S = 0.05
+# Low-level frames. Spectra hear 20 ms and pitch 60 ms, both from the same start: their centres are 10 and 30 ms later.
+FRAME_STEP_S = 0.01
+FRAME_CENTRE_S = 0.02
 SILENCE = 1e-10  # mean power that is called silence: -100 dB re full scale
 
 Sound = NDArray[np.float32]
+Level = Literal["func", "lld"]  # openSMILE's names: functionals, low-level descriptors
 
 
 class Windows(NamedTuple):
@@ -41,8 +45,9 @@ class Windows(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Functionals:
-    """Extractor of one openSMILE feature set. windows None: one row for the whole clip.
+class OpenSmile:
+    """Extractor of one openSMILE feature set. windows None: one row of functionals for the whole clip, or a row for
+    each low-level frame.
 
     Window k hears the sound from k·hop_s to k·hop_s + window_s and nothing after it; what is left at the end
     (less than hop_s) is not heard. A clip shorter than one window gives one row over all of it. Silence
@@ -53,6 +58,7 @@ class Functionals:
 
     spec: FeatureSpec
     feature_set: str
+    level: Level = "func"
     windows: Windows | None = None
     medium: ClassVar[str] = "audio"
     kind: ClassVar[Kind] = "sound"
@@ -67,10 +73,10 @@ class Functionals:
         if length_s < SHORTEST_S:
             raise MediaError("too-short", f"{length_s:.3f} s of sound; {self.spec.name} needs {SHORTEST_S} s")
         if self.windows is None:
-            rows = run_opensmile(signal, self.feature_set)
+            rows = run_opensmile(signal, self.feature_set, self.level)
         else:
             fits = length_s >= self.windows.window_s
-            rows = run_opensmile(signal, self.feature_set, self.windows if fits else None)
+            rows = run_opensmile(signal, self.feature_set, windows=self.windows if fits else None)
             window, hop = (round(seconds * rate_hz) for seconds in self.windows)
             rows = np.column_stack([rows, log_energy_db(signal, window, hop, len(rows))])
         values = np.nan_to_num(rows, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
@@ -86,7 +92,7 @@ class EgemapsSettings:
     hop_s: float = 0.1
     """From one window to the next, a multiple of 0.01 s."""
 
-    def build(self) -> Functionals:
+    def build(self) -> OpenSmile:
         on_grid = all(abs(seconds * 100 - round(seconds * 100)) < 1e-9 for seconds in (self.window_s, self.hop_s))
         if self.window_s < SHORTEST_S or self.hop_s <= 0 or not on_grid:
             raise ExperimentError(
@@ -104,26 +110,45 @@ class EgemapsSettings:
             columns=columns,
             settings={**_settings(EGEMAPS), "window_s": self.window_s},
         )
-        return Functionals(spec=spec, feature_set=EGEMAPS, windows=Windows(self.window_s, self.hop_s))
+        return OpenSmile(spec=spec, feature_set=EGEMAPS, windows=Windows(self.window_s, self.hop_s))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EgemapsClipSettings:
     """88 eGeMAPSv02 functionals of the whole clip: one row."""
 
-    def build(self) -> Functionals:
+    def build(self) -> OpenSmile:
         return _whole_clip("egemaps-clip", EGEMAPS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EgemapsLldSettings:
+    """25 eGeMAPSv02 low-level descriptors (loudness, pitch, formants, spectrum): a row every 0.01 s."""
+
+    def build(self) -> OpenSmile:
+        columns = column_names(EGEMAPS, "lld")
+        spec = FeatureSpec(
+            name="egemaps-lld",
+            version=1,
+            modality="audio",
+            shape=(len(columns),),
+            hop_s=FRAME_STEP_S,
+            offset_s=FRAME_CENTRE_S,
+            columns=columns,
+            settings=_settings(EGEMAPS),
+        )
+        return OpenSmile(spec=spec, feature_set=EGEMAPS, level="lld")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompareClipSettings:
     """6373 ComParE 2016 functionals of the whole clip: one row."""
 
-    def build(self) -> Functionals:
+    def build(self) -> OpenSmile:
         return _whole_clip("compare-clip", COMPARE)
 
 
-def _whole_clip(name: str, feature_set: str) -> Functionals:
+def _whole_clip(name: str, feature_set: str) -> OpenSmile:
     columns = column_names(feature_set)
     spec = FeatureSpec(
         name=name,
@@ -134,7 +159,7 @@ def _whole_clip(name: str, feature_set: str) -> Functionals:
         columns=columns,
         settings=_settings(feature_set),
     )
-    return Functionals(spec=spec, feature_set=feature_set)
+    return OpenSmile(spec=spec, feature_set=feature_set)
 
 
 def _settings(feature_set: str) -> dict[str, str]:
@@ -150,8 +175,10 @@ def log_energy_db(signal: Sound, window: int, hop: int, n_windows: int) -> NDArr
     return 10 * np.log10(np.maximum((power[ends] - power[starts]) / (ends - starts), SILENCE))
 
 
-def run_opensmile(signal: Sound, feature_set: str, windows: Windows | None = None) -> NDArray[np.float32]:
-    """Functionals (T, D) of sound at 16 kHz as openSMILE gives them; T = 1 without windows.
+def run_opensmile(
+    signal: Sound, feature_set: str, level: Level = "func", windows: Windows | None = None
+) -> NDArray[np.float32]:
+    """Rows (T, D) of sound at 16 kHz as openSMILE gives them; of functionals without windows, T = 1.
 
     By openSMILE's C interface: the pandas frames that `opensmile.Smile` wraps around it cost another tenth.
     Setting up an instance takes 5 ms, and reusing one by `reset` is no faster.
@@ -163,7 +190,7 @@ def run_opensmile(signal: Sound, feature_set: str, windows: Windows | None = Non
             "windowSize": round(windows.window_s - OVERHANG_S, 2),
             "windowStep": windows.hop_s,
         }
-    smile = _instance(feature_set, options)
+    smile = _instance(feature_set, level, options)
     rows: list[NDArray[np.float32]] = []
     try:
         smile.external_sink_set_callback_ex("extsink", lambda data, _: rows.append(data.copy()))
@@ -177,17 +204,17 @@ def run_opensmile(signal: Sound, feature_set: str, windows: Windows | None = Non
 
 
 @cache
-def column_names(feature_set: str) -> tuple[str, ...]:
-    """Names of the functionals of a feature set, in openSMILE's order."""
-    smile = _instance(feature_set, {})
+def column_names(feature_set: str, level: Level = "func") -> tuple[str, ...]:
+    """Names of the columns of a feature set, in openSMILE's order."""
+    smile = _instance(feature_set, level, {})
     n_columns = smile.external_sink_get_num_elements("extsink")
     names = tuple(smile.external_sink_get_element_name("extsink", i) for i in range(n_columns))
     smile.free()
     return names
 
 
-def _instance(feature_set: str, options: dict[str, object]) -> Any:
-    """A fresh openSMILE, set up as `opensmile.Smile` sets it up for functionals of an array."""
+def _instance(feature_set: str, level: Level, options: dict[str, object]) -> Any:
+    """A fresh openSMILE, set up as `opensmile.Smile` sets it up for an array."""
     import opensmile
     from opensmile.core.lib import OpenSMILE
 
@@ -197,10 +224,10 @@ def _instance(feature_set: str, options: dict[str, object]) -> Any:
         str(root / f"{feature_set}.conf"),
         {
             "source": root / "shared/standard_external_wave_input.conf.inc",
-            "sampleRate": int(Functionals.rate_hz),
+            "sampleRate": int(OpenSmile.rate_hz),
             "nBits": 16,
             "sink": root / "shared/standard_external_data_output_single.conf.inc",
-            "sinkLevel": "func",
+            "sinkLevel": level,
             "bufferModeRbConf": root / "shared/BufferModeRb.conf.inc",
             "frameModeFunctionalsConf": root / "shared/FrameModeFunctionals.conf.inc",
             **options,

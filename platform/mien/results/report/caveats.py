@@ -74,7 +74,7 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             True,
             "Random weights",
             f"{listed(random)} was extracted by a network with random weights, for a trial. It was trained "
-            "on no face; do not quote these scores as that feature's.",
+            "on nothing; do not quote these scores as that feature's.",
         )
     if series.experiment.data.normalise == "speaker":
         yield Caveat(
