@@ -709,7 +709,7 @@ def test_by_subject_is_refused_for_the_mix_and_by_meeting_holds(planned):
 
 def test_what_ami_costs_is_asked_by_numbers_as_none_are_published(capsys):
     assert main(["cost", "--corpus", "ami"]) == 2
-    assert "give --clips and --mean-seconds" in capsys.readouterr().err
+    assert "--corpus ami: not all of its size is published: give --clips and --mean-seconds" in capsys.readouterr().err
     assert main(["cost", "--corpus", "ami", "--clips", "1000", "--mean-seconds", "4"]) == 0
     assert "on demand" in capsys.readouterr().out
 

@@ -80,7 +80,7 @@ def test_the_command_has_the_limits_of_the_library() -> None:
 
 
 def test_no_feature_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MienError, match="^features: none is named; choose from egemaps, "):
+    with pytest.raises(MienError, match="^features: none is named; choose from .*egemaps, "):
         prepare("ravdess", tmp_path, tmp_path / "store", [])
 
 

@@ -151,18 +151,14 @@ def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: flo
     n_files = None
     if name is not None:
         load(name)  # an unknown name is refused with the known ones
-        if name not in _CORPORA:
-            raise MienError(f"corpus {name}: its size is not known here; give --clips and --mean-seconds instead")
-        card = next(card for card in cards() if card.name == name)
-        known_s, n_files, known_gb = _CORPORA[name]
-        clips = card.n_clips if clips is None else clips
+        card = next((card for card in cards() if card.name == name), None)
+        known_s, n_files, known_gb = _CORPORA.get(name, (None, None, None))
+        clips = card.n_clips if clips is None and card else clips
         mean_s = known_s if mean_s is None else mean_s
         n_gb = known_gb if n_gb is None else n_gb
-        if mean_s is None or n_gb is None:
-            raise MienError(
-                f"--corpus {name}: its length and size are published nowhere that we know: give --mean-seconds and "
-                "--corpus-gb"
-            )
+        lacking = {"--clips": clips, "--mean-seconds": mean_s} | ({"--corpus-gb": n_gb} if name in _CORPORA else {})
+        if unknown := [option for option, value in lacking.items() if value is None]:
+            raise MienError(f"--corpus {name}: not all of its size is published: give {' and '.join(unknown)}")
     if clips is None or mean_s is None:
         raise MienError("say what there is to extract: --corpus ravdess, or --clips 100000 --mean-seconds 3.7")
     if clips < 1:

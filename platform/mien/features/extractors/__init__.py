@@ -17,7 +17,6 @@ from mien.features.spec import Extractor, Settings
 Made = TypeVar("Made")
 
 EXTRACTORS: dict[str, str] = {
-    "blendshapes": "mien.features.extractors.blendshapes:BlendshapesSettings",
     "egemaps": "mien.features.extractors.opensmile:EgemapsSettings",
     "egemaps-clip": "mien.features.extractors.opensmile:EgemapsClipSettings",
     "egemaps-lld": "mien.features.extractors.opensmile:EgemapsLldSettings",
@@ -27,6 +26,7 @@ EXTRACTORS: dict[str, str] = {
     "facenet": "mien.features.extractors.facenet:FaceNetSettings",
     "frames": "mien.features.extractors.frames:FramesSettings",
     "image-encoder": "mien.features.extractors.image_encoder:ImageEncoderSettings",
+    "blendshapes": "mien.features.extractors.blendshapes:BlendshapesSettings",
     "openface": "mien.features.extractors.openface:OpenFaceSettings",
     "openface-clip": "mien.features.extractors.openface:OpenFaceClipSettings",
     "eeg-bands": "mien.features.extractors.eeg_bands:EegBandsSettings",
