@@ -80,14 +80,15 @@ def test_a_setting_that_is_switched_off_makes_no_other_experiment(switch, path, 
     assert changed(base, path, value).signature({}) != base.signature({}) or path in without_effect(base)
 
 
-@pytest.mark.parametrize("kind", ["none", "audio", "sync", "independent"])
+@pytest.mark.parametrize("kind", ["none", "audio", "sync", "independent", "pixels"])
 def test_settings_of_augmentation_without_effect_change_no_number(kind):
     """Each setting doubled or moved: the copies change if, and only if, it is said to have an effect."""
     rng = np.random.default_rng(0)
     frames = {
         name: Frames(rng.standard_normal((60, 4)).astype(np.float32), np.ones(60, bool)) for name in ("heard", "seen")
     }
-    modalities = {"heard": "audio", "seen": "video"}
+    frames["film"] = Frames(rng.integers(0, 255, (60, 4, 4, 3)).astype(np.uint8), np.ones(60, bool))
+    modalities = {"heard": "audio", "seen": "video", "film": "video"}
 
     def copies(config: AugmentConfig) -> list[np.ndarray]:
         keys = clip_keys([f"clip-{number}" for number in range(50)])
@@ -104,6 +105,7 @@ def test_settings_of_augmentation_without_effect_change_no_number(kind):
 
     base = changed(BASE, "augment.kind", kind)
     moved = {"factor": 3.0, "probability": 0.1, "stretch": (0.5, 0.6), "noise": (0.5, 0.6), "reference": "video"}
+    moved |= {"flip": 1.0, "brightness": (0.4, 0.5), "contrast": (0.4, 0.5)}
     moved |= {"audio_noise": (0.5, 0.6), "audio_pitch": (0.5, 0.6), "audio_tempo": (0.5, 0.6)}
     assert moved.keys() == {field.name for field in dataclasses.fields(AugmentConfig)} - {"kind"}
     for name, value in moved.items():

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
+from mien.data.augment import augment
 from mien.data.batches import Batch
 from mien.data.columns import InMemory
 from mien.data.dataset import Dataset
@@ -226,3 +227,73 @@ def test_stored_pictures_are_arrays_to_numpy(data: Dataset) -> None:
         np.testing.assert_array_equal(np.asarray(pictures[which]), whole[which])
     np.testing.assert_array_equal(np.asarray(pictures[repeated][1:4]), whole[[3, 0, 27]])
     np.testing.assert_array_equal(np.rint(whole.mean(axis=(1, 2, 3)) / 8), np.arange(28) * clip(row).valid)
+
+
+# ------------------------------------------------------------------ pixels
+
+
+def pictures(n: int = 5) -> Frames:
+    rng = np.random.default_rng(1)
+    values = rng.integers(40, 180, (n, 8, 8, 3)).astype(np.uint8)
+    valid = np.arange(n) != 2
+    return Frames(values * valid[:, None, None, None], valid)
+
+
+def repainted(seed: int = 0, **settings: Any) -> np.ndarray:
+    one = {"flip": 0.0, "brightness": (1.0, 1.0), "contrast": (1.0, 1.0)} | settings
+    rng = np.random.default_rng(seed)
+    config = AugmentConfig(kind="pixels", **one)
+    return augment({"film": pictures()}, modalities={"film": "video"}, config=config, rng=rng)["film"].values
+
+
+def test_pixels_are_mirrored_brighter_and_of_more_contrast_by_their_formulas() -> None:
+    before, valid = pictures()
+    np.testing.assert_array_equal(repainted(), before)
+    np.testing.assert_array_equal(repainted(flip=1.0), before[:, :, ::-1])
+    brighter = np.clip(np.rint(before * np.float32(1.5)), 0, 255)
+    np.testing.assert_array_equal(repainted(brightness=(1.5, 1.5)), brighter)
+    mean = before[valid].mean()
+    np.testing.assert_allclose(
+        repainted(contrast=(0.5, 0.5))[valid].astype(float), mean + 0.5 * (before[valid] - mean), atol=0.51
+    )
+    assert not repainted(brightness=(0.5, 0.5), contrast=(0.2, 0.2))[~valid].any(), "a masked picture stays black"
+
+
+def test_all_pictures_of_a_clip_are_changed_alike() -> None:
+    """Else a face would flicker, and a model of motion would learn that."""
+    before, valid = pictures()
+    for seed in range(5):
+        after = repainted(seed, flip=0.5, brightness=(0.7, 1.2), contrast=(0.7, 1.2)).astype(float)
+        lines = [np.polyfit(before[k].ravel(), after[k].ravel(), 1) for k in np.flatnonzero(valid)]
+        turned = [np.polyfit(before[k][:, ::-1].ravel(), after[k].ravel(), 1) for k in np.flatnonzero(valid)]
+        residuals = [
+            np.abs(np.polyval(line, before[k].ravel()) - after[k].ravel()).max()
+            for line, k in zip(lines, np.flatnonzero(valid))
+        ]
+        fits = lines if max(residuals) < 1.5 else turned
+        assert np.ptp(fits, axis=0)[0] < 0.02
+        assert np.ptp(fits, axis=0)[1] < 1.5
+
+
+def test_pixels_are_drawn_anew_in_each_epoch_and_never_to_predict(data: Dataset) -> None:
+    experiment = setting(augment=AugmentConfig(kind="pixels"), pictures=0)
+    plain = setting(pictures=0)
+
+    def fed(experiment: Experiment, epoch: int, rank: int = 0, world: int = 1) -> dict[int, np.ndarray]:
+        feed = Feed(experiment, data, ROWS, 0, rank=rank, world=world)
+        batches = feed.training(epoch) if epoch else feed.plain(ROWS)
+        return {int(r): v for b in batches for r, v in zip(b.rows, b.values["frames"]) if r >= 0}
+
+    one, again, two = fed(experiment, 1), fed(experiment, 1), fed(experiment, 2)
+    assert sorted(one) == ROWS.tolist(), "no copies"
+    both = fed(experiment, 1, 0, 2) | fed(experiment, 1, 1, 2)
+    long = [row for row in ROWS if n_frames(row) > 6]
+    for row in long:
+        n = n_frames(row)
+        np.testing.assert_array_equal(one[row][:n], again[row][:n])
+        np.testing.assert_array_equal(one[row][:n], both[row][:n])
+    assert (
+        sum(not np.array_equal(one[row][: n_frames(row)], two[row][: n_frames(row)]) for row in long) > len(long) // 2
+    )
+    predicted, untouched = fed(experiment, 0), fed(plain, 0)
+    assert all(np.array_equal(predicted[row], untouched[row]) for row in ROWS)

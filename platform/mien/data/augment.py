@@ -41,7 +41,7 @@ def n_copies(keys: NDArray[np.uint64], seed: int, epoch: int, config: AugmentCon
     one; config.probability is the chance that a slot is used.
     """
     found = np.zeros(len(keys), np.int64)
-    if config.kind == "none":
+    if config.kind in ("none", "pixels"):
         return found
     n_whole, part = divmod(config.factor - 1, 1)
     n_slots = int(n_whole) + (uniform(keys, 0, seed, epoch, "copies") < part)
@@ -62,10 +62,12 @@ def augment(
     modalities: feature to its modality; those of "prediction" stay as they are. sync stretches all features by one
     factor and adds noise of one level; independent draws both for each modality; audio changes the audio features, all
     by the same draw, and nothing else. Features of one modality stay in step whatever the kind. Pictures are stretched
-    and never made noisier.
+    and never made noisier; pixels changes them, by one draw for all, and nothing else.
     """
     if config.kind == "none":
         return dict(frames)
+    if config.kind == "pixels":
+        return _repainted(frames, config, rng)
     there: dict[str, list[str]] = {modality: [] for modality in modalities.values()}
     for name, modality in modalities.items():
         if frames[name].valid.any():
@@ -139,6 +141,26 @@ def _spread(features: Iterable[Frames]) -> float:
         total += float(values.sum())
         squares += float(values @ values)
     return math.sqrt(max(0.0, squares / n - (total / n) ** 2)) if n else 0.0
+
+
+# ------------------------------------------------------------------ pixels
+
+
+def _repainted(frames: Mapping[str, Frames], config: AugmentConfig, rng: np.random.Generator) -> dict[str, Frames]:
+    """The pictures mirrored or not, their values times one factor, their distance to their mean times another (Howard
+    2013, arXiv:1312.5402, has these three). Masked pictures stay black."""
+    mirrored = rng.random() < config.flip
+    brightness, contrast = rng.uniform(*config.brightness), rng.uniform(*config.contrast)
+    changed = dict(frames)
+    for name, one in frames.items():
+        if not _is_numeric(one) and one.valid.any():
+            pictures = np.array(one.values)
+            seen = pictures[one.valid].astype(np.float32) * np.float32(brightness)
+            mean = seen.mean(dtype=np.float64)
+            seen = (seen - np.float32(mean)) * np.float32(contrast) + np.float32(mean)
+            pictures[one.valid] = np.clip(np.rint(seen), 0, 255).astype(np.uint8)
+            changed[name] = Frames(pictures[:, :, ::-1] if mirrored else pictures, one.valid)
+    return changed
 
 
 # ------------------------------------------------------------------ audio

@@ -100,10 +100,16 @@ class Feed:
         frames: Mapping[str, Frames] = {name: column[row] for name, column in dataset.columns.items()}
         frames = self.normaliser(frames, dataset.subjects[row])
         if copy:
-            rng = augment.rng_for(self._seed, epoch, dataset.clip_ids[row], copy)
-            frames = augment.augment(frames, modalities=self._modalities, config=self._experiment.augment, rng=rng)
+            frames = self._augmented(frames, row, copy, epoch)
         phase = drawn_phase(self._keys[row], copy, self._seed, epoch) if epoch else CENTRE
-        return self._choice(frames, dataset.specs, phase)
+        frames = self._choice(frames, dataset.specs, phase)
+        if epoch and self._experiment.augment.kind == "pixels":  # after the choice: only what is seen is decoded
+            frames = self._augmented(frames, row, copy, epoch)
+        return frames
+
+    def _augmented(self, frames: Mapping[str, Frames], row: int, copy: int, epoch: int) -> Mapping[str, Frames]:
+        rng = augment.rng_for(self._seed, epoch, self._dataset.clip_ids[row], copy)
+        return augment.augment(frames, modalities=self._modalities, config=self._experiment.augment, rng=rng)
 
     def _wait(self, seconds: float) -> None:
         self.waited_s += seconds

@@ -24,6 +24,7 @@ SWITCHES = (
 )
 SYNC_ONLY = ("stretch", "noise", "reference")
 AUDIO_ONLY = ("audio_noise", "audio_pitch", "audio_tempo")
+PIXELS_ONLY = ("flip", "brightness", "contrast")
 OF_SEVERAL = ("cross_layers", "modality_dropout", "auxiliary")  # what inputs are to each other
 CLASSES_ONLY = ("gamma", "alpha", "label_smoothing")
 
@@ -48,14 +49,16 @@ def without_effect(experiment: Experiment) -> dict[str, str]:
     augment, loss, model, training = experiment.augment, experiment.loss, experiment.model, experiment.training
     if augment.kind == "none":
         switched_off("augment", _names(augment) - {"kind"}, "augment.kind is none")
+    elif augment.kind == "pixels":
+        switched_off("augment", _names(augment) - {"kind", *PIXELS_ONLY}, "augment.kind is pixels")
     elif augment.factor == 1:
         switched_off("augment", _names(augment) - {"factor"}, "augment.factor is 1: it adds no copies")
     elif augment.probability == 0:
         switched_off("augment", _names(augment) - {"probability"}, "augment.probability is 0: it adds no copies")
     elif augment.kind == "audio":
-        switched_off("augment", SYNC_ONLY, "augment.kind is audio")
+        switched_off("augment", (*SYNC_ONLY, *PIXELS_ONLY), "augment.kind is audio")
     else:
-        switched_off("augment", AUDIO_ONLY, f"augment.kind is {augment.kind}")
+        switched_off("augment", (*AUDIO_ONLY, *PIXELS_ONLY), f"augment.kind is {augment.kind}")
 
     if loss.kind in ("mse", "ccc"):
         switched_off("loss", CLASSES_ONLY, f"loss.kind is {loss.kind}")
