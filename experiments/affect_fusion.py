@@ -1,0 +1,62 @@
+"""Each sensor alone, and all of them fused early, late and in the middle, on the same folds: one page compares them.
+
+python experiments/affect_fusion.py --store store --storage runs
+
+The late fusion builds on the runs of the sensors alone, which are not trained again: it learns how far to trust each
+from what they predicted of people that they had not learned from.
+"""
+
+import argparse
+import dataclasses
+
+import mien
+from affect_ensemble import EXPERIMENT as HYBRID
+from mien.experiment import AffectEnsembleConfig, ExecutionConfig, Experiment
+
+# What is one sensor: its features are fused by the network of that sensor alone.
+SENSORS = {"eeg": ("eeg-bands",), "body": ("physio", "physio-raw"), "face": ("facenet",)}
+
+
+def alone(sensor: str, base: Experiment = HYBRID) -> Experiment:
+    """One sensor, with nothing beside it."""
+    data = dataclasses.replace(base.data, features=SENSORS[sensor])
+    return dataclasses.replace(base, name=f"affect-{sensor}", data=data)
+
+
+def fused(kind: str, base: Experiment = HYBRID) -> Experiment:
+    """All sensors in one model: early, hybrid."""
+    return dataclasses.replace(base, name=f"affect-{kind}", model=dataclasses.replace(base.model, fusion=kind))
+
+
+def late(kind: str, parents: tuple[str, ...], base: Experiment = HYBRID) -> Experiment:
+    """The predictions of the sensors alone: weighted, or by a linear meta-classifier."""
+    return dataclasses.replace(
+        base,
+        name=f"affect-late-{kind}",
+        data=dataclasses.replace(base.data, features=()),
+        model=AffectEnsembleConfig(fusion="late", late=kind),
+        training=dataclasses.replace(base.training, keep="last", epochs=20, learning_rate=0.02),
+        parents=parents,
+    )
+
+
+def compare_fusions(execution: ExecutionConfig, base: Experiment = HYBRID) -> str:
+    """Trains what is missing; returns the page that compares all."""
+    base = dataclasses.replace(base, execution=execution)
+    sensors = [mien.launch(alone(sensor, base)) for sensor in SENSORS]
+    parents = tuple(f"{one.experiment.name}/{one.signature}" for one in sensors)
+    late_fusions = [mien.launch(late(kind, parents, base)) for kind in ("weighted", "meta")]
+    others = [mien.launch(fused(kind, base)) for kind in ("early", "hybrid")]
+    series = [*sensors, *late_fusions, *others]
+    for one in series:
+        mien.report(one)
+    return mien.compare(series, f"{execution.storage}/affect-fusions")[0]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--store", default="store")
+    parser.add_argument("--storage", default="runs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    asked = parser.parse_args()
+    print(compare_fusions(ExecutionConfig(store=asked.store, storage=asked.storage, seeds=tuple(asked.seeds))))
