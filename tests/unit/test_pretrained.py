@@ -299,6 +299,7 @@ def test_without_the_internet(reader: Reader, tmp_path: Path, monkeypatch: pytes
     refusal(reader, extractors.settings_of(reader.name)().model, f"{reader.usual}: no such folder here, and not to be")
 
 
+@pytest.mark.slow
 def test_a_network_in_a_bucket(
     s3: str, reader: Reader, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
