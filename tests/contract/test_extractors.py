@@ -235,6 +235,12 @@ def test_its_settings_are_recorded_as_asked(name: str, asked: dict[str, Any]) ->
     assert extractors.build(name, **recorded).spec == extractors.build(name, **asked).spec
 
 
+def test_random_weights_are_named(extractor: Extractor, asked: dict[str, Any]) -> None:
+    """Reports warn of features whose spec says so (mien.results.report.caveats)."""
+    if "random" in asked.values():
+        assert extractor.spec.settings["weights"] == "random"
+
+
 def test_another_setting_is_another_feature(name: str, asked: dict[str, Any]) -> None:
     """What changes the numbers changes the folder in the store."""
     usual = extractors.choose(name, **asked)

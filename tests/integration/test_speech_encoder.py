@@ -1,15 +1,10 @@
-"""Speech encoders: the hidden states that transformers gives, of whole and of long clips, and models from anywhere."""
+"""Speech encoders: the hidden states that transformers gives, of whole and of long clips."""
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
 import shutil
-import threading
-import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +15,12 @@ from numpy.typing import NDArray
 from mien.errors import ExperimentError, MediaError, MienError
 from mien.features import extractors
 from mien.features.extractors.pooling import mean_rows
+from mien.features.extractors.pretrained import find_pretrained
 from mien.features.extractors.speech_encoder import TINY, Clock, described, stretches
 from mien.features.spec import Extractor
-from mien.folder import Folder
 from tiny_faces import one_torch_thread
 from tiny_media import voice
+from tiny_networks import write_network
 
 pytestmark = pytest.mark.torch
 
@@ -45,18 +41,14 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-def write_model(folder: Path, kind: str, seed: int = 7) -> Path:
+def write_model(folder: Path, kind: str) -> Path:
     """A small model with random weights, written as published ones are."""
-    import torch
-    from transformers import AutoConfig, AutoModel, Wav2Vec2FeatureExtractor
+    from transformers import MODEL_MAPPING, AutoConfig, Wav2Vec2FeatureExtractor
 
     settings = dict(KINDS[kind])
-    do_normalize = settings.pop("do_normalize")
-    torch.manual_seed(seed)
-    model = AutoModel.from_config(AutoConfig.for_model(kind, **TINY, **settings))
-    model.save_pretrained(folder)
-    Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
-    return folder
+    preprocessor = Wav2Vec2FeatureExtractor(do_normalize=settings.pop("do_normalize"))
+    config = AutoConfig.for_model(kind, **TINY, **settings)
+    return write_network(folder, MODEL_MAPPING[type(config)], config, preprocessor)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +120,7 @@ def test_there_are_as_many_frames_as_transformers_counts(models: dict[str, Path]
     from transformers import AutoModel
 
     expected = int(AutoModel.from_pretrained(models["wavlm"])._get_feat_extract_output_lengths(n_samples))
-    assert described(str(models["wavlm"]))[1].n_frames(n_samples) == expected
+    assert described(find_pretrained(str(models["wavlm"])))[1].n_frames(n_samples) == expected
     frames = encoder(models["wavlm"], hop_s=0.02)(voice(2.0)[:n_samples], RATE_HZ)
     assert len(frames.values) == expected
 
@@ -202,40 +194,6 @@ def test_a_model_of_another_rate_says_so(model: Path) -> None:
 # ---------------------------------------------------------------------- models
 
 
-def test_random_weights_are_seeded_and_named() -> None:
-    import torch
-
-    torch.manual_seed(99)
-    state = torch.random.get_rng_state()
-    extractor = encoder()
-    first = extractor(voice(1.0), RATE_HZ).values
-    assert extractor.spec.settings["weights"] == "random"
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert np.isfinite(first).all()
-
-
-def test_a_model_is_recorded_by_its_sums(models: dict[str, Path]) -> None:
-    expected = {
-        key: hashlib.sha256((models["wavlm"] / name).read_bytes()).hexdigest()
-        for key, name in [("weights", "model.safetensors"), ("config", "config.json")]
-    }
-    for location in (str(models["wavlm"]), models["wavlm"].as_uri()):
-        settings = encoder(location, sha256=expected["weights"]).spec.settings
-        assert settings.items() >= expected.items()
-        assert settings["normalises"] is False
-    with pytest.raises(MienError, match=r"SHA-256 of model.safetensors is .* expected 0000"):
-        encoder(models["wavlm"], sha256="0" * 64)
-
-
-def test_other_weights_in_the_same_place_are_read_anew(model: Path) -> None:
-    first = encoder(model)
-    before = first(voice(0.5), RATE_HZ).values
-    write_model(model, "wav2vec2", seed=8)
-    second = encoder(model)
-    assert second.spec.folder != first.spec.folder
-    assert np.abs(second(voice(0.5), RATE_HZ).values - before).max() > 0.01
-
-
 def test_the_last_layer_has_one_name() -> None:
     assert encoder(layer=-1).spec == encoder(layer=2).spec
 
@@ -250,42 +208,6 @@ def test_a_fine_tuned_model_gives_what_is_below_its_head(model: Path) -> None:
     weights["lm_head.weight"] = np.zeros((32, 32), np.float32)
     save_file(weights, model / "model.safetensors", {"format": "pt"})
     np.testing.assert_array_equal(encoder(model)(voice(0.5), RATE_HZ).values, before)
-
-
-def test_lacking_and_damaged_weights_are_refused(model: Path) -> None:
-    from safetensors.numpy import load_file, save_file
-
-    path = model / "model.safetensors"
-    weights, whole = load_file(path), path.read_bytes()
-    del weights["encoder.layers.1.attention.k_proj.weight"]
-    save_file(weights, path, {"format": "pt"})
-    with pytest.raises(
-        MienError, match=r"model.safetensors lacks encoder.layers.1.attention.k_proj.weight; give model"
-    ):
-        encoder(model)
-    for data in (whole[: len(whole) // 2], b"hi\n"):
-        path.write_bytes(data)
-        with pytest.raises(MienError, match=r"model.safetensors does not fit .*give model a folder"):
-            encoder(model)
-
-
-def test_a_pickle_is_not_read(model: Path) -> None:
-    import torch
-
-    (model / "model.safetensors").unlink()
-    torch.save({}, model / "pytorch_model.bin")
-    with pytest.raises(MienError, match=r"there is no model.safetensors in it; mien reads no pickles.*save_pretrained"):
-        encoder(model)
-
-
-@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
-def test_a_folder_that_lacks_a_file_is_refused(model: Path, name: str) -> None:
-    (model / name).write_text("{")
-    with pytest.raises(MienError, match="cannot be used"):
-        encoder(model)
-    (model / name).unlink()
-    with pytest.raises(MienError, match=f"there is no {name} in it; give model a folder"):
-        encoder(model)
 
 
 def test_another_kind_of_model_is_refused(model: Path) -> None:
@@ -311,99 +233,5 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], messa
         encoder(**settings)
 
 
-def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(MienError, match=r"gone: there is no such folder; give model a folder .* or try things out"):
-        encoder(tmp_path / "gone")
-
-
-# ---------------------------------------------------------------------- hub and buckets
-
-
-class Hub(http.server.SimpleHTTPRequestHandler):
-    """What the Hugging Face hub answers to who asks for a file of the model lab/voice."""
-
-    def do_HEAD(self) -> None:
-        _, account, model, _, _, name = self.path.split("/")
-        path = Path(self.directory) / name
-        if (account, model) != ("lab", "voice") or not path.is_file():
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound" if model == "voice" else "RepoNotFound")
-            self.send_header("X-Repo-Commit", "a" * 40)
-            self.end_headers()
-            return
-        self.send_response(200)
-        self.send_header("X-Repo-Commit", "a" * 40)
-        self.send_header("ETag", f'"{hashlib.sha256(path.read_bytes()).hexdigest()}"')
-        self.send_header("Content-Length", str(path.stat().st_size))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(path.read_bytes())
-
-    do_GET = do_HEAD
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def hub(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of lab/voice on a hub on this machine."""
-    from huggingface_hub import constants
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, directory=str(model)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    yield model
-    server.shutdown()
-    server.server_close()
-
-
-def test_a_model_on_the_hub_is_fetched_once(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    expected = encoder(hub)
-    assert encoder("lab/voice").spec == expected.spec
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody there
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}")
-    again = encoder("lab/voice")
-    np.testing.assert_array_equal(again(voice(0.5), RATE_HZ).values, expected(voice(0.5), RATE_HZ).values)
-
-
-def test_a_model_on_the_hub_without_safetensors_or_that_is_not_there(hub: Path) -> None:
-    (hub / "model.safetensors").unlink()
-    with pytest.raises(MienError, match=r"lab/voice: .*not to be had from the hub .*mien reads no pickles"):
-        encoder("lab/voice")
-    with pytest.raises(MienError, match=r"lab/other: no such folder here, and not to be had from the hub .*give model"):
-        encoder("lab/other")
-
-
-def test_without_the_internet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The usual model, of which nothing is here."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(MienError, match=r"facebook/wav2vec2-base-960h: no such folder here.*give model a folder"):
-        extractors.build("speech-encoder")
-
-
-def test_a_model_in_a_bucket(s3: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIEN_WEIGHTS", str(tmp_path / "weights"))
-    bucket = Folder(f"{s3}/voice")
-    for path in model.iterdir():
-        bucket.write_bytes(path.name, path.read_bytes())
-    assert encoder(bucket.uri).spec == encoder(model).spec
-    time.sleep(1.1)  # S3 tells times by the second
-    write_model(model, "wav2vec2", seed=9)
-    bucket.write_bytes("model.safetensors", (model / "model.safetensors").read_bytes())
-    assert encoder(bucket.uri).spec == encoder(model).spec  # and not what was there before
-    bucket.remove("config.json")
-    with pytest.raises(MienError, match=r"voice: there is no config.json in it"):
-        encoder(bucket.uri)
-
-
 def test_the_clock_of_a_base_model() -> None:
-    assert described("random")[1] == Clock(320, 400)
+    assert described(find_pretrained("random"))[1] == Clock(320, 400)

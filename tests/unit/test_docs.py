@@ -10,6 +10,7 @@ import pytest
 
 import mien
 from conftest import ROOT
+from mien.features.extractors import EXTRACTORS
 
 PAGES = sorted(
     path
@@ -67,6 +68,13 @@ def test_modules_that_are_named_are_there(page: Path):
     if page.name == "CHANGELOG.md" or "decisions" in page.parts:  # they say what was
         return
     assert [name for name in MODULE.findall(page.read_text()) if not is_there(name)] == []
+
+
+def test_features_are_listed_in_the_order_of_the_registry():
+    table = (ROOT / "docs/explanation/features.md").read_text().partition("Each has settings")[0]
+    assert re.findall(r"^\| `([\w-]+)` \|", table, re.M) == list(EXTRACTORS)
+    source = (ROOT / "platform/mien/cli/features.py").read_text()
+    assert re.split(r"[,;]\s+", re.findall(r"features: (egemaps,.*?); or MODULE", source, re.S)[0]) == list(EXTRACTORS)
 
 
 def test_the_version_is_the_same_wherever_it_stands():

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,45 +12,42 @@ from mien.errors import ExperimentError, MienError
 from mien.features import extractors
 from mien.features.extractors.frames import cut
 from tiny_faces import FACE
+from tiny_networks import IMAGES, SQUARE, write_network
 
 pytestmark = pytest.mark.torch
 
 BOX = np.array([70.0, 40.0, 190.0, 190.0], np.float32)
 RATE_HZ = 5.0
-TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 42, "patch_size": 14}
 KINDS = ("dinov2", "clip", "vit")
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Networks of each kind with random weights, as save_pretrained writes published ones."""
-    import torch
     import transformers as hf
 
-    hf.utils.logging.disable_progress_bar()
-    root = tmp_path_factory.mktemp("networks")
+    root, vit = tmp_path_factory.mktemp("networks"), (hf.ViTConfig(**IMAGES), hf.ViTImageProcessor(size=SQUARE))
     text = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 50, "eos_token_id": 1}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3)
-        networks = {
-            "dinov2": hf.Dinov2Model(hf.Dinov2Config(**TINY)),
-            "clip": hf.CLIPModel(hf.CLIPConfig(vision_config=TINY, text_config={**text, "bos_token_id": 0})),
-            "vit": hf.ViTModel(hf.ViTConfig(**TINY)),
-            "classifier": hf.ViTForImageClassification(hf.ViTConfig(**TINY)),
-            "convnext": hf.ConvNextModel(hf.ConvNextConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 8, 16])),
-        }
-    square = {"height": 42, "width": 42}
-    processors = {
-        "dinov2": hf.BitImageProcessor(size={"shortest_edge": 48}, crop_size=square),
-        "clip": hf.CLIPImageProcessor(size={"shortest_edge": 42}, crop_size=square),
-        "vit": hf.ViTImageProcessor(size=square),
-        "classifier": hf.ViTImageProcessor(size=square),
-        "convnext": hf.ConvNextImageProcessor(size={"shortest_edge": 64}),
+    networks = {
+        "dinov2": (
+            hf.Dinov2Model,
+            hf.Dinov2Config(**IMAGES),
+            hf.BitImageProcessor(size={"shortest_edge": 48}, crop_size=SQUARE),
+        ),
+        "clip": (
+            hf.CLIPModel,
+            hf.CLIPConfig(vision_config=IMAGES, text_config={**text, "bos_token_id": 0}),
+            hf.CLIPImageProcessor(size={"shortest_edge": 42}, crop_size=SQUARE),
+        ),
+        "vit": (hf.ViTModel, *vit),
+        "classifier": (hf.ViTForImageClassification, *vit),
+        "convnext": (
+            hf.ConvNextModel,
+            hf.ConvNextConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 8, 16]),
+            hf.ConvNextImageProcessor(size={"shortest_edge": 64}),
+        ),
     }
-    for name, network in networks.items():
-        network.save_pretrained(root / name)
-        processors[name].save_pretrained(root / name)
-    return {name: root / name for name in networks}
+    return {name: write_network(root / name, *network, seed=3) for name, network in networks.items()}
 
 
 def given(n: int) -> list[tuple[NDArray[np.uint8], NDArray[np.float32] | None]]:
@@ -143,73 +138,13 @@ def test_a_convolutional_network_has_a_pooled_output_and_no_tokens(folders: dict
 
 def test_bfloat16_is_near(folders: dict[str, Path]) -> None:
     usual, short = (
-        extractors.build("image-encoder", model=str(folders["clip"]), dtype=dtype) for dtype in ("float32", "bfloat16")
+        extractors.build("image-encoder", model=str(folders["clip"]), precision=p) for p in ("float32", "bfloat16")
     )
     assert usual.spec.folder != short.spec.folder
     one, other = (extractor([(FACE, BOX)], RATE_HZ).values for extractor in (usual, short))
     assert 0 < np.abs(one - other).max() < 0.05
 
 
-def test_the_checksum_of_the_files_is_in_the_spec(folders: dict[str, Path], tmp_path: Path) -> None:
-    import shutil
-
-    def spec(folder: Path) -> Any:
-        return extractors.build("image-encoder", model=str(folder)).spec
-
-    copy = Path(shutil.copytree(folders["vit"], tmp_path / "copy"))
-    assert spec(copy) == spec(folders["vit"])
-    config = json.loads((copy / "preprocessor_config.json").read_text())
-    (copy / "preprocessor_config.json").write_text(json.dumps({**config, "image_mean": [0.4, 0.5, 0.6]}))
-    assert spec(copy).settings["weights"] != spec(folders["vit"]).settings["weights"]
-
-
-def test_random_weights_are_named_as_facenets_are() -> None:
-    """Reports warn of features whose spec says so (mien.results.report.caveats)."""
-    extractor = extractors.build("image-encoder", model="random")
-    assert extractor.spec.settings["weights"] == "random"
-
-
-def test_what_cannot_be_had_is_said_in_one_sentence(folders: dict[str, Path], tmp_path: Path) -> None:
-    def refused(message: str, **settings: Any) -> None:
-        with pytest.raises(MienError, match=message) as error:
-            extractors.build("image-encoder", **settings)
-        assert "\n" not in str(error.value)
-
-    refused("no such folder", model=str(tmp_path / "absent"))
-    refused(r"no config\.json", model=str(tmp_path))
-    (tmp_path / "config.json").write_text((folders["vit"] / "config.json").read_text())
-    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle, which could run anything")
-    refused(r"no model\.safetensors .* other kinds of weights are not read", model=str(tmp_path))
-    (tmp_path / "model.safetensors").write_bytes(b"cut")
-    refused("its weights cannot be read", model=str(tmp_path))
-    refused("a folder has no revision main", model=str(folders["vit"]), revision="main")
+def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(ExperimentError, match="rate_hz 0 must be above 0"):
         extractors.build("image-encoder", model="random", rate_hz=0.0)
-
-
-def test_a_hub_that_does_not_answer_is_said_in_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        MienError, match="model facebook/no-such-network: no such folder, and not to be had from the hub"
-    ):
-        extractors.build("image-encoder", model="facebook/no-such-network")
-
-
-def test_what_the_hub_sent_before_is_found_without_it(
-    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    import huggingface_hub.constants
-
-    commit = "0" * 40
-    repository = tmp_path / "models--somebody--faces"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text(commit)
-    (repository / "snapshots").mkdir()
-    (repository / "snapshots" / commit).symlink_to(folders["vit"])
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    spec = extractors.build("image-encoder", model="somebody/faces").spec
-    assert spec == extractors.build("image-encoder", model=str(folders["vit"])).spec

@@ -49,9 +49,9 @@ def prepare_command(words: Sequence[str]) -> Callable[..., None]:
         Args:
             root: Folder of the download or table of clips, or s3://bucket/prefix.
             store: The feature store: a folder or s3://bucket/prefix.
-            features: egemaps, egemaps-clip, egemaps-lld, compare-clip, logmel, speech-encoder; facenet, image-encoder,
-                frames, blendshapes, openface, openface-clip; eeg-bands, eeg-connectivity, eeg-raw; physio, physio-raw;
-                or MODULE:SETTINGS of an extractor of your own.
+            features: egemaps, egemaps-clip, egemaps-lld, compare-clip, logmel, speech-encoder; facenet, frames,
+                image-encoder, blendshapes; openface, openface-clip; eeg-bands, eeg-connectivity, eeg-raw; physio,
+                physio-raw; or MODULE:SETTINGS of an extractor of your own.
             settings: Of each feature.
             corpus_settings: Of the corpus.
             attach: NAME=PATH of what others made of the clips: openface=FOLDER of OpenFace CSV files or a table with a

@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from mien.errors import ExperimentError, MienError
 from mien.features.extractors.face_track import Box, Picture, TrackSettings
 from mien.features.extractors.frames import cut
-from mien.features.extractors.pretrained import REMEDY, Pretrained, find_pretrained, load_config, load_network
+from mien.features.extractors.pretrained import Precision, Pretrained, find_pretrained, load_description, load_network
 from mien.features.spec import FeatureSpec, Frames, Kind
 
-RANDOM = "random"
 BATCH = 8  # faces at a time: above it a CPU gains nothing
 
 
@@ -34,11 +33,13 @@ class ImageEncoderSettings:
     """One vector per picture of the largest steady face, by an image network of transformers."""
 
     model: str = "facebook/dinov2-small"
-    """A folder that save_pretrained wrote, with weights as safetensors and a preprocessor_config.json, or a name on the
-    Hugging Face hub, which is fetched once; "random": a small DINOv2 with seeded random weights, for trials of the
-    machinery only."""
+    """A folder or s3:// URI with config.json, preprocessor_config.json and model.safetensors, or a model's name on the
+    Hugging Face hub, from where it is fetched once; "random": a small DINOv2 with seeded random weights, for trials of
+    the machinery only."""
     revision: str | None = None
-    """Commit, tag or branch on the hub. Give a commit: a branch moves, and then the store's features are others."""
+    """On the hub: a branch, a tag or, so that it stays the same, a commit."""
+    sha256: str | None = None
+    """What the SHA-256 of model.safetensors must be, in hex."""
     rate_hz: float = 5.0
     """Pictures per second."""
     output: Literal["pooler", "cls", "mean"] = "pooler"
@@ -46,7 +47,7 @@ class ImageEncoderSettings:
     all tokens of the last layer."""
     margin: float = 0.2
     """How far the picture reaches beyond the face's box on each side, as a share of the box's longer side."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     """bfloat16 takes half of the time on CPUs that have it (avx512_bf16, AMX), and longer elsewhere."""
     detect_every_s: float = 1.0
     """Seconds between runs of the whole face detector."""
@@ -58,8 +59,8 @@ class ImageEncoderSettings:
         if self.rate_hz <= 0 or not 0 <= self.margin <= 2:
             raise ExperimentError(f"rate_hz {self.rate_hz:g} must be above 0, margin {self.margin:g} in 0..2")
         track = TrackSettings(detect_every_s=self.detect_every_s, detect_height_px=self.detect_height_px)
-        found = None if self.model == RANDOM else find_pretrained(self.model, self.revision)
-        network = _network(found, self.output, self.dtype)
+        found = find_pretrained(self.model, self.revision, self.sha256)
+        network = _network(found, self.output, self.precision)
         spec = FeatureSpec(
             name="image-encoder",
             version=1,
@@ -67,12 +68,12 @@ class ImageEncoderSettings:
             shape=(network.dim,),
             hop_s=1 / self.rate_hz,
             settings={
-                "weights": RANDOM if found is None else found.sha256,
+                **found.sums,
                 "architecture": network.architecture,
                 "output": self.output,
                 "size_px": network.size_px,
                 "margin": self.margin,
-                "dtype": self.dtype,
+                "precision": self.precision,
                 **track.to_json(),
             },
         )
@@ -81,12 +82,11 @@ class ImageEncoderSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageEncoder:
-    """Extractor of one vector per picture. Pictures without a face are masked, none is left out. found: None for random
-    weights."""
+    """Extractor of one vector per picture. Pictures without a face are masked, none is left out."""
 
     spec: FeatureSpec
     rate_hz: float
-    found: Pretrained | None
+    found: Pretrained
     track: TrackSettings
     medium: ClassVar[str] = "video"
     kind: ClassVar[Kind] = "faces"
@@ -97,7 +97,7 @@ class ImageEncoder:
         if rate_hz != self.rate_hz:
             raise ValueError(f"image-encoder wants faces at {self.rate_hz:g} Hz, not {rate_hz:g} Hz")
         settings = self.spec.settings
-        network = _network(self.found, settings["output"], settings["dtype"])
+        network = _network(self.found, settings["output"], settings["precision"])
         rows: list[NDArray[np.float32]] = []
         valid: list[bool] = []
         faces: list[Picture] = []
@@ -146,12 +146,13 @@ class _Network(NamedTuple):
 
 
 @cache
-def _network(found: Pretrained | None, output: str, dtype: str) -> _Network:
+def _network(found: Pretrained, output: str, precision: Precision) -> _Network:
     """The network of these files, one in a process."""
-    module, processor = _random(dtype) if found is None else _published(found, output, dtype)
+    config, processor = _described(found)
+    module = load_network(found, config, precision, unused="" if output == "pooler" else "pooler.")
     size = processor.crop_size if getattr(processor, "do_center_crop", False) else processor.size
     size_px = size.get("height") or size.get("shortest_edge")
-    made = _Network(module.eval(), processor, output, module.config.model_type, int(size_px), 0)
+    made = _Network(module, processor, output, module.config.model_type, int(size_px), 0)
     try:
         (row,) = made.encode([np.zeros((made.size_px, made.size_px, 3), np.uint8)])
     except Exception as error:
@@ -160,24 +161,13 @@ def _network(found: Pretrained | None, output: str, dtype: str) -> _Network:
     return made._replace(dim=len(row))
 
 
-def _published(found: Pretrained, output: str, dtype: str) -> tuple[Any, Any]:
-    from transformers import AutoImageProcessor
+def _described(found: Pretrained) -> tuple[Any, Any]:
+    """The configuration of the network that sees, and its image processor."""
+    from transformers import AutoConfig, AutoImageProcessor, BitImageProcessor, Dinov2Config
 
-    config = load_config(found)
-    config = getattr(config, "vision_config", config)  # of CLIP and SigLIP, which read text as well
-    module = load_network(found, config, dtype=dtype, unread="" if output == "pooler" else "pooler.")
-    try:
-        processor = AutoImageProcessor.from_pretrained(found.folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        raise MienError(f"model {found.folder}: no preprocessor_config.json of an image network; {REMEDY}") from error
-    return module, processor
-
-
-def _random(dtype: str) -> tuple[Any, Any]:
-    import torch
-    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # what "random" means, each time
-        module = Dinov2Model(Dinov2Config(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=56))
-    return module.to(getattr(torch, dtype)), BitImageProcessor(size={"shortest_edge": 56}, do_center_crop=False)
+    if found.folder is None:
+        config = Dinov2Config(hidden_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=56)
+        return config, BitImageProcessor(size={"shortest_edge": 56}, do_center_crop=False)
+    config = load_description(found, AutoConfig)
+    # CLIP and SigLIP read text as well.
+    return getattr(config, "vision_config", config), load_description(found, AutoImageProcessor)

@@ -4,40 +4,34 @@ wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021), WavLM (Chen et al. 
 as transformers has them. One clip at a time: most were trained without masks, and give a clip that is padded to the
 length of another other numbers.
 
-Weights are read as safetensors only: a pickle can run any code. Runs on as many threads as torch is allowed: a program
-that fills the cores with processes calls `torch.set_num_threads(1)` in each.
+Runs on as many threads as torch is allowed: a program that fills the cores with processes calls
+`torch.set_num_threads(1)` in each.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mien.errors import ExperimentError, MediaError, MienError
+from mien.errors import ExperimentError, MediaError
 from mien.features.extractors.pooling import mean_rows, rows_of
-from mien.features.extractors.weights import cache_folder
+from mien.features.extractors.pretrained import (
+    Precision,
+    Pretrained,
+    find_pretrained,
+    load_description,
+    load_network,
+    refused,
+)
 from mien.features.spec import FeatureSpec, Frames, Kind
-from mien.folder import Folder
 
 PUBLISHED = "facebook/wav2vec2-base-960h"  # the base model of the field whose safetensors are on the hub
 MODELS = ("wav2vec2", "hubert", "wavlm", "data2vec-audio")
-WEIGHTS, CONFIG, PREPROCESSOR = FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
-REMEDY = (
-    f"give model a folder with {CONFIG}, {PREPROCESSOR} and {WEIGHTS}, as save_pretrained of transformers writes them, "
-    'or try things out with model "random"'
-)
-# Not in every file, and used in pre-training only.
-UNUSED = {"masked_spec_embed"}
 # What "random" is: a WavLM with two small layers.
 TINY: dict[str, Any] = {
     "hidden_size": 32,
@@ -49,7 +43,6 @@ TINY: dict[str, Any] = {
     "num_conv_pos_embedding_groups": 2,
 }
 
-Precision = Literal["float32", "bfloat16"]
 Sound = NDArray[np.float32]
 
 
@@ -81,7 +74,7 @@ class SpeechEncoderSettings:
     """A folder or s3:// URI with config.json, preprocessor_config.json and model.safetensors, or a model's name on the
     Hugging Face hub, from where it is fetched once; "random": a tiny WavLM with seeded random weights, for trials of
     the machinery only."""
-    revision: str = "main"
+    revision: str | None = None
     """On the hub: a branch, a tag or, so that it stays the same, a commit."""
     sha256: str | None = None
     """What the SHA-256 of model.safetensors must be, in hex."""
@@ -100,8 +93,8 @@ class SpeechEncoderSettings:
         """Raises MienError for a model that cannot be had, that is damaged or that is none of these."""
         if self.window_s < 1:
             raise ExperimentError(f"window_s {self.window_s:g}: must be at least 1")
-        folder = self.model if self.model == "random" else str(local_folder(self.model, self.revision))
-        config, clock, rate_hz, normalises = described(folder)
+        found = find_pretrained(self.model, self.revision, self.sha256)
+        config, clock, rate_hz, normalises = described(found)
         n_layers = config.num_hidden_layers
         layer = self.layer
         if layer != "mean" and not -n_layers - 1 <= layer <= n_layers:
@@ -110,10 +103,7 @@ class SpeechEncoderSettings:
             n_frames = rows_of(self.hop_s, clock.step / rate_hz)
         except ValueError as error:
             raise ExperimentError(f"{error}, which is the step of this model") from None
-        sums = {"weights": "random", "config": "random"}
-        if folder != "random":
-            sums = {"weights": checked_sum(folder, self.model, self.sha256), "config": _sum(Path(folder) / CONFIG)}
-            load_encoder(folder, sums["weights"], self.precision)  # what is damaged is refused once, not clip by clip
+        load_encoder(found, self.precision)  # what is damaged is refused once, not clip by clip
         kind = config.model_type.replace("-", "_")
         spec = FeatureSpec(
             name="speech-encoder",
@@ -124,26 +114,26 @@ class SpeechEncoderSettings:
             offset_s=(clock.reach + (n_frames - 1) * clock.step) / 2 / rate_hz,
             columns=tuple(f"{kind}_{i:04}" for i in range(config.hidden_size)),
             settings={
-                **sums,
+                **found.sums,
                 "layer": layer if layer == "mean" or layer >= 0 else n_layers + 1 + layer,
                 "window_s": self.window_s,
                 "precision": self.precision,
                 "normalises": normalises,
             },
         )
-        return SpeechEncoder(spec=spec, folder=folder, clock=clock, rate_hz=rate_hz)
+        return SpeechEncoder(spec=spec, found=found, clock=clock, rate_hz=rate_hz)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechEncoder:
-    """Extractor of an encoder's hidden states. folder: of the model on this machine, or "random".
+    """Extractor of an encoder's hidden states.
 
     Nothing is added at the ends of the sound; frames at the end that are less than a row are left out, and where there
     is less than one row, it is one over the whole clip. Silence is heard.
     """
 
     spec: FeatureSpec
-    folder: str
+    found: Pretrained
     clock: Clock
     rate_hz: float
     medium: ClassVar[str] = "audio"
@@ -160,7 +150,7 @@ class SpeechEncoder:
             needs = f"speech-encoder needs {self.clock.reach / rate_hz:g} s"
             raise MediaError("too-short", f"{len(signal) / rate_hz:.3f} s of sound; {needs}")
         settings, step_s = self.spec.settings, self.clock.step / rate_hz
-        encode = load_encoder(self.folder, settings["weights"], settings["precision"])
+        encode = load_encoder(self.found, settings["precision"])
         kept = [
             encode(part, settings["layer"])[stretch.keep - stretch.first : stretch.keep_end - stretch.first]
             for stretch, part in self._parts(prepared(signal, settings["normalises"]), n_frames)
@@ -198,98 +188,17 @@ def prepared(sound: Sound, normalises: bool) -> Sound:
     return (sound - sound.mean()) / np.sqrt(sound.var() + np.float32(1e-7)) if normalises else sound
 
 
-# ------------------------------------------------------------------ the model
-
-
-def local_folder(model: str, revision: str) -> Path:
-    """Where the files of a model are on this machine, fetched where need be. MienError where they cannot be had."""
-    if model.startswith("s3://"):
-        return _from_bucket(model)
-    folder = Path(model.removeprefix("file://")).expanduser()
-    if folder.is_dir():
-        for name in FILES:
-            if not (folder / name).is_file():
-                raise MienError(f"speech encoder {model}: there is no {name} in it; {_remedy(name)}")
-        return folder.absolute()
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", model):
-        raise MienError(f"speech encoder {model}: there is no such folder; {REMEDY}")
-    return _from_hub(model, revision)
-
-
-def _from_hub(model: str, revision: str) -> Path:
-    """Where transformers keeps what it fetched, or else from the hub."""
-    from transformers.utils import cached_file
-
-    for local_files_only in (True, False):
-        for name in FILES:  # all of one commit
-            try:
-                with _quiet():
-                    found = cached_file(model, name, revision=revision, local_files_only=local_files_only)
-            except OSError as error:
-                said = str(error).splitlines()[0].rstrip(".")
-                break
-        else:
-            return Path(str(found)).parent
-    raise MienError(
-        f"speech encoder {model}: no such folder here, and not to be had from the hub ({said}); {_remedy(name)}"
-    )
-
-
-def _from_bucket(uri: str) -> Path:
-    """A copy in the folder of weights, by the size and the time of each file: those written anew are fetched anew."""
-    source = Folder(uri)
-    found = {name: file for name, file in source.files().items() if name in FILES}
-    for name in FILES:
-        if name not in found:
-            raise MienError(f"speech encoder {uri}: there is no {name} in it; {_remedy(name)}")
-    key = hashlib.sha256(json.dumps([uri, found]).encode()).hexdigest()[:16]
-    copy = cache_folder() / f"speech-encoder-{key}"
-    for name in FILES:
-        if not copy.exists(name):
-            copy.write_bytes(name, source.read_bytes(name))
-    return Path(copy.uri)
-
-
-def _remedy(missing: str) -> str:
-    if missing != WEIGHTS:
-        return REMEDY
-    return (
-        "mien reads no pickles (pytorch_model.bin), which can run any code: convert it where you trust it, by "
-        f"AutoModel.from_pretrained(ID).save_pretrained(FOLDER); {REMEDY}"
-    )
-
-
-def checked_sum(folder: str, model: str, sha256: str | None) -> str:
-    """SHA-256 of the weights in hex; MienError where another one is expected."""
-    found = _sum(Path(folder) / WEIGHTS)
-    if sha256 is not None and found != sha256.lower():
-        raise MienError(
-            f"speech encoder {model}: SHA-256 of {WEIGHTS} is {found}, expected {sha256}; a broken or another file: "
-            f"remove it and get it again, or {REMEDY}"
-        )
-    return found
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def described(folder: str) -> tuple[Any, Clock, float, bool]:
+def described(found: Pretrained) -> tuple[Any, Clock, float, bool]:
     """Its configuration, its clock, the rate in Hz of the sound that it takes, and whether that is normalised."""
     from transformers import AutoConfig, Wav2Vec2FeatureExtractor, WavLMConfig
 
-    if folder == "random":
+    if found.folder is None:
         config, preprocessor = WavLMConfig(**TINY), Wav2Vec2FeatureExtractor()
     else:
-        try:
-            config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-            if config.model_type not in MODELS:
-                raise ValueError(f"a {config.model_type} and none of {', '.join(MODELS)}")
-            preprocessor = Wav2Vec2FeatureExtractor.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            said = str(error).splitlines()[0].rstrip(".")
-            raise MienError(f"speech encoder {folder}: cannot be used ({said}); {REMEDY}") from error
+        config = load_description(found, AutoConfig)
+        if config.model_type not in MODELS:
+            raise refused(found.model, f"cannot be used (a {config.model_type} and none of {', '.join(MODELS)})")
+        preprocessor = load_description(found, Wav2Vec2FeatureExtractor)
     step = reach = 1
     for kernel, stride in zip(config.conv_kernel, config.conv_stride):
         reach, step = reach + (kernel - 1) * step, step * stride
@@ -297,57 +206,18 @@ def described(folder: str) -> tuple[Any, Clock, float, bool]:
 
 
 @cache
-def load_encoder(folder: str, sha256: str, precision: Precision) -> Callable[[Sound, int | str], NDArray[np.float32]]:
-    """Function from prepared sound (N,) to the hidden states (T, D) of a layer, or their mean; one in a process.
-
-    sha256: of the weights, so that others in the same place are read anew. MienError where they are damaged, or where
-    some are lacking, which transformers would replace by random ones.
-    """
+def load_encoder(found: Pretrained, precision: Precision) -> Callable[[Sound, int | str], NDArray[np.float32]]:
+    """Function from prepared sound (N,) to the hidden states (T, D) of a layer, or their mean; one in a process."""
     import torch
-    from transformers import AutoModel, WavLMConfig
 
-    with _quiet(), torch.random.fork_rng(devices=[]):
-        if folder == "random":
-            torch.manual_seed(0)
-            network = AutoModel.from_config(WavLMConfig(**TINY))
-        else:
-            try:
-                network, loaded = AutoModel.from_pretrained(
-                    folder,
-                    local_files_only=True,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    dtype=torch.float32,
-                    output_loading_info=True,
-                )
-            except Exception as error:
-                said = str(error).splitlines()[0].rstrip(".")
-                raise MienError(f"speech encoder {folder}: {WEIGHTS} does not fit ({said}); {REMEDY}") from error
-            if lacking := sorted(set(loaded["missing_keys"]) - UNUSED):
-                raise MienError(f"speech encoder {folder}: {WEIGHTS} lacks {', '.join(lacking[:3])}; {REMEDY}")
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    network = network.eval().to(dtype)
+    config = described(found)[0]
+    network = load_network(found, config, precision, unused="masked_spec_embed")  # of pre-training only
 
     def encode(sound: Sound, layer: int | str) -> NDArray[np.float32]:
         with torch.inference_mode():
-            states = network(torch.tensor(sound)[None].to(dtype), output_hidden_states=True).hidden_states
+            given = torch.tensor(sound)[None].to(network.dtype)
+            states = network(given, output_hidden_states=True).hidden_states
             chosen = torch.stack(states).float().mean(dim=0) if layer == "mean" else states[layer].float()
             return chosen[0].numpy()
 
     return encode
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers without its progress and its table of weights that it does not need."""
-    from transformers.utils import logging
-
-    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if has_bar:
-            logging.enable_progress_bar()

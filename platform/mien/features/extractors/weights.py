@@ -36,7 +36,7 @@ def read_weights(location: str, sha256: str | None = None, remedy: str = REMEDY)
 
 
 def cache_folder() -> Folder:
-    """Where weights from the web are kept."""
+    """Where weights from the web are kept, and the copies of networks in buckets."""
     torch_home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
     return Folder(os.environ.get("MIEN_WEIGHTS", torch_home / "checkpoints"))
 
