@@ -19,11 +19,10 @@ import pytest
 
 from breaking import WAYS, assert_only_the_broken_suffer, break_some, extracted, flipped_beginning, imported_each
 from mien.corpora.sample.write import write_sample
-from mien.features.extractors.eeg_signal import BIOSEMI_32
 from mien.features.extractors.openface import ACTION_UNITS
 from mien.features.store import FeatureTable
 from tiny_ami import FILES, NXT, put
-from tiny_mahnob import GAZE, SENSORS, write_gaze, write_sensors, write_session
+from tiny_mahnob import GAZE, SENSORS, UNITS, lively, write_gaze, write_sensors, write_session
 from tiny_media import write_movie
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -227,25 +226,8 @@ def test_ten_thousand_broken_imports(tmp_path, roots, capsys):
 
 
 def trial(path: Path) -> Path:
-    """Twelve seconds of a BDF of EEG and body, as MAHNOB-HCI has it, with something to find in each channel."""
-    rng = np.random.default_rng(0)
-    n_samples, rate_hz = 12 * 128, 128
-    times_s = np.arange(n_samples) / rate_hz
-    values = {
-        name: 20 * np.sin(2 * np.pi * 10 * times_s + k) + rng.normal(0, 5, n_samples)
-        for k, name in enumerate(BIOSEMI_32)
-    }
-    beat = 1000 * np.exp(-(((times_s * 1.25) % 1 - 0.5) ** 2) / 0.0005)
-    values |= {"EXG1": 0 * beat, "EXG3": beat, "GSR1": 3e5 - 1e3 * times_s, "Resp": 900 * np.sin(np.pi * times_s)}
-    units = {"GSR1": "Ohm", "Temp": "degC"}
-    values["Temp"] = 31 + 0.01 * times_s
-    import edfio
-
-    channels = [
-        edfio.BdfSignal(v, rate_hz, label=name, physical_dimension=units.get(name, "uV"), physical_range=(-5e5, 5e5))
-        for name, v in values.items()
-    ]
-    edfio.Bdf(channels, data_record_duration=1).write(path)
+    """Twelve seconds of a BDF of EEG and body, as MAHNOB-HCI has it."""
+    write_sensors(path, 12, rate_hz=128, values=lively(12, 128), units=UNITS)
     return path
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -20,13 +21,15 @@ from hypothesis import strategies as st
 
 from breaking import table_accounted
 from mien.cli.main import main
-from mien.corpora import CORPORA, Verification
+from mien.corpora import CORPORA, Verification, ravdess
 from mien.corpora.attach import attach
 from mien.corpora.clip import LABEL_SOURCES, Clip, Medium, Rating, Reject
 from mien.corpora.remote import import_clips as import_from
 from mien.corpora.table import Settings, import_clips, verify
 from mien.corpora.table_clips import seconds
+from mien.data.splits import make_splits
 from mien.errors import CorpusError
+from mien.experiment import ProtocolConfig
 from mien.folder import Folder
 
 HEADER = "file,speaker,emotion"
@@ -38,9 +41,13 @@ def root(tmp_path: Path) -> Path:
     """A folder of files whose bytes do not matter: import opens none."""
     for name in FILES:
         path = tmp_path / "own" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
+        write_name(path)
     return tmp_path / "own"
+
+
+def write_name(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
 
 
 def read(root: Path, text: str | bytes, name: str = "t.csv", **options: Any) -> tuple[list[Clip], list[Reject]]:
@@ -148,6 +155,37 @@ def test_a_subject_with_a_slash_is_another_corpus_s_person(root: Path) -> None:
     assert [clip.subject for clip in clips] == ["ravdess/07", "own/7"]
 
 
+@pytest.mark.parametrize("said", ["ravdess/07", "ravdess/07/", "/ravdess/07", "Ravdess / 07", "RAVDESS/07"])
+def test_splits_keep_a_person_of_ravdess_together_however_a_table_writes_the_name(root: Path, said: str) -> None:
+    names = [*FILES[:2], "film.mp4", "brain.bdf"]
+    clips, rejects = read(
+        root, "file,subject\n" + "\n".join(f"{name},{said if n else '07'}" for n, name in enumerate(names))
+    )
+    assert rejects == []
+    assert [clip.subject for clip in clips if clip.id != "own/a"] == ["ravdess/07"] * 3
+    for actor in range(1, 9):
+        write_name(root / "ravdess" / f"Actor_{actor:02}" / f"03-01-01-01-01-01-{actor:02}.wav")
+    clips += [one for one in ravdess.import_clips(root / "ravdess") if isinstance(one, Clip)]
+    assert len({clip.subject for clip in clips}) == 9  # own/07 is another person
+    columns = {
+        "clip_ids": [clip.id for clip in clips],
+        "subjects": [clip.subject for clip in clips],
+        "corpora": [clip.corpus for clip in clips],
+        "groups": {},
+        "copies": np.arange(len(clips)),
+        "overlaps": np.empty((0, 2), np.int64),
+        "strata": np.zeros(len(clips), np.int64),
+        "sides": [],
+    }
+    for split in make_splits(**columns, protocol=ProtocolConfig(folds=4)):
+        for rows in (split.train, split.validation, split.test):
+            own = [row for row in rows if clips[row].id in ("own/b", "own/film", "own/brain")]
+            assert len(own) in (0, 3)
+            assert any(clips[row].subject == "ravdess/07" and clips[row].corpus == "ravdess" for row in rows) == bool(
+                own
+            )
+
+
 def test_columns_are_renamed(root: Path) -> None:
     (clip,), _ = read(root, "wav,who,label\na.wav,s,x\n", rename={"wav": "file", "who": "subject", "label": "emotion"})
     assert (clip.subject, clip.labels[0].own) == ("own/s", "x")
@@ -202,6 +240,7 @@ def test_media_are_attached_by_the_stem_or_the_id(root: Path) -> None:
         (HEADER, ",s,x", "no-file"),
         (HEADER, "a.wav,,x", "no-subject"),
         (HEADER, "a.wav,nan,x", "no-subject"),
+        (HEADER, "a.wav, / ,x", "no-subject"),
         (HEADER, "a.txt,s,x", "unknown-suffix"),
         (HEADER, "day 2.wav,s,x", "missing"),
         (HEADER, "a.wav,s", "bad-row"),
