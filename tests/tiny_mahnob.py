@@ -44,6 +44,7 @@ def write_sensors(
     rate_hz: int = 64,
     channels: Sequence[str] = CHANNELS,
     values: Mapping[str, NDArray[np.float64]] | None = None,
+    units: Mapping[str, str] | None = None,
     status: bool = True,
 ) -> None:
     """A BDF of these channels in records of a second; values of those that are given, else zeros."""
@@ -56,10 +57,32 @@ def write_sensors(
         for at_s in triggers_s:
             found["Status"][round(at_s * rate_hz) : round(at_s * rate_hz) + 8] |= 16
     signals = [
-        edfio.BdfSignal(samples.astype(float), rate_hz, label=name, physical_range=(-(2.0**23), 2.0**23 - 1))
+        edfio.BdfSignal(
+            samples.astype(float),
+            rate_hz,
+            label=name,
+            physical_dimension=(units or {}).get(name, ""),
+            physical_range=(-(2.0**23), 2.0**23 - 1),
+        )
         for name, samples in found.items()
     ]
     edfio.Bdf(signals, data_record_duration=1).write(path)
+
+
+UNITS = dict.fromkeys(CHANNELS, "uV") | {"GSR1": "Ohm", "Temp": "degC"}
+
+
+def lively(seconds: float, rate_hz: int) -> dict[str, NDArray[np.float64]]:
+    """EEG and body with something to find in each channel that is read."""
+    rng = np.random.default_rng(0)
+    times_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    alpha = {
+        name: 20 * np.sin(2 * np.pi * 10 * times_s + k) + rng.normal(0, 5, len(times_s))
+        for k, name in enumerate(EEG_CHANNELS)
+    }
+    beat = 1000 * np.exp(-(((times_s * 1.25) % 1 - 0.5) ** 2) / 0.0005)
+    body = {"EXG3": beat, "GSR1": 3e5 - 1e3 * times_s, "Resp": 900 * np.sin(np.pi * times_s), "Temp": 31 + times_s}
+    return alpha | body
 
 
 def write_gaze(path: Path, stimulus_ms: float, anchor_ms: float, anchor_sample: float) -> None:

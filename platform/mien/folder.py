@@ -208,6 +208,12 @@ class Folder:
             info = self._fs.get_file_info(self._full(name))
         return info.mtime_ns / 1e9 if info.is_file else None
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a file in it; None where there is none."""
+        with explained(self.uri):
+            info = self._fs.get_file_info(self._full(name))
+        return int(info.size) if info.is_file else None
+
     def read_bytes(self, name: str) -> bytes:
         # As a file: of a stream pyarrow reads 256 kB at a time, by a request each.
         with explained(self.uri), self._fs.open_input_file(self._full(name)) as file:

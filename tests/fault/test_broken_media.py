@@ -67,8 +67,12 @@ def flv(path: Path) -> Path:
     return Path(write_movie(path.with_suffix(".flv"), video="flv1", audio="libmp3lame"))
 
 
-SOUNDS = [wav, flac, mp3, mp3_with_sleeve, mp4, streamable_mp4, flv]
-FILMS = [mp4, streamable_mp4, flv]
+def avi(path: Path) -> Path:
+    return Path(write_movie(path.with_suffix(".avi"), video="mpeg4", audio="pcm_s16le"))
+
+
+SOUNDS = [wav, flac, mp3, mp3_with_sleeve, mp4, streamable_mp4, flv, avi]
+FILMS = [mp4, streamable_mp4, flv, avi]
 
 
 @pytest.mark.parametrize("write", SOUNDS)
@@ -83,7 +87,7 @@ def test_half_a_film_is_not_taken_for_a_whole(tmp_path: Path, write: Callable[[P
     assert reason_of(cut(write(tmp_path / "a"), share), "pictures") == "truncated"
 
 
-@pytest.mark.parametrize("write", [wav, mp3, streamable_mp4, flv])
+@pytest.mark.parametrize("write", [wav, mp3, streamable_mp4, flv, avi])
 def test_a_lost_tail_is_let_go(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     assert decode(cut(write(tmp_path / "a"), 0.97)) >= 0.9 * 2.0 * 16_000
 

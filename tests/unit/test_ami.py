@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
+from breaking import n_segments
 from conftest import REAL_DATA
 from mien.cli.main import main
 from mien.corpora import ami
@@ -25,85 +24,10 @@ from mien.data.splits import make_splits
 from mien.errors import CorpusError, ExperimentError, LeakError
 from mien.experiment import ProtocolConfig
 from mien.features.prepare import prepare
+from tiny_ami import FILES, MEETING_XML, MEETINGS_TEXT, NXT, WORDS_A, act, nxt, put, segment, speaker
 
 DATA = REAL_DATA / "ami"
-NITE = 'xmlns:nite="http://nite.sourceforge.net/"'
-HEAD = '<?xml version="1.0" encoding="ISO-8859-1" standalone="yes"?>\n'
-NXT = "ami_public_manual_1.6.2"
-MEETING_XML = f"{NXT}/corpusResources/meetings.xml"
 TABLE = "meeting,participant,start_s,end_s,valence,arousal,annotator,low,high\n"
-
-
-def nxt(*lines: str) -> str:
-    return "\n".join([f'{HEAD}<nite:root nite:id="x" {NITE}>', *lines, "</nite:root>\n"])
-
-
-def put(root: Path, files: dict[str, str | bytes]) -> Path:
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(content if isinstance(content, bytes) else content.encode("iso-8859-1"))
-    return root
-
-
-def speaker(letter: str, name: str, channel: str, camera: str) -> str:
-    return (
-        f'<speaker nite:id="{letter}1" camera="{camera}" channel="{channel}" nxt_agent="{letter}" '
-        f'global_name="{name}" role="PM"/>'
-    )
-
-
-def segment(start_s: object, end_s: object) -> str:
-    return f'<segment nite:id="s" channel="0" transcriber_start="{start_s}" transcriber_end="{end_s}"/>'
-
-
-def act(kind: str, first: str, last: str, seat: str = "ES2002a.A") -> str:
-    href = f"{seat}.words.xml#id({seat}.{first})..id({seat}.{last})"
-    pointer = f'<nite:pointer role="da-aspect" href="da-types.xml#id({kind})"/>'
-    return f'<dact nite:id="d">{pointer}<nite:child href="{href}"/></dact>'
-
-
-MEETINGS_TEXT = nxt(
-    '<meeting nite:id="m1" observation="ES2002a" type="scenario" duration="40">',
-    speaker("A", "MEE006", "1", "Closeup4"),
-    speaker("B", "FÉO072", "0", "Closeup1"),
-    "</meeting>",
-)
-WORDS_A = nxt(
-    '<w nite:id="ES2002a.A.w0" starttime="1.0" endtime="1.5">Good</w>',
-    '<w nite:id="ES2002a.A.w1" starttime="1.5" endtime="2.0">morning</w>',
-    '<w nite:id="ES2002a.A.w2" starttime="2.0" endtime="2.0" punc="true">.</w>',
-    '<w nite:id="ES2002a.A.w3">untimed</w>',
-    '<vocalsound nite:id="ES2002a.A.w4" starttime="11.0" endtime="11.0" type="laugh"/>',
-    '<w nite:id="ES2002a.A.w5" starttime="20.0" endtime="20.5">No</w>',
-    '<vocalsound nite:id="ES2002a.A.w6" starttime="20.6" endtime="20.9" type="cough"/>',
-)
-FILES: dict[str, str | bytes] = {
-    MEETING_XML: MEETINGS_TEXT,
-    f"{NXT}/corpusResources/participants.xml": nxt(
-        '<participant nite:id="MEE006" sex="M" age_at_collection="31" native_language="English">'
-        '<english_language region="Scotland"/></participant>',
-        '<participant nite:id="FÉO072" sex="F" native_language="French"/>',
-    ),
-    f"{NXT}/ontologies/da-types.xml": (
-        f'<da-type nite:id="cmrda" {NITE}><da-type nite:id="ami_da_1" name="bck"/>'
-        '<da-type nite:id="ami_da_14" name="be.pos"/><da-type nite:id="ami_da_15" name="be.neg"/></da-type>'
-    ),
-    f"{NXT}/segments/ES2002a.A.segments.xml": nxt(segment(1.0, 2.2), segment(10, 12), segment(20.0, 21.0)),
-    f"{NXT}/segments/ES2002a.B.segments.xml": nxt(segment("1.5", "4.0")),
-    f"{NXT}/words/ES2002a.A.words.xml": WORDS_A,
-    f"{NXT}/words/ES2002a.B.words.xml": nxt(),
-    f"{NXT}/dialogueActs/ES2002a.A.dialog-act.xml": nxt(
-        act("ami_da_14", "w0", "w2"), act("ami_da_1", "w5", "w5"), act("ami_da_15", "w5", "w6")
-    ),
-    "amicorpus/ES2002a/audio/ES2002a.Headset-0.wav": b"x",
-    "amicorpus/ES2002a/audio/ES2002a.Headset-1.wav": b"x",
-    "amicorpus/ES2002a/audio/ES2002a.Mix-Headset.wav": b"x",
-    "amicorpus/ES2002a/audio/ES2002a.Array1-01.wav": b"x",
-    "amicorpus/ES2002a/audio/ES2002a.Lapel-0.wav": b"x",
-    "amicorpus/ES2002a/video/ES2002a.Closeup1.avi": b"x",
-    "amicorpus/ES2002a/video/ES2002a.Closeup4.avi": b"x",
-    "amicorpus/ES2002a/video/ES2002a.Corner.avi": b"x",
-}
 
 
 def without(*names: str) -> dict[str, str | bytes]:
@@ -445,61 +369,6 @@ def test_what_nothing_can_do_without_is_an_error(root):
         read(root)
 
 
-# ------------------------------------------------------------------ fuzz
-
-
-def n_accounted(clips: list[Clip], rejects: list[Reject]) -> int:
-    """Segments that are a clip, or that a reject is about or counts."""
-    single = ("too-short", "bad-times", "overlapping-segments")
-    counted = [re.search(r"(\d+) segments", r.detail) for r in rejects if r.reason in ("no-media", "unknown-speaker")]
-    return len(clips) + sum(r.reason in single for r in rejects) + sum(int(found[1]) for found in counted if found)
-
-
-def n_stated(root: Path) -> int:
-    """Segments in the files that are XML to their ends, by another parser."""
-    from xml.etree import ElementTree
-
-    n = 0
-    for path in (root / NXT / "segments").glob("*.xml"):
-        try:
-            n += sum(element.tag.rpartition("}")[2] == "segment" for element in ElementTree.parse(path).iter())
-        except (ElementTree.ParseError, LookupError, ValueError):
-            continue
-    return n
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return put(tmp_path_factory.mktemp("fuzz"), FILES | {"mine.csv": TABLE + "ES2002a,MEE006,1,2,3,7,r1,1,9\n"})
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_damaged_bytes_lose_no_segment_and_raise_nothing_unforeseen(fuzzed, data):
-    """Each segment of a file that can be parsed is a clip or in a reject, or it all is one CorpusError."""
-    texts = [path for path in sorted(fuzzed.rglob("*")) if path.suffix in (".xml", ".csv")]
-    path = data.draw(st.sampled_from(texts))
-    whole = path.read_bytes()
-    start = data.draw(st.integers(0, len(whole)))
-    length = data.draw(st.integers(0, 40))
-    filling = data.draw(
-        st.one_of(
-            st.binary(max_size=8),
-            st.sampled_from([b"<segment/>", b"</nite:root>", b"&x;", b'"', b"1e400", b"-", b"\xff", b",", b"\n", b"#"]),
-        )
-    )
-    end = len(whole) if data.draw(st.booleans()) and not filling else start + length
-    asked = Settings(ratings=str(fuzzed / "mine.csv")) if path.suffix == ".csv" else Settings()
-    path.write_bytes(whole[:start] + filling + whole[end:])
-    try:
-        clips, rejects = read(fuzzed, asked)
-        assert n_accounted(clips, rejects) == n_stated(fuzzed)
-    except CorpusError:
-        pass
-    finally:
-        path.write_bytes(whole)
-
-
 # ------------------------------------------------------------------ verify
 
 
@@ -638,7 +507,7 @@ def test_turns_of_real_meetings_become_clips_or_rejects(tmp_path, part):
         described.append("</meeting>")
     files[MEETING_XML] = nxt(*described)
     clips, rejects = read(put(tmp_path, files))
-    assert n_accounted(clips, rejects) == len(turns)
+    assert n_segments(clips, rejects) == len(turns)
     assert {clip.subject for clip in clips} <= {f"ami/{turn[7]}" for turn in turns}
     assert sum(clip.media["audio"].end_s - clip.media["audio"].start_s for clip in clips) > 0
 

@@ -225,6 +225,25 @@ def test_people_who_are_not_known_are_not_counted_and_the_sides_of_a_corpus_are_
     assert dataset.summary()["corpora"]["own"]["n_subjects"] == 0
 
 
+def test_one_number_in_two_corpora_is_two_people_and_a_name_that_another_corpus_lacks_is_refused(tmp_path):
+    both = DataConfig(corpora=("own", "ravdess"), features=("voice",))
+    write(tmp_path, [clip(n) for n in range(6)])
+    for subject, n_subjects in (("own/s0", 4), ("ravdess/s0", 3)):
+        own = [clip(n, "own", subject=subject) for n in range(3)]
+        store = write(tmp_path, own, voice=lambda n: content(50 + n), face=lambda n: content(60 + n))
+        dataset = read_dataset(store, both, CLASSES)
+        assert len(set(dataset.subjects)) == n_subjects
+        protocol = ProtocolConfig(folds=3)
+        for split in dataset.splits(protocol):
+            dataset.check(split, protocol)
+    store = write(tmp_path, [clip(n, "own", subject="ravdess/0") for n in range(3)])
+    with pytest.raises(
+        LeakError, match="own: subject ravdess/0 is said to be of ravdess, .* but ravdess/s0, ravdess/s1"
+    ):
+        read_dataset(store, both, CLASSES)
+    assert len(read_dataset(store, DataConfig(corpora=("own",), features=("voice",)), CLASSES)) == 3
+
+
 def test_a_corpus_without_clips_is_refused(tmp_path):
     store = write(tmp_path, [clip(n) for n in range(5)])
     store.write_clips("cremad", [], [])

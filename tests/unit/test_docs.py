@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,3 +83,40 @@ def test_the_version_is_the_same_wherever_it_stands():
     assert f"version: {version}" in (ROOT / "CITATION.cff").read_text()
     assert f"## {version}" in (ROOT / "docs" / "CHANGELOG.md").read_text()
     assert 'attr = "mien.__version__"' in (ROOT / "pyproject.toml").read_text()
+
+
+REASON = re.compile(r"[a-z]+(-[a-z]+)*")
+
+
+def reasons_in(source: Path) -> set[str]:
+    """What a module gives as the reason of a reject: of its errors, of its calls of a `reject`, and of its flaws, which
+    are a reason and a sentence."""
+    found: set[object] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        given: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            if name in ("MediaError", "Misplaced", "Unusable"):
+                given = node.args[:1]
+            elif name.lstrip("_") == "reject":
+                given = node.args[2:-1]
+            elif name == "_read" and len(node.args) == 4:  # of the annotations of AMI
+                given = node.args[2:3]
+            given += [keyword.value for keyword in node.keywords if keyword.arg == "reason"]
+        elif isinstance(node, ast.Tuple) and len(node.elts) == 2 and isinstance(node.elts[1], ast.JoinedStr):
+            given = node.elts[:1]
+        found |= {one.value for one in given if isinstance(one, ast.Constant)}
+    return {one for one in found if isinstance(one, str) and REASON.fullmatch(one)}
+
+
+def test_each_reason_of_a_reject_is_explained():
+    """In a table, or a list of codes, of the reference."""
+    pages = [(ROOT / "docs/reference" / name).read_text() for name in ("corpora.md", "store.md")]
+    explained = {code for page in pages for code in re.findall(r"`([a-z-]+)`", page)}
+    explained |= {
+        code for page in pages for row in re.findall(r"^\| ([a-z, -]+) \|", page, re.M) for code in row.split(", ")
+    }
+    sources = [*(ROOT / "platform/mien/corpora").glob("*.py"), *(ROOT / "platform/mien/features").rglob("[!_]*.py")]
+    given = {code: source.name for source in sources for code in reasons_in(source)}
+    assert len(given) > 60
+    assert {code: name for code, name in given.items() if code not in explained} == {}

@@ -10,8 +10,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from mien.corpora import edf, mahnob
@@ -276,40 +274,6 @@ def test_folders_are_never_lost(root: Path) -> None:
         ("Sessions/notes/session.xml", "bad-name"),
         ("Subjects/subject1.xml", "bad-xml"),
     }
-
-
-@pytest.fixture(scope="module")
-def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("fuzzed")
-    for number in (2, 4):
-        write_session(root, number)
-        write_gaze(root / f"Sessions/{number}" / GAZE, 1000, 1000, 4_410_000)
-        write_sensors(root / f"Sessions/{number}" / SENSORS, 3, (0.5, 2.5), rate_hz=16, channels=("Fp1", "EXG1"))
-    return root
-
-
-Edits = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6), st.integers(0, 9)), min_size=1, max_size=5)
-
-
-@settings(max_examples=100, deadline=None)
-@given(name=st.sampled_from(["session.xml", SENSORS, GAZE]), edits=Edits, header=st.booleans())
-def test_whatever_was_damaged_each_session_is_a_clip_or_a_reject(
-    fuzzed: Path, name: str, edits: list[tuple[float, bytes, int]], header: bool
-) -> None:
-    path = fuzzed / "Sessions/2" / name
-    whole = path.read_bytes()
-    data = bytearray(whole)
-    for share, new, n_gone in edits:
-        at = int(share * (min(len(data), 1280) if header else len(data)))
-        data[at : at + n_gone] = new
-    path.write_bytes(data)
-    try:
-        clips, rejects = imported(fuzzed)
-    finally:
-        path.write_bytes(whole)
-    assert {clip.id for clip in clips} | {reject.id for reject in rejects} == {"mahnob/2", "mahnob/4"}
-    assert "mahnob/4" in [clip.id for clip in clips]
-    assert len({clip.id for clip in clips}) == len(clips)
 
 
 # ---------------------------------------------------------------------- one clock

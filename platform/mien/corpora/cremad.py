@@ -51,6 +51,7 @@ SENTENCES: dict[str, str] = {
     "WSI": "We'll stop in a couple of minutes",
 }
 LEVELS = {"LO": "low", "MD": "medium", "HI": "high", "XX": "unspecified"}
+_MOST_TABLE_BYTES = 2**24  # that of the votes has 22,326 rows, of 60 bytes or so
 FOLDERS = {"AudioWAV": ".wav", "AudioMP3": ".mp3", "VideoFlash": ".flv"}
 
 DEMOGRAPHICS, SUMMARY, VOTES = (
@@ -157,6 +158,8 @@ def _read_table(root: Path, name: str, columns: tuple[str, ...]) -> list[dict[st
     if not path.exists():
         return []
     remedy = "download it again, or remove it to go without"
+    if (n_bytes := path.stat().st_size) > _MOST_TABLE_BYTES:
+        raise CorpusError(f"{path}: {n_bytes} bytes, which no table of CREMA-D has: {remedy}")
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = list(csv.DictReader(lines))

@@ -23,6 +23,7 @@ MAGICS = (b"0       ", b"\xffBIOSEMI")
 STATUS = "Status"
 _MOST_SIGNALS = 4096
 _MOST_RECORDS = 1_000_000  # 11 days in records of a second
+_MOST_TRIGGER_BYTES = 2**26  # of the Status channel: a day at 256 Hz, three hours at 2048 Hz
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,22 +134,29 @@ def read_triggers(path: str, file: IO[bytes], header: EdfHeader, n_records: int)
     """Samples of the Status channel at which its triggers rise; empty where there is no such channel.
 
     As mne's find_events counts them: the first sample is none, and neither is a fall. Of each of the n_records records
-    only this channel's bytes are read. MediaError "bad-header" for more records than a recording has.
+    only this channel's bytes are read. MediaError "bad-header" for more records or triggers than a recording
+    has.
     """
     if STATUS not in header.names:
         return []
-    if n_records > _MOST_RECORDS:
-        raise MediaError("bad-header", f"{path}: its header claims {n_records} records of {header.record_s:g} s")
     signal = header.names.index(STATUS)
     width, n_samples = header.sample_bytes, header.n_samples[signal]
+    if n_records > _MOST_RECORDS or n_records * width * n_samples > _MOST_TRIGGER_BYTES:
+        raise MediaError(
+            "bad-header",
+            f"{path}: its header claims {n_records} records of {header.record_s:g} s, each with {n_samples} samples of "
+            f"{STATUS}",
+        )
     start = header.header_bytes + width * sum(header.n_samples[:signal])
     parts = []
     for record in range(n_records):
         file.seek(start + record * header.record_bytes)
         parts.append(file.read(width * n_samples))
     octets = np.frombuffer(b"".join(parts), np.uint8)
-    octets = octets[: len(octets) // width * width].reshape(-1, width).astype(np.int32)
-    words = octets[:, 0] | octets[:, 1] << 8  # the third byte is BioSemi's own: speed, battery, electrodes out of range
+    octets = octets[: len(octets) // width * width].reshape(-1, width)
+    words = (
+        octets[:, 0] | octets[:, 1].astype(np.uint16) << 8
+    )  # the third byte is BioSemi's own: speed, battery, electrodes out of range
     return (np.flatnonzero(words[1:] > words[:-1]) + 1).tolist()
 
 

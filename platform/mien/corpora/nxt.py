@@ -6,7 +6,8 @@ An element has an id of its own (`nite:id`) and points to those of another file 
 
 Carletta et al. 2003, Behavior Research Methods, Instruments, & Computers 35(3): 353-363. Read by expat itself, as
 xml.etree does not say on which line an element stands, and a message about one must. A file that declares entities,
-which can multiply without end or lead to another file, is refused; no file of a corpus does.
+which can multiply without end or lead to another file, is refused; no file of a corpus does. So is one of more than
+MOST_BYTES: the words of one person in a meeting of two hours take a tenth of that.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.parsers import expat
 
+MOST_BYTES = 2**24
 _HREF = re.compile(r"(?P<file>[^#]*)#id\((?P<first>[^()]+)\)(?:\.\.id\((?P<last>[^()]+)\))?")
 
 
@@ -66,19 +68,21 @@ def read_nxt(path: Path) -> Element:
     parser.buffer_text = True
     top = Element("", {}, 0)
     stack = [top]
+    texts: list[list[str]] = [[]]
 
     def start(name: str, attributes: dict[str, str]) -> None:
         plain = {_local(key): value for key, value in attributes.items()}
         element = Element(_local(name), plain, parser.CurrentLineNumber)
         stack[-1].children.append(element)
         stack.append(element)
+        texts.append([])
 
     def end(_name: str) -> None:
-        stack.pop()
+        stack.pop().text = "".join(texts.pop())
 
     def text(data: str) -> None:
         if not data.isspace():
-            stack[-1].text += data
+            texts[-1].append(data)
 
     def entity(name: str, *_: object) -> None:
         raise BrokenXml(f"line {parser.CurrentLineNumber}: it declares an entity, {name}, as no NXT file does")
@@ -86,6 +90,8 @@ def read_nxt(path: Path) -> Element:
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, text
     parser.EntityDeclHandler = entity
     try:
+        if (n_bytes := path.stat().st_size) > MOST_BYTES:
+            raise BrokenXml(f"{n_bytes} bytes, more than the {MOST_BYTES} that annotations have")
         parser.Parse(path.read_bytes(), True)
     except expat.ExpatError as error:
         raise BrokenXml(f"line {error.lineno}: {expat.ErrorString(error.code)}") from None

@@ -20,6 +20,7 @@ from typing import IO, Any
 
 from mien.corpora import CORPORA, load
 from mien.corpora.clip import Clip, Reject
+from mien.corpora.csv_table import MOST_BYTES
 from mien.corpora.tree import SYNTHETIC_MARKER, is_noticed
 from mien.errors import CorpusError, MediaError
 from mien.folder import Folder, unfit_as_path
@@ -75,7 +76,8 @@ def _stand_in(
     to_fetch = []
     for name, file in folder.files().items():
         path = PurePosixPath(name)
-        is_read = path.suffix.lower() in (*table_suffixes, *excerpts)
+        suffix = path.suffix.lower()
+        is_read = suffix in (*table_suffixes, *excerpts)
         if not (is_read or is_noticed(path) or path.name == SYNTHETIC_MARKER):
             continue
         target = stand_in / path
@@ -85,7 +87,7 @@ def _stand_in(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with target.open("wb") as empty:
                     empty.truncate(file.size)
-                if is_read:
+                if suffix in excerpts or (is_read and file.size <= MOST_BYTES):  # a larger table is refused by its size
                     to_fetch.append(name)
         except (NotADirectoryError, IsADirectoryError, FileExistsError):
             why = "it needs a folder where another key is a file, or the other way"

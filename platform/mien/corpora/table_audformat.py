@@ -16,6 +16,7 @@ from mien.corpora.ratings import Scale
 from mien.corpora.table_rows import Rows, read_table, text_of
 from mien.errors import CorpusError, nearest
 
+_MOST_HEADER_BYTES = 2**22  # half a minute of reading, as the parser that is safe against deep nesting is slow
 _LABELS = ("emotion", "valence", "arousal", "dominance")
 
 
@@ -55,10 +56,15 @@ def _database(root: Path, database: Any, wanted: Sequence[str]) -> list[Rows]:
 
 
 def _header(root: Path) -> Any:
+    path = root / "db.yaml"
+    if (n_bytes := path.stat().st_size) > _MOST_HEADER_BYTES:
+        raise CorpusError(
+            f"{path}: {n_bytes} bytes, more than the {_MOST_HEADER_BYTES} that are read as a header: keep the fields "
+            "of schemes in misc tables"
+        )
     import audformat
     import yaml
 
-    path = root / "db.yaml"
     try:
         return audformat.Database.load_header_from_yaml(yaml.safe_load(path.read_text("utf-8")))
     except Exception as error:  # whatever audformat makes of a header that is none

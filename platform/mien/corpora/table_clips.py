@@ -13,6 +13,7 @@ from posixpath import splitext
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from mien.corpora import CORPORA
 from mien.corpora.clip import Clip, Label, Medium, Rating, Reject
 from mien.corpora.csv_table import CsvRow
 from mien.corpora.ratings import Scale, agreement
@@ -218,8 +219,11 @@ class Clips:
 
     def _own(self, value: str) -> str:
         """A subject or group as this corpus's. One with a slash is another corpus's already: ravdess/07 is that
-        person, and no split parts them."""
-        return value if "/" in value.strip("/") else f"{self._settings.name}/{value}"
+        person, and no split parts them. "Ravdess / 07" is the same one: written otherwise, it would be nobody there."""
+        corpus, slash, name = (part.strip() for part in value.strip("/ ").partition("/"))
+        if not slash:
+            return f"{self._settings.name}/{corpus}"
+        return f"{corpus.lower() if corpus.lower() in CORPORA else corpus}/{name}"
 
     def _of_subject(self, row: CsvRow, path: str, columns: Columns) -> str:
         if self._subject:
@@ -231,7 +235,7 @@ class Clips:
         if "subject" not in columns.of:
             return f"{self._settings.name}/{UNKNOWN}"
         subject = columns.cell(row, "subject")
-        if not subject or subject == UNKNOWN:
+        if not subject.strip("/ ") or subject == UNKNOWN:
             raise Unusable("no-subject", "does not say who it is of: fill it in, or remove the line")
         return self._own(subject)
 

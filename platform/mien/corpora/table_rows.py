@@ -17,7 +17,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mien.corpora.csv_table import CsvRow, CsvTable, check_header, read_bytes, read_csv
+from mien.corpora.csv_table import (
+    MOST_BYTES,
+    CsvRow,
+    CsvTable,
+    check_cells,
+    check_header,
+    lines_of,
+    read_bytes,
+    read_csv,
+)
 from mien.corpora.ratings import Scale
 from mien.errors import CorpusError
 
@@ -77,7 +86,11 @@ def _read_csv(path: Path) -> tuple[CsvTable, list[tuple[int, str]]]:
 def _read_parquet(path: Path) -> tuple[CsvTable, list[tuple[int, str]]]:
     data = read_bytes(str(path))
     try:
-        table = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True).read()
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        _check_claims(path, file.metadata)
+        table = file.read()
+        if table.nbytes > MOST_BYTES:  # few bytes of a file may be many equal texts
+            raise CorpusError(f"{path}: {table.nbytes} bytes of values, more than are read: cut it into several tables")
         table.validate(full=True)
         columns = {name: _cells(path, name, table.column(place)) for place, name in enumerate(table.column_names)}
     except (pa.ArrowException, ValueError, ArithmeticError, OSError) as error:
@@ -90,6 +103,15 @@ def _read_parquet(path: Path) -> tuple[CsvTable, list[tuple[int, str]]]:
     rows = zip(*columns.values(), strict=True)
     found = tuple(CsvRow(number, dict(zip(names, cells))) for number, cells in enumerate(rows, start=1))
     return CsvTable(str(path), tuple(names), found, "row"), []
+
+
+def _check_claims(path: Path, metadata: pq.FileMetaData) -> None:
+    """Raises CorpusError where a footer claims more than is read, before memory is taken for it."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    n_rows = max(metadata.num_rows, sum(group.num_rows for group in groups))
+    check_cells(str(path), n_rows, metadata.num_columns)
+    if (n_bytes := sum(group.total_byte_size for group in groups)) > MOST_BYTES:
+        raise CorpusError(f"{path}: {n_bytes} bytes of values, more than are read: cut it into several tables")
 
 
 def _cells(path: Path, name: str, column: pa.ChunkedArray) -> list[str]:
@@ -106,33 +128,41 @@ def _cells(path: Path, name: str, column: pa.ChunkedArray) -> list[str]:
 
 
 def _read_json_lines(path: Path) -> tuple[CsvTable, list[tuple[int, str]]]:
-    try:
-        text = read_bytes(str(path)).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: is not UTF-8 text ({error.reason}): write it again") from None
     rows: list[CsvRow] = []
     broken: list[tuple[int, str]] = []
-    for line, one in enumerate(text.split("\n"), start=1):
-        if not one.strip():
-            continue
-        try:
-            value = json.loads(one)
-            if not isinstance(value, dict):
-                raise ValueError("is no object")
-            cells = {key.strip(): text_of(cell) for key, cell in value.items()}
-            "".join((*cells, *cells.values())).encode()
-            rows.append(CsvRow(line, cells))
-        except (ValueError, RecursionError) as error:
-            why = str(error).splitlines()[0] if not isinstance(error, UnicodeError) else "holds half a character"
-            broken.append((line, f"is no JSON object of texts and numbers ({why}): correct the line, or remove it"))
+    names: dict[str, None] = {}
+    try:
+        for line, one in enumerate(lines_of(str(path), read_bytes(str(path))), start=1):
+            if not one.strip():
+                continue
+            try:
+                cells = _object(one)
+                names |= dict.fromkeys(cells)
+                rows.append(CsvRow(line, cells))
+            except (ValueError, RecursionError) as error:
+                why = str(error).splitlines()[0] if not isinstance(error, UnicodeError) else "holds half a character"
+                broken.append((line, f"is no JSON object of texts and numbers ({why}): correct the line, or remove it"))
+            check_cells(str(path), len(rows) + len(broken), len(names))
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: is not UTF-8 text ({error.reason}): write it again") from None
     if not (rows or broken):
         raise CorpusError(f"{path}: has no rows: give a table with at least one")
     if not rows:
         raise CorpusError(f"{path}: none of its lines is a JSON object: the first {broken[0][1]}")
-    columns = tuple(dict.fromkeys(name for row in rows for name in row.cells))
+    columns = tuple(names)
     check_header(str(path), columns)
     full = tuple(CsvRow(row.line, {name: row.cells.get(name, "") for name in columns}) for row in rows)
     return CsvTable(str(path), columns, full), broken
+
+
+def _object(line: str) -> dict[str, str]:
+    """The cells of one line; ValueError where it is no object of texts and numbers, or holds half a character."""
+    value = json.loads(line)
+    if not isinstance(value, dict):
+        raise ValueError("is no object")
+    cells = {key.strip(): text_of(cell) for key, cell in value.items()}
+    "".join((*cells, *cells.values())).encode()
+    return cells
 
 
 def text_of(value: Any) -> str:

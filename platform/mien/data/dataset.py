@@ -17,7 +17,7 @@ from mien.data.leaks import check_leak
 from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
 from mien.data.targets import NO_CLASS, Target, read_target, reason_without_target, target_spec
-from mien.errors import ExperimentError
+from mien.errors import ExperimentError, LeakError
 from mien.experiment import MEETING, DataConfig, ProtocolConfig, TargetConfig
 from mien.experiment.protocol import is_unknown
 from mien.features.spec import FeatureSpec
@@ -143,15 +143,17 @@ def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *,
     mapped: features in memory-mapped files of this node, for corpora that are larger than its memory and for workers
     that are sent the dataset; otherwise in memory. Raises StoreError where the store lacks a corpus or feature,
     ExperimentError where no clip of a corpus is left, or one feature was extracted with different settings for two
-    corpora.
+    corpora, LeakError where a corpus names a person of another one whom that one does not know.
     """
     target_spec(target)  # what is wrong with it is known before anything is read
     clips: list[Clip] = []
     tables: dict[str, list[_Table]] = {name: [] for name in data.features}
     left_out: Counter[str] = Counter()
     synthetic: dict[str, bool] = {}
+    people: dict[str, set[str]] = {}
     for corpus in sorted(data.corpora):
         of_corpus = sorted(store.clips(corpus), key=lambda clip: clip.id)
+        people[corpus] = {clip.subject for clip in of_corpus}
         synthetic[corpus] = any(clip.synthetic for clip in of_corpus)
         for name, before in tables.items():
             spec = store.spec(corpus, name)
@@ -170,6 +172,7 @@ def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *,
             )
         clips += kept
         left_out += reasons
+    _check_people(people)
     _check_classes(clips, left_out, target)
     clip_ids = [clip.id for clip in clips]
     group_names = sorted({name for clip in clips for name in clip.groups})
@@ -275,6 +278,30 @@ def _column(tables: Sequence[_Table], clip_ids: Sequence[str]) -> Column:
     if sources:
         return Mapped(spec, sources, clip_ids)
     return InMemory.of_tables(spec, [t.values for t in tables if isinstance(t.values, FeatureTable)], clip_ids)
+
+
+def _check_people(people: Mapping[str, set[str]]) -> None:
+    """Raises LeakError where a corpus says of a person to be another corpus's, which has nobody of that name.
+
+    A slip of the pen (ravdess/7 for ravdess/07) would make two people of one, and no split would keep them together.
+    """
+    for corpus, subjects in people.items():
+        for subject in sorted(subjects):
+            other = subject.partition("/")[0]
+            if other != corpus and other in people and subject not in people[other] and not is_unknown(subject):
+                raise LeakError(
+                    f"{corpus}: subject {subject} is said to be of {other}, where nobody is called so, but "
+                    f"{_some(people[other])}: correct the name, prepare all of {other}, or leave one of the two out"
+                )
+
+
+def _some(names: Iterable[str], n: int = 3) -> str:
+    """
+    >>> _some({"c", "a"}), _some("dabc")
+    ('a, c', 'a, b, c and others')
+    """
+    first = sorted(names)
+    return ", ".join(first[:n]) + (" and others" if len(first) > n else "")
 
 
 def _check_classes(clips: Sequence[Clip], left_out: Iterable[str], target: TargetConfig) -> None:

@@ -117,10 +117,13 @@ class Stream:
     def check_end(self, decoded_s: float) -> None:
         """Raise MediaError where the file ends long before its header or the medium's stretch says."""
         name = self._container.format.name.split(",")[0]
+        n_ticks = self.stream.duration or 0
+        if name == "avi":  # of one that was cut off, ffmpeg makes the length shorter; the number of frames stays
+            n_ticks = max(n_ticks, self.stream.frames)
         if name not in STATES_LENGTH and not (name == "mp3" and self._counts_frames()):
             stated_s, reached_s = None, decoded_s
-        elif self.stream.duration:
-            end = (self.stream.start_time or 0) + self.stream.duration
+        elif n_ticks:
+            end = (self.stream.start_time or 0) + n_ticks
             stated_s, reached_s = float(end * self.stream.time_base) - self.origin_s, decoded_s
         else:  # one length for all streams, some of which may rightly be shorter
             stated_s, reached_s = (self._container.duration or 0) / 1e6, self._reached_s

@@ -181,7 +181,8 @@ def _result(
     except BucketError:  # an outage would make rejects of clips that are whole
         raise
     except MediaError as error:
-        return _reject(clip_id, medium.path, error.reason, str(error))
+        detail = str(error) if medium.path in str(error) else f"{medium.path}: {error}"  # extractors know no file
+        return _reject(clip_id, medium.path, error.reason, detail)
     except MemoryError:
         detail = f"{medium.path}: {extractor.spec.name} asked for more memory than there is; cut it into stretches"
         return _reject(clip_id, medium.path, "too-large", detail)
