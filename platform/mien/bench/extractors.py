@@ -99,7 +99,7 @@ def extractor_rate(
     with tempfile.TemporaryFile("w+") as said:
         pair = [_start(asked, said) for _ in range(2)]
         try:
-            found = [_answer(process, feature, said) for process in pair][0]
+            found, _ = (_answer(process, feature, said) for process in pair)
             found |= _told([pair[0]], "compare", feature, said)[0] | _told([pair[0]], "run", feature, said)[0]
             two = _told(pair, "run", feature, said)
         finally:
@@ -121,7 +121,9 @@ def _start(asked: str, said: IO[str]) -> subprocess.Popen[str]:
     )
 
 
-def _told(processes: Sequence[subprocess.Popen[str]], command: str, feature: str, said: IO[str]) -> list[dict[str, Any]]:
+def _told(
+    processes: Sequence[subprocess.Popen[str]], command: str, feature: str, said: IO[str]
+) -> list[dict[str, Any]]:
     """What the processes answer, which all begin at the same time."""
     for process in processes:
         assert process.stdin

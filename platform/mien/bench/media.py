@@ -28,7 +28,10 @@ _CORPUS_OF = {"audio": "ravdess", "video": "ravdess", "openface": "openface", "e
 # Their published configurations, by the settings in which transformers' defaults differ.
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "speech-encoder": ("WavLM base", {}),
-    "image-encoder": ("DINOv2 small", {"hidden_size": 384, "num_attention_heads": 6, "image_size": 518, "patch_size": 14}),
+    "image-encoder": (
+        "DINOv2 small",
+        {"hidden_size": 384, "num_attention_heads": 6, "image_size": 518, "patch_size": 14},
+    ),
 }
 
 
@@ -74,7 +77,9 @@ def _imported(corpus: str, root: Path, medium: str, n_clips: int) -> tuple[Mediu
     found = (clip for clip in corpora.load(corpus).import_clips(root) if isinstance(clip, Clip))
     media = tuple(islice((clip.media[medium] for clip in found if medium in clip.media), n_clips))
     if not media:
-        raise MienError(f"{root}: no clip of {corpus} has {medium}; give a folder with some, or leave --corpora-root out")
+        raise MienError(
+            f"{root}: no clip of {corpus} has {medium}; give a folder with some, or leave --corpora-root out"
+        )
     return media
 
 

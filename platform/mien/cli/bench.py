@@ -102,8 +102,8 @@ def bench_extract(
 
     Args:
         features: Only these.
-        corpora_root: Folder with ravdess and mahnob in it, as mien sample lays them out; of what is not there, synthetic
-            recordings are written.
+        corpora_root: Folder with ravdess and mahnob in it, as mien sample lays them out, and openface with tables; of
+            what is not there, synthetic recordings are written.
         weights: NAME=PATH of a network: speech-encoder and image-encoder a folder, facenet a file, blendshapes
             MediaPipe's .task file, without which it is skipped. Without them random ones of the published size.
         clips: Of each corpus; of mahnob at most two are made.

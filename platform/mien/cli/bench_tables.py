@@ -61,7 +61,9 @@ def measure_and_print(
         return
     table(COLUMNS, [row(name, rate) for name, (_, rate) in measured.items()])
     OUT.print(f"- {machine}, one thread", markup=False, soft_wrap=True)
-    for text in dict.fromkeys(f"{name}: weights {about.weights}" for name, (about, _) in measured.items() if about.weights):
+    for text in dict.fromkeys(
+        f"{name}: weights {about.weights}" for name, (about, _) in measured.items() if about.weights
+    ):
         OUT.print(f"- {text}", markup=False, soft_wrap=True)
     kinds = sorted({about.recordings for about, _ in measured.values()})
     OUT.print(f"- recordings: {', '.join(kinds)}", markup=False, soft_wrap=True)

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from mien.cluster.cost.corpora import PUBLISHED
 from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.cluster.cost.estimate import CorpusSize, Estimate
-
-from mien.cluster.cost.corpora import PUBLISHED
 
 
 def cost(

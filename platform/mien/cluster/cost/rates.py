@@ -50,8 +50,8 @@ class Rates:
 def load_rates(files: Iterable[Path] = ()) -> Rates:
     """The rates of this package, replaced by those of the files, the last one first of all.
 
-    A file holds what `mien prepare --json`, `mien bench extract --json` or `mien bench train --json` printed, or has the
-    form of mien/cluster/cost/rates.json. Raises MienError for one that is none of them.
+    A file holds what `mien prepare`, `mien bench extract` or `mien bench train` printed with --json, or has the form of
+    mien/cluster/cost/rates.json. Raises MienError for one that is none of them.
     """
     rates = _own(json.loads(package_files("mien.cluster.cost").joinpath("rates.json").read_text()))
     for file in files:
@@ -62,12 +62,14 @@ def load_rates(files: Iterable[Path] = ()) -> Rates:
         try:
             rates = _with(rates, told, file)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise MienError(f"--rates {file}: {type(error).__name__} {error}: give one of {_FORMS}") from None
+            raise MienError(f"--rates {file}: {type(error).__name__} {error}: give {_FORMS}") from None
     return rates
 
 
-_FORMS = "`mien prepare ... --json`, `mien bench extract ... --json`, `mien bench train ... --json`, or a file like "
-_FORMS += "mien/cluster/cost/rates.json"
+_FORMS = (
+    "what `mien prepare`, `mien bench extract` or `mien bench train` printed with --json, or a file like "
+    "mien/cluster/cost/rates.json"
+)
 
 
 def _with(rates: Rates, told: Any, file: Path) -> Rates:
