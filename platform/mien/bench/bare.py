@@ -74,8 +74,8 @@ def _frames(extractor: Any, faces: Any) -> Call:
     def cut(picture: Any, box: Any) -> Any:
         half = (box[2:] - box[:2]).max() * (0.5 + margin)
         centre = (box[:2] + box[2:]) / 2
-        square = tuple(map(int, (*(centre - half), *(centre + half))))
-        face = Image.fromarray(picture).crop(square)
+        left, top, right, bottom = np.rint([*(centre - half), *(centre + half)]).astype(int).tolist()
+        face = Image.fromarray(picture).crop((left, top, right, bottom))
         return np.asarray(face.resize((size_px, size_px), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
     return lambda: [cut(picture, box) for picture, box in faces if box is not None]

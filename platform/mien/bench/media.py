@@ -92,7 +92,7 @@ def _trial(folder: Path, number: int) -> Medium:
 
 
 class _Long(Watching):
-    film_s = TRIAL_S  # type: ignore[assignment]
+    film_s = TRIAL_S
 
 
 def _table(path: Path) -> Medium:
@@ -139,6 +139,8 @@ def write_network(feature: str, folder: str) -> None:
     hf.utils.logging.disable_progress_bar()
     torch.manual_seed(0)
     _, settings = NETWORKS[feature]
+    network: Any
+    preprocessor: Any
     if feature == "speech-encoder":
         network, preprocessor = hf.WavLMModel(hf.WavLMConfig(**settings)), hf.Wav2Vec2FeatureExtractor()
     else:

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mien.cli.features import attachments
-from mien.cli.terminal import ERR, OUT, print_json, table
+from mien.cli.terminal import ERR, OUT, print_json
 from mien.errors import MienError, nearest
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def measure_and_print(
         }
         print_json({"machine": machine, "extractors": found})
         return
-    table(COLUMNS, [row(name, rate) for name, (_, rate) in measured.items()])
+    for line in markdown(COLUMNS, [row(name, rate) for name, (_, rate) in measured.items()]):
+        OUT.print(line, markup=False, soft_wrap=True)
     OUT.print(f"- {machine}, one thread", markup=False, soft_wrap=True)
     for text in dict.fromkeys(
         f"{name}: weights {about.weights}" for name, (about, _) in measured.items() if about.weights
@@ -98,11 +99,11 @@ def print_corpora(found: Sequence[CorpusCost], machine: str, as_json: bool) -> N
     if as_json:
         print_json([asdict(cost) for cost in found])
         return
-    table(["extractor", *WHOLE], corpora_rows(found, list(WHOLE)))
-    OUT.print("- core-hours, GB of the store; empty where the corpus has no such recordings", markup=False)
-    OUT.print(f"- rates were measured on {machine}", markup=False, soft_wrap=True)
-    for name, size in WHOLE.items():
-        OUT.print(f"- {name}: {size.source}", markup=False, soft_wrap=True)
+    lines = markdown(["extractor", *WHOLE], corpora_rows(found, list(WHOLE)))
+    lines += ["", "- core-hours, GB of the store; empty where the corpus has no such recordings"]
+    lines += [f"- rates were measured on {machine}", *(f"- {name}: {size.source}" for name, size in WHOLE.items())]
+    for line in lines:
+        OUT.print(line, markup=False, soft_wrap=True)
 
 
 def corpora_rows(found: Sequence[CorpusCost], corpora: Sequence[str]) -> list[list[str]]:
@@ -112,6 +113,16 @@ def corpora_rows(found: Sequence[CorpusCost], corpora: Sequence[str]) -> list[li
         [feature, *(cells.get((feature, corpus), "") for corpus in corpora)]
         for feature in dict.fromkeys(cost.feature for cost in found)
     ]
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table as the pages of docs have it.
+
+    >>> markdown(["a", "b"], [["1", ""]])
+    ['| a | b |', '|---|---|', '| 1 |  |']
+    """
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (columns, *rows))
+    return [first, "|---" * len(columns) + "|", *others]
 
 
 def figure(value: float) -> str:
