@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from conftest import ROOT
 from mien.bench.bare import BARE
 from mien.bench.extractors import ExtractorRate, compared, decoded, length_s
 from mien.bench.media import subject
@@ -35,8 +37,6 @@ RATE = ExtractorRate(
 
 
 def with_bare(bare_s: float | None) -> ExtractorRate:
-    from dataclasses import replace
-
     return replace(RATE, bare_s=bare_s)
 
 
@@ -63,7 +63,6 @@ def test_what_follows_from_the_figures() -> None:
         "peak MB": "200",
         "MB an hour": "9",
         "two at once": "1.92",
-        "by the clock": "1.60",
     }
     assert dict(zip(COLUMNS, row("physio", with_bare(None))))["over the bare call"] == ""
 
@@ -107,6 +106,7 @@ def test_the_package_has_a_measured_rate_of_every_extractor() -> None:
     assert {cost.feature for cost in costs(rates)} == set(EXTRACTORS)
 
 
+@pytest.mark.slow
 def test_each_extractor_stands_with_the_medium_that_it_reads() -> None:
     assert sorted(name for names in OF_MEDIUM.values() for name in names) == sorted(EXTRACTORS)
     for name in set(EXTRACTORS) - {"facenet", "blendshapes", "speech-encoder", "image-encoder"}:  # without weights
@@ -116,8 +116,6 @@ def test_each_extractor_stands_with_the_medium_that_it_reads() -> None:
 
 
 def test_what_was_measured_is_a_rate_for_mien_cost(tmp_path, capsys) -> None:
-    from dataclasses import asdict
-
     file = tmp_path / "measured.json"
     file.write_text(json.dumps({"machine": "2 cores of mine", "extractors": {"egemaps": asdict(RATE) | derived(RATE)}}))
     rates = load_rates([file])
@@ -145,6 +143,11 @@ def test_the_table_says_what_is_assumed(capsys) -> None:
         assert words in told
 
 
+def test_the_table_of_the_docs_is_the_one_that_is_printed(capsys) -> None:
+    assert main(["bench", "extract", "--corpora"]) == 0
+    assert capsys.readouterr().out.strip() in (ROOT / "docs" / "benchmarks.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
@@ -162,6 +165,7 @@ def test_bad_input_is_named(words, named, capsys) -> None:
     assert named in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_synthetic_trial_is_as_long_as_the_real_ones_and_can_be_used(tmp_path) -> None:
     (medium,) = subject("physio", tmp_path, n_clips=1).media
     extractor: Any = build("physio")
@@ -192,6 +196,7 @@ def test_the_bare_call_does_the_same_work_and_both_are_timed() -> None:
     assert compared("own", extractor, [signal], 1)["bare_s"] is None
 
 
+@pytest.mark.slow
 def test_one_extractor_from_the_command_to_json(capsys) -> None:
     assert main(["bench", "extract", "--features", "openface-clip", "--clips", "2", "--rounds", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     *("extractor", "a clip", "CPU s", "clips/s", "of real time", "over the bare call", "peak MB", "MB an hour"),
-    *("two at once", "by the clock"),
+    "two at once",
 )
 
 
@@ -88,7 +88,6 @@ def row(name: str, rate: ExtractorRate) -> list[str]:
         f"{rate.peak_bytes / 1e6:.0f}",
         f"{rate.mb_per_hour:.3g}",
         f"{rate.scaling:.2f}",
-        f"{rate.clock_scaling:.2f}",
     ]
 
 
