@@ -142,9 +142,9 @@ def test_extraction_by_hand():
     assert prepare.lost_usd == 0
     assert stages["head"].on_demand_usd == pytest.approx(2.1 * 0.5)
     assert stages["disks"].on_demand_usd == pytest.approx(2.3 * 10 * 0.001)
-    # 100 GB of media and 0.288 of features; a put per file and three per part of 64; five gets per clip
+    # 100 GB of media and 0.576 of features, of clips twice as long; a put per file and three per part of 64; five gets per clip
     requests = (28_800 + 3 * 450) * 0.005e-3 + 5 * 28_800 * 0.0004e-3
-    assert stages["S3"].on_demand_usd == pytest.approx(100.288 * 0.02 + requests)
+    assert stages["S3"].on_demand_usd == pytest.approx(100.576 * 0.02 + requests)
     total = estimate(JOB, PRICES, RATES).total
     assert total.on_demand_usd == pytest.approx(sum(stage.on_demand_usd for stage in stages.values()))
 

@@ -411,7 +411,7 @@ def test_verify_counts_and_finds_what_is_missing_or_cut(root: Path) -> None:
 def sensors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The BDF of one trial of the sample."""
     path = tmp_path_factory.mktemp("sample") / "a.bdf"
-    sample._write_sensors(path, watchings(1)[0])
+    sample.write_sensors(path, watchings(1)[0])
     return path
 
 
@@ -448,7 +448,7 @@ def test_mne_reads_the_sensors_of_the_sample_exactly(sensors: Path) -> None:
 def test_the_same_seed_writes_the_same_sensors_and_others_do_not(sensors: Path, tmp_path: Path) -> None:
     first = watchings(1)[0]
     for number, watching in enumerate([watchings(2)[0], watchings(1, seed=1)[0], watchings(1)[1]]):
-        sample._write_sensors(tmp_path / f"{number}.bdf", watching)
+        sample.write_sensors(tmp_path / f"{number}.bdf", watching)
         is_same = (tmp_path / f"{number}.bdf").read_bytes() == sensors.read_bytes()
         assert is_same == (watching == first)
 

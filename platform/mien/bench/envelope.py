@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
-from mien.cluster.cost.rates import load_rates
 from mien.cluster.cost.requests import GETS_OF_A_CLIP, WRITES_OF_A_PART
 from mien.errors import MienError
 from mien.features.prepare.tasks import largest_part
 
 CORES = 16  # of a c7i.4xlarge
 START_S = 480.0  # assumed: boot and set-up of a node
+# Of one core of the quicker machine of docs/benchmarks.md, on RAVDESS; measured: mien bench prepare
+CLIPS_PER_S = {"egemaps": 19.55, "facenet": 1.04}
 BATCHES_PER_S = 106.0  # of one driver; measured: mien bench scale
 S3_GETS_PER_S = 5500.0  # of a partitioned prefix; published by Amazon
 S3_WRITES_PER_S = 3500.0  # PUT, POST and DELETE; the same
@@ -37,7 +38,7 @@ class Ceiling:
 
 def node_clips_per_s(feature: str) -> float:
     """Of a node, if its cores are as fast as the one that was measured."""
-    return CORES * load_rates().prepare[feature].clips_per_s
+    return CORES * CLIPS_PER_S[feature]
 
 
 def ceilings(feature: str, medium: str, n_clips: int, n_prefixes: int = 1) -> Iterator[Ceiling]:

@@ -86,6 +86,48 @@ def bench_prepare(
     _print_rows(rows, as_json)
 
 
+def bench_extract(
+    features: tuple[str, ...] = (),
+    corpora_root: Path | None = None,
+    weights: tuple[str, ...] = (),
+    clips: int = 8,
+    rounds: int = 3,
+    corpora: bool = False,
+    rates: tuple[Path, ...] = (),
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """What each extractor takes of one core, of memory and of the store, each in a process of its own.
+
+    Times are CPU seconds of the quickest round. Two at once: how many times the clips of one process.
+
+    Args:
+        features: Only these.
+        corpora_root: Folder with ravdess and mahnob in it, as mien sample lays them out, and openface with tables; of
+            what is not there, synthetic recordings are written.
+        weights: NAME=PATH of a network: speech-encoder and image-encoder a folder, facenet a file, blendshapes
+            MediaPipe's .task file, without which it is skipped. Without them random ones of the published size.
+        clips: Of each corpus; of mahnob at most two are made.
+        rounds: Each measurement so often.
+        corpora: Measure nothing; print what each full corpus costs by the rates of mien cost.
+        rates: For --corpora: what this command printed on your machine with --json.
+        as_json: Print it as JSON, which mien cost --rates reads.
+    """
+    from mien.cli import bench_tables as tables
+
+    if corpora:
+        from mien.cluster.cost.corpora import costs
+        from mien.cluster.cost.rates import load_rates
+
+        loaded = load_rates(rates)
+        tables.print_corpora(list(costs(loaded)), loaded.machine, as_json)
+        return
+    if rates:
+        raise MienError("--rates is of --corpora; give both, or leave it out")
+    above_0("clips", clips)
+    above_0("rounds", rounds)
+    tables.measure_and_print(features, corpora_root, weights, clips, rounds, as_json)
+
+
 def bench_train(
     experiment: Annotated[str, Positional, arg(metavar="SCRIPT")],
     store: str = "store",

@@ -11,25 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from mien.cluster.cost.corpora import PUBLISHED
 from mien.errors import MienError
 
 if TYPE_CHECKING:
     from mien.cluster.cost.estimate import CorpusSize, Estimate
 
-# Mean length of a clip, files and gigabytes of all media: RAVDESS' speech was measured and its size is the published
-# one; CREMA-D's length is about what is published, its size is the sum of the published ones. Of MAHNOB-HCI neither is
-# published where we could read it: who asks must say.
-_CORPORA: dict[str, tuple[float | None, int, float | None]] = {
-    "ravdess": (3.70, 7356, 24.8),
-    "cremad": (2.54, 3 * 7442, 3.7),
-    "mahnob": (None, 2 * 527, None),
-}
-
 
 def cost(
     runs: Annotated[tuple[str, ...], Positional, arg(metavar="RUN")] = (),
     corpus: Annotated[
-        str | None, arg(help=f"{', '.join(_CORPORA)}: its published clips. Else --clips and --mean-seconds.")
+        str | None, arg(help=f"{', '.join(PUBLISHED)}: its published clips. Else --clips and --mean-seconds.")
     ] = None,
     clips: int | None = None,
     mean_seconds: float | None = None,
@@ -69,7 +61,7 @@ def cost(
         start_minutes: From asking for a node until it works: boot and set-up.
         interruptions: Of a spot machine, an hour; by default by Amazon's band for its type, which is of calm months.
         months: How long media and features are kept in S3.
-        rates: Measured by you: what `mien prepare --json` or `mien bench train --json` printed.
+        rates: Measured by you: what `mien prepare`, `mien bench extract` or `mien bench train` printed with --json.
         prices: Another table of prices.
         spot: For what was used: price the machines as spot ones.
         node_type: For what was used: the instance type where a run or store does not know it.
@@ -152,11 +144,12 @@ def _corpus(name: str | None, clips: int | None, mean_s: float | None, n_gb: flo
     if name is not None:
         load(name)  # an unknown name is refused with the known ones
         card = next((card for card in cards() if card.name == name), None)
-        known_s, n_files, known_gb = _CORPORA.get(name, (None, None, None))
+        known = PUBLISHED.get(name)
+        known_s, n_files, known_gb = (known.clip_s, known.n_files, known.n_gb) if known else (None, None, None)
         clips = card.n_clips if clips is None and card else clips
         mean_s = known_s if mean_s is None else mean_s
         n_gb = known_gb if n_gb is None else n_gb
-        lacking = {"--clips": clips, "--mean-seconds": mean_s} | ({"--corpus-gb": n_gb} if name in _CORPORA else {})
+        lacking = {"--clips": clips, "--mean-seconds": mean_s} | ({"--corpus-gb": n_gb} if known else {})
         if unknown := [option for option, value in lacking.items() if value is None]:
             raise MienError(f"--corpus {name}: not all of its size is published: give {' and '.join(unknown)}")
     if clips is None or mean_s is None:

@@ -141,12 +141,14 @@ def attribute(feature: str) -> str:
     return feature.partition(":")[2] or feature.replace("-", "_")
 
 
-def attachments(given: Sequence[str]) -> dict[str, str]:
-    """NAME=PATH words by name."""
+def attachments(
+    given: Sequence[str], option: str = "attach", example: str = "openface=FOLDER or ratings=TABLE"
+) -> dict[str, str]:
+    """NAME=PATH words by name. option, example: for the error of another word."""
     found: dict[str, str] = {}
     for word in given:
         name, is_pair, path = word.partition("=")
         if not (name and is_pair and path):
-            raise MienError(f"attach {word}: give NAME=PATH, such as openface=FOLDER or ratings=TABLE")
+            raise MienError(f"{option} {word}: give NAME=PATH, such as {example}")
         found[name] = path
     return found

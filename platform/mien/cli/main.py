@@ -15,7 +15,15 @@ from typing import Any, NoReturn
 
 import tyro
 
-from mien.cli.bench import bench_envelope, bench_prepare, bench_scale, bench_search, bench_svc, bench_train
+from mien.cli.bench import (
+    bench_envelope,
+    bench_extract,
+    bench_prepare,
+    bench_scale,
+    bench_search,
+    bench_svc,
+    bench_train,
+)
 from mien.cli.cluster import cluster_doctor, cluster_leftovers, cluster_setup
 from mien.cli.corpora import corpora, fetch, sample, verify_command
 from mien.cli.cost import cost
@@ -135,6 +143,7 @@ GROUPS = {  # of commands, whose names have two words
 COMMANDS: dict[str, Command] = {
     **{command.__name__: command for command in (corpora, sample, fetch, report, compare, cost)},
     "bench envelope": bench_envelope,
+    "bench extract": bench_extract,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
     "bench train": bench_train,

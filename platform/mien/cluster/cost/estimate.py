@@ -20,6 +20,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from mien.cluster.cost.autoscaling import finished_s, nodes_up
+from mien.cluster.cost.corpora import is_heavy, medium_of
 from mien.cluster.cost.interruptions import spot_loss
 from mien.cluster.cost.prices import HOURS_OF_A_MONTH, Instance, Prices
 from mien.cluster.cost.rates import Rates
@@ -31,8 +32,6 @@ from mien.experiment.search import Search
 from mien.features.prepare.tasks import largest_part
 
 OBJECT_STORE_SHARE = 0.3  # of a machine's memory, by Ray's default
-OF_PICTURES = ("facenet", "frames")
-HEAVY = (*OF_PICTURES, "speech-encoder")  # features whose parts hold few clips, alone and with others beside them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,8 +128,7 @@ def _prepare(job: Job, rates: Rates) -> Iterator[Stage]:
                 f"no rate for feature {feature!r}, there are {known}: run `mien prepare --features {feature} "
                 "--limit 200 --json` on your clips and give its output as --rates"
             )
-        rate = rates.prepare[feature]
-        clip_s = corpus.clip_s / rate.clip_s / rate.clips_per_s if rate.clip_s else 1 / rate.clips_per_s
+        clip_s = rates.prepare[feature].core_s(corpus.clip_s)
         part_h = _part_size(feature, corpus.n_clips) * clip_s / 3600
         yield _working(
             f"prepare {feature}",
@@ -254,18 +252,18 @@ def _working(
 
 
 def _part_size(feature: str, n_clips: int) -> int:
-    return largest_part(feature in HEAVY, n_clips)
+    return largest_part(is_heavy(feature), n_clips)
 
 
 def _storage(job: Job, prices: Prices, rates: Rates) -> Stage:
     """S3: media and features for so many months, and the requests."""
     corpus = job.corpus
     found = [rates.prepare[feature] for feature in job.features if feature in rates.prepare]
-    n_gb = corpus.n_gb + sum(rate.bytes_per_clip for rate in found) * corpus.n_clips / 1e9
+    n_gb = corpus.n_gb + sum(rate.n_bytes(corpus.clip_s) for rate in found) * corpus.n_clips / 1e9
     n_puts = corpus.n_files + sum(
         PUTS_OF_A_PART * -(-corpus.n_clips // _part_size(feature, corpus.n_clips)) for feature in job.features
     )
-    n_gets = GETS_OF_A_CLIP * corpus.n_clips * len({feature in OF_PICTURES for feature in job.features})  # or sound
+    n_gets = GETS_OF_A_CLIP * corpus.n_clips * len({medium_of(feature) for feature in job.features})
     usd = n_gb * prices.storage_gb_month * job.months
     usd += n_puts / 1000 * prices.put_per_1000 + n_gets / 1000 * prices.get_per_1000
     nodes = f"{n_gb:,.0f} GB, {n_puts + n_gets:,} requests"
@@ -317,7 +315,7 @@ def _notes(job: Job, prices: Prices, rates: Rates) -> Iterator[str]:
             yield f"{fleet.instance.name}: only its {fleet.instance.vcpus} cores are counted, no GPU was measured"
     if any(rate.clip_s is None for name, rate in rates.prepare.items() if name in job.features):
         yield "rates without a length of clips are taken as measured on clips of yours"
-    n_gb = sum(rates.prepare[name].bytes_per_clip for name in job.features) * job.corpus.n_clips / 1e9
+    n_gb = sum(rates.prepare[name].n_bytes(job.corpus.clip_s) for name in job.features) * job.corpus.n_clips / 1e9
     shared_gb = OBJECT_STORE_SHARE * job.train.instance.memory_gib * 1.074
     if job.search and n_gb > shared_gb:
         yield (

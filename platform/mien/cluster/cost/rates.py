@@ -15,12 +15,21 @@ from mien.errors import MienError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareRate:
-    """clips_per_s: of one core. clip_s: mean length of those clips; None for what does not grow with it, or where it
-    was measured on clips like those that are estimated. bytes_per_clip: of the feature in the store."""
+    """clips_per_s: of one core. clip_s: mean length of those clips; None where it was measured on clips like those that
+    are estimated. bytes_per_clip: of the feature in the store. is_row: one row a clip, however long."""
 
     clips_per_s: float
     clip_s: float | None = None
     bytes_per_clip: float = 0.0
+    is_row: bool = False
+
+    def core_s(self, clip_s: float) -> float:
+        """Seconds of one core for a clip of clip_s seconds."""
+        return (clip_s / self.clip_s if self.clip_s else 1.0) / self.clips_per_s
+
+    def n_bytes(self, clip_s: float) -> float:
+        """Bytes in the store of a clip of clip_s seconds."""
+        return self.bytes_per_clip * (clip_s / self.clip_s if self.clip_s and not self.is_row else 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +50,7 @@ class Rates:
 def load_rates(files: Iterable[Path] = ()) -> Rates:
     """The rates of this package, replaced by those of the files, the last one first of all.
 
-    A file holds what `mien prepare --json` or `mien bench train --json` printed, or has the form of
+    A file holds what `mien prepare`, `mien bench extract` or `mien bench train` printed with --json, or has the form of
     mien/cluster/cost/rates.json. Raises MienError for one that is none of them.
     """
     rates = _own(json.loads(package_files("mien.cluster.cost").joinpath("rates.json").read_text()))
@@ -53,11 +62,14 @@ def load_rates(files: Iterable[Path] = ()) -> Rates:
         try:
             rates = _with(rates, told, file)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise MienError(f"--rates {file}: {type(error).__name__} {error}: give one of {_FORMS}") from None
+            raise MienError(f"--rates {file}: {type(error).__name__} {error}: give {_FORMS}") from None
     return rates
 
 
-_FORMS = "`mien prepare ... --json`, `mien bench train ... --json`, or a file like mien/cluster/cost/rates.json"
+_FORMS = (
+    "what `mien prepare`, `mien bench extract` or `mien bench train` printed with --json, or a file like "
+    "mien/cluster/cost/rates.json"
+)
 
 
 def _with(rates: Rates, told: Any, file: Path) -> Rates:
@@ -72,6 +84,17 @@ def _with(rates: Rates, told: Any, file: Path) -> Rates:
                 f"--rates {file}: nothing was extracted in that run; prepare into a new store and give that"
             )
         return replace(rates, prepare={**rates.prepare, **measured}, machine=str(file))
+    if "extractors" in told:
+        measured = {
+            name: PrepareRate(
+                clips_per_s=1 / one["cpu_s"],
+                clip_s=one["clip_s"],
+                bytes_per_clip=one["bytes_per_clip"],
+                is_row=one["is_row"],
+            )
+            for name, one in told["extractors"].items()
+        }
+        return replace(rates, prepare={**rates.prepare, **measured}, machine=told["machine"])
     if "clips/s, mien" in told:
         cores = int(told.get("cores", 1))
         return replace(rates, samples_per_s=told["clips/s, mien"] / cores, run_startup_s=told["start-up of mien, s"])

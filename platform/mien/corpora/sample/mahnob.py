@@ -139,7 +139,7 @@ def record(root: Path, take: Take) -> None:
     pictures = list(act(_from(watching, first_s["vid"]), float(FRAME_RATE_HZ)))
     write_avi(folder / names["video"], pictures, FRAME_RATE_HZ, size_px=pictures[0].size)
     _write_room(folder / names["audio"], _from(watching, first_s["aud"]))
-    _write_sensors(folder / names["bdf"], watching)
+    write_sensors(folder / names["bdf"], watching)
     _write_gaze(folder / names["gaze"], watching, lead_s, sections["aud"][0])
     _write_session(folder / "session.xml", watching, names, sections, lead_s)
 
@@ -159,7 +159,7 @@ def _from(watching: Watching, from_s: float) -> Watching:
     return Watching(*values, watching.film, watching.trial, from_s)
 
 
-def _write_sensors(path: Path, watching: Watching) -> None:
+def write_sensors(path: Path, watching: Watching) -> None:
     """47 channels at 256 Hz in records of a second, with a trigger where the film begins and where it ends."""
     import edfio
 
