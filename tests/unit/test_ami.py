@@ -299,6 +299,7 @@ def test_a_table_of_ratings_that_is_wrong_is_an_error_with_the_remedy(root, rows
     assert str(error.value).startswith(str(root / "mine.csv"))
 
 
+@pytest.mark.slow
 def test_without_ratings_the_user_is_told_that_there_are_none(tmp_path):
     assert "AMI publishes none" in ami.note(None)
     assert "AMI publishes none" in ami.note(Settings())
@@ -473,6 +474,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return put(tmp_path_factory.mktemp("fuzz"), FILES | {"mine.csv": TABLE + "ES2002a,MEE006,1,2,3,7,r1,1,9\n"})
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_bytes_lose_no_segment_and_raise_nothing_unforeseen(fuzzed, data):

@@ -291,6 +291,7 @@ def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Edits = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6), st.integers(0, 9)), min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(name=st.sampled_from(["session.xml", SENSORS, GAZE]), edits=Edits, header=st.booleans())
 def test_whatever_was_damaged_each_session_is_a_clip_or_a_reject(
@@ -557,6 +558,7 @@ def sensed(watching: Any) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_each_sensor_follows_what_is_felt() -> None:
     """Within each person, as people differ in all of these."""
     seen = watchings(3)

@@ -439,6 +439,7 @@ tables:
 """
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_damage_to_an_audformat_header_ends_in_clips_and_rejects_or_one_error(
@@ -469,6 +470,7 @@ def test_a_pickle_of_an_audformat_table_is_not_read(tmp_path: Path) -> None:
         read_path(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_table_in_a_bucket_names_the_files_beside_it(root: Path, s3: str) -> None:
     place = Folder(f"{s3}/own")
     for name in FILES:
@@ -611,6 +613,7 @@ some = settings(
 )
 
 
+@pytest.mark.slow
 @some
 @given(
     st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=8, unique=True),
@@ -639,6 +642,7 @@ def good_parquet() -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
+@pytest.mark.slow
 @some
 @given(st.data(), st.sampled_from(["t.csv", "t.parquet", "t.jsonl"]))
 def test_any_damage_ends_in_clips_and_rejects_or_one_error(root: Path, data: st.DataObject, name: str) -> None:
