@@ -20,7 +20,7 @@ SENSORS = ("eeg-bands", "physio", "blendshapes")
 
 EXPERIMENT = Experiment(
     name="dimensions",
-    question="What do brain, body and face tell of felt valence and arousal, and do they tell more together?",
+    question="What does each kind of recording tell of valence and arousal, and do they tell more together?",
     data=DataConfig(corpora=("mahnob",), features=SENSORS, normalise="speaker"),
     target=DimensionsConfig(source="self-report"),
     protocol=ProtocolConfig(folds=3),

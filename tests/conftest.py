@@ -26,7 +26,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """What is run without a framework must not load it to look for tests: seconds in each process."""
     for framework in {"torch", "tensorflow"} & sys.modules.keys():
         if f"not {framework}" in session.config.option.markexpr:
-            raise pytest.UsageError(f"collecting tests without {framework} has imported it: see DOCTESTS in the Makefile")
+            raise pytest.UsageError(
+                f"collecting tests without {framework} has imported it: see DOCTESTS in the Makefile"
+            )
 
 
 @pytest.fixture(autouse=True)

@@ -77,3 +77,12 @@ def test_verbose_says_each_epoch_and_quiet_nothing(tmp_path, screen):
             told.on_epoch(run_of(tmp_path, 0, 0), {**RECORD, "epoch": 1})
         assert ("seed 0 fold 0  epoch   1" in screen.getvalue()) == ("verbose" in settings)
     assert not screen.getvalue().strip("\0")
+
+
+def test_a_log_says_the_end_once(monkeypatch):
+    written = StringIO()
+    monkeypatch.setattr(terminal, "ERR", Console(file=written, width=80))
+    with terminal.Bars() as bars:
+        for n_done in (0, 3, 3):
+            bars.update("x", n_done, 3, "runs")
+    assert written.getvalue().splitlines() == ["x: 0/3 runs", "x: 3/3 runs"]
