@@ -22,15 +22,6 @@ ROOT = Path(__file__).parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is run without a framework must not load it to look for tests: seconds in each process."""
-    for framework in {"torch", "tensorflow"} & sys.modules.keys():
-        if f"not {framework}" in session.config.option.markexpr:
-            raise pytest.UsageError(
-                f"collecting tests without {framework} has imported it: see DOCTESTS in the Makefile"
-            )
-
-
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     np.random.seed(0)  # noqa: NPY002 - what a library draws from numpy's global generator
@@ -45,8 +36,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_framework() -> Iterator[None]:
-    """torch and TensorFlow in one process are no failure by themselves, and abort some later test: so it is said here."""
+def _one_framework(request: pytest.FixtureRequest) -> Iterator[None]:
+    """torch and TensorFlow in one process are no failure by themselves, and abort some later test: so it is said here.
+
+    Nor does a run without them load one to look for tests, which takes seconds in each process.
+    """
+    for framework in {"torch", "tensorflow"} & sys.modules.keys():
+        wanted = f"not {framework}" not in request.config.option.markexpr
+        assert wanted, f"looking for tests has imported {framework}: see DOCTESTS in the Makefile"
     yield
     assert len({"torch", "tensorflow"} & sys.modules.keys()) < 2, "this run has imported torch and tensorflow"
 
