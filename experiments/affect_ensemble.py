@@ -4,7 +4,6 @@ mien prepare mahnob ROOT --features eeg-bands physio physio-raw facenet
 python experiments/affect_ensemble.py --store store --seeds 0 1 2
 python experiments/affect_ensemble.py --model.fusion early                       # all signals side by side
 python experiments/affect_ensemble.py --data.features eeg-bands                  # one sensor alone
-python experiments/affect_ensemble.py --protocol.kind by-group --protocol.group stimulus    # new films
 python experiments/affect_fusion.py --store store                  # each alone, late, early, hybrid: compared
 """
 

@@ -36,8 +36,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_framework() -> Iterator[None]:
-    """torch and TensorFlow in one process are no failure by themselves, and abort some later test: so it is said here."""
+def _one_framework(request: pytest.FixtureRequest) -> Iterator[None]:
+    """torch and TensorFlow in one process are no failure by themselves, and abort some later test: so it is said here.
+
+    Nor does a run without them load one to look for tests, which takes seconds in each process.
+    """
+    for framework in {"torch", "tensorflow"} & sys.modules.keys():
+        wanted = f"not {framework}" not in request.config.option.markexpr
+        assert wanted, f"looking for tests has imported {framework}: see DOCTESTS in the Makefile"
     yield
     assert len({"torch", "tensorflow"} & sys.modules.keys()) < 2, "this run has imported torch and tensorflow"
 

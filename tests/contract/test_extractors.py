@@ -107,9 +107,14 @@ def needs_torch(name: str) -> bool:
     return bool(re.search(r"^ +(import|from) (torch|facenet_pytorch|transformers)", source, re.MULTILINE))
 
 
-@pytest.fixture(
-    params=[pytest.param(name, marks=pytest.mark.torch if needs_torch(name) else ()) for name in extractors.EXTRACTORS]
-)
+def marks(name: str) -> Any:
+    """Those that look for faces take seconds for all that is asked of them here."""
+    if needs_torch(name):
+        return pytest.mark.torch
+    return pytest.mark.slow if name in ("blendshapes", "frames") else ()
+
+
+@pytest.fixture(params=[pytest.param(name, marks=marks(name)) for name in extractors.EXTRACTORS])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 

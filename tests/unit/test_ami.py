@@ -223,6 +223,7 @@ def test_a_table_of_ratings_that_is_wrong_is_an_error_with_the_remedy(root, rows
     assert str(error.value).startswith(str(root / "mine.csv"))
 
 
+@pytest.mark.slow
 def test_without_ratings_the_user_is_told_that_there_are_none(tmp_path):
     assert "AMI publishes none" in ami.note(None)
     assert "AMI publishes none" in ami.note(Settings())

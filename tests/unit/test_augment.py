@@ -139,6 +139,7 @@ def test_sync_keeps_the_ratio_of_lengths_to_a_frame(n_audio: int, n_video: int, 
     assert low < high + 1e-9 or 5 in (new_audio, new_video)
 
 
+@pytest.mark.slow
 def test_independent_stretches_each_by_its_own_and_as_often_as_sync() -> None:
     independent = dataclasses.replace(STRETCHED_ONLY, kind="independent")
     original = clip(1009, 1013)
@@ -153,6 +154,7 @@ def test_independent_stretches_each_by_its_own_and_as_often_as_sync() -> None:
     np.testing.assert_allclose(apart.mean(axis=0), 1.25, atol=0.08)  # both uniform on 0.5..2, as under sync
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(at=st.floats(0, 1), copy=st.integers(1, 200))
 def test_an_event_stays_at_its_moment_in_both_modalities(at: float, copy: int) -> None:
@@ -331,6 +333,7 @@ def test_a_copy_is_its_seed_epoch_clip_and_number(kind: AugmentKind) -> None:
     assert rng_for(0, 1, "1x", 1).random() != rng_for(0, 11, "x", 1).random()
 
 
+@pytest.mark.slow
 def test_draws_are_the_same_in_another_process() -> None:
     code = "from mien.data.augment import rng_for; print(rng_for(3, 5, 'ravdess/x', 1).random())"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -384,6 +387,7 @@ def lengths(config: AugmentConfig, key: tuple[int, int, str, int]) -> dict[str, 
     return {name: length(one) for name, one in found.items()}
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(epoch=st.integers(1, 1000), copy=st.integers(1, 5))
 def test_features_of_one_modality_are_stretched_alike_by_every_kind(epoch, copy):

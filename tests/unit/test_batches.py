@@ -68,6 +68,7 @@ def test_the_order_is_the_one_that_its_words_describe():
     assert order_of(ids, (0, 1, 2), seed=7, epoch=3, batch_size=5) == expected
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.sets(st.text("abcdef", min_size=1, max_size=5), min_size=1, max_size=40), st.randoms())
 def test_order_does_not_depend_on_the_order_of_the_clips(ids, random):

@@ -40,6 +40,7 @@ def test_the_middle_of_a_long_clip_is_kept_and_a_short_one_stays(tmp_path, root)
     ]
 
 
+@pytest.mark.slow
 def test_the_table_names_each_clip_once_and_tests_each_person_in_one_fold(tmp_path, root):
     clips = svc.cut_clips(root, tmp_path / "cut")
     svc.write_table(clips, tmp_path / "clips.csv")

@@ -19,6 +19,8 @@ from mien.features.extractors.action_units import BLENDSHAPES_OF, UNITS_OF_BLEND
 from mien.features.extractors.blendshapes import BLENDSHAPES, import_mediapipe, landmarker
 from tiny_faces import FACE
 
+pytestmark = pytest.mark.slow  # mediapipe takes its time to load
+
 RATE_HZ = 25.0
 
 
@@ -115,7 +117,6 @@ def test_its_landmarkers_trust_no_server(model: str) -> None:
     assert [options.ca_bundle_path for options in made] == [os.devnull.encode()]
 
 
-@pytest.mark.slow
 def test_it_loads_no_tensorflow_and_is_silent(model: str) -> None:
     program = (
         "import sys, numpy as np; from mien.features import extractors; from tiny_faces import FACE\n"

@@ -69,6 +69,7 @@ cli.leave(cli._guarded(command, []))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "code"), [(["interrupt"], 130), ([], -11)])
 def test_what_would_crash_the_end_of_the_interpreter_is_not_met_after_ctrl_c(words, code):
     command = [sys.executable, "-c", FRAGILE, *words]

@@ -89,6 +89,7 @@ def test_white_noise_has_the_entropy_of_its_share() -> None:
     np.testing.assert_allclose(frames["entropy"].values, entropies, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_bands_are_those_of_mne_and_near_a_filter_bank() -> None:
     """mne's Welch of one window each, on what the cleaning gives, to single precision; and the variance within each
     window of a band-pass, which leaks over its edges, to a quarter of a nat in the mean."""
@@ -216,6 +217,7 @@ def test_windows_of_channels_by_samples_go_through_the_store() -> None:
     np.testing.assert_array_equal(found.values, frames.values)
 
 
+@pytest.mark.slow
 def test_a_real_recording_of_biosemi(real_data: Path) -> None:
     """72 channels at 2048 Hz, of which 32 are asked for; in uV they are those that mne reads, referenced by mne."""
     import mne
@@ -331,6 +333,7 @@ def test_a_recording_that_stops_is_masked_from_there_on(n_channels: int) -> None
     assert not frames.valid[6:].any()
 
 
+@pytest.mark.slow
 def test_one_recording_serves_all_five(tmp_path: Path) -> None:
     """A stretch of a BDF file: EEG and body are told apart by the names of its channels."""
     import edfio

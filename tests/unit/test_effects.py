@@ -21,6 +21,7 @@ from mien.experiment import (
     Experiment,
     LossConfig,
     LstmAttentionConfig,
+    MlpConfig,
     ProtocolConfig,
     SvmConfig,
     TrainingConfig,
@@ -144,3 +145,13 @@ def test_points_that_differ_in_nothing_that_counts_are_one_trial(tmp_path):
         begun.append(trial["point"])
     kinds = [point["loss.kind"] for point in begun]
     assert sorted(kinds) == ["cross-entropy", "focal", "focal"]
+
+
+def test_a_support_vector_machine_of_dimensions_needs_no_loss_to_be_named():
+    """Whichever is named, it learns the same; a network must be told."""
+    unnamed = Experiment(name="x", target=DimensionsConfig(), model=SvmConfig())
+    named = dataclasses.replace(unnamed, loss=LossConfig(kind="mse"))
+    assert unnamed.signature({}) == named.signature({})
+    assert not [path for path in set_in_vain(unnamed) if path.startswith("loss")]
+    with pytest.raises(ValueError, match="loss.kind is focal and the target is of dimensions: choose mse or ccc"):
+        Experiment(name="x", target=DimensionsConfig(), model=MlpConfig())

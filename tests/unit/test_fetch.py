@@ -322,6 +322,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_loaded(server, tmp_
     assert "/a.bin" not in [path for path, _, _ in server.asked]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_killed_in_the_middle_and_asked_again_the_bytes_are_the_same(server, tmp_path, end):
     """At whatever byte: no byte that was here is loaded again."""
@@ -335,7 +336,7 @@ def test_killed_in_the_middle_and_asked_again_the_bytes_are_the_same(server, tmp
         handler.end_headers()
         handler.wfile.write(data[:held])
         handler.wfile.flush()
-        handler.connection.settimeout(20)
+        handler.connection.settimeout(60)
         handler.connection.recv(1)
         handler.close_connection = True
 

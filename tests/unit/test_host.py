@@ -48,6 +48,7 @@ def test_its_frames_are_those_of_the_extractor_here(wav):
             np.testing.assert_array_equal(frames["loud"].values, expected.values)
 
 
+@pytest.mark.slow
 def test_a_medium_that_cannot_be_used_is_an_error_with_its_reason_and_no_end(wav):
     with ExtractorHost({"loud": ExtractorRecipe("tiny_extractors:Loudness")}) as host:
         with pytest.raises(MediaError, match="no such file") as error:
@@ -70,6 +71,7 @@ def test_what_cannot_be_built_is_a_sentence(recipe, named):
         ExtractorHost({"x": recipe})
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_context():
     with ExtractorHost({"loud": ExtractorRecipe("tiny_extractors:Loudness")}) as host:
         process = host._process

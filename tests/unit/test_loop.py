@@ -205,6 +205,7 @@ def test_augmented_copies_join_the_training_clips_and_no_others(tmp_path, data):
         assert any(np.array_equal(frames[i], copies(plain, 1)[row][0]) for i in range(2)), "the original stays"
 
 
+@pytest.mark.slow
 def test_augmentation_is_drawn_from_the_seed_the_epoch_and_the_clip(tmp_path, data):
     _, _, first, split = train(tmp_path / "a", data, AUGMENTED, seed=1)
     _, _, again, _ = train(tmp_path / "b", data, AUGMENTED, seed=1)

@@ -521,6 +521,7 @@ def sensed(watching: Any) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_each_sensor_follows_what_is_felt() -> None:
     """Within each person, as people differ in all of these."""
     seen = watchings(3)

@@ -120,6 +120,7 @@ def test_reliability_holds_every_row_once_and_adds_up_to_the_ece() -> None:
     assert edges[14] == 1 and edges[8] == 1, "a bin holds its upper edge"
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 500))
 @settings(deadline=None)
 def test_risk_coverage_is_the_error_of_the_surest_whatever_the_order(seed: int) -> None:
@@ -210,6 +211,7 @@ def test_no_rows_at_all_have_no_scores() -> None:
 # ------------------------------------------------------------------ valence and arousal
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 500), n=st.integers(2, 50))
 @settings(deadline=None)
 def test_series_scores_are_audmetrics_and_scipys(seed: int, n: int) -> None:
@@ -383,6 +385,7 @@ def test_five_subjects_of_one_mind_are_no_proof_and_six_are() -> None:
     assert sign_flip_p(np.array([0.1, 0.2, 0.1, 0.3, 0.2, 0.1])) == 2 / 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_people", [5, 24])
 def test_the_interval_holds_the_truth_about_as_often_as_it_says(n_people: int) -> None:
     """95 % of 500, give or take three standard errors; a percentile bootstrap holds it in 83 % with 5 people.

@@ -118,6 +118,7 @@ def test_every_window_is_drawn_and_none_more_often() -> None:
     assert PictureChoice().positions(19, 0.9).tolist() == list(range(19))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 2])
 def test_what_is_drawn_depends_on_seed_epoch_and_clip_alone(data: Dataset, step: int) -> None:
     experiment = setting(picture_step=step)

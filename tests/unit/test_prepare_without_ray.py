@@ -84,6 +84,7 @@ def test_no_feature_is_refused(tmp_path: Path) -> None:
         prepare("ravdess", tmp_path, tmp_path / "store", [])
 
 
+@pytest.mark.slow
 def test_a_feature_whose_medium_no_clip_has_is_refused(tmp_path: Path) -> None:
     write_corpus(tmp_path / "root", 2)
     with pytest.raises(ExperimentError) as error:
@@ -235,6 +236,7 @@ def test_a_finished_feature_can_be_built_again(tmp_path: Path, in_this_process: 
     assert store.recipe("ravdess", store.spec("ravdess", "egemaps"))["settings"]["hop_s"] == 0.2  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_files_that_became_no_clip_are_counted_by_reason(
     tmp_path: Path, in_this_process: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -59,13 +59,13 @@ def test_a_training_that_goes_on_has_not_trained_what_was_there(tmp_path, screen
     assert "25/40 epochs, run 1/1, UAR 0.6123, 0:00:15 left" in screen.getvalue()
 
 
-def test_a_family_of_one_pass_has_one_epoch_for_each_run(tmp_path, screen):
+def test_a_family_of_one_pass_counts_runs(tmp_path, screen):
     series = SimpleNamespace(experiment=Experiment(name="x", model=SvmConfig()), folder="runs/x")
     with training_events() as told:
         told.on_start(series, 6, 6)
         told.on_epoch(run_of(tmp_path, 0, 0), {**RECORD, "epoch": 1, "score": None})
         told.on_run(run_of(tmp_path, 0, 0), ENDED)
-    assert "1/6 epochs, run 2/6" in screen.getvalue()
+    assert "1/6 runs" in screen.getvalue()
 
 
 def test_verbose_says_each_epoch_and_quiet_nothing(tmp_path, screen):
@@ -77,3 +77,12 @@ def test_verbose_says_each_epoch_and_quiet_nothing(tmp_path, screen):
             told.on_epoch(run_of(tmp_path, 0, 0), {**RECORD, "epoch": 1})
         assert ("seed 0 fold 0  epoch   1" in screen.getvalue()) == ("verbose" in settings)
     assert not screen.getvalue().strip("\0")
+
+
+def test_a_log_says_the_end_once(monkeypatch):
+    written = StringIO()
+    monkeypatch.setattr(terminal, "ERR", Console(file=written, width=80))
+    with terminal.Bars() as bars:
+        for n_done in (0, 3, 3):
+            bars.update("x", n_done, 3, "runs")
+    assert written.getvalue().splitlines() == ["x: 0/3 runs", "x: 3/3 runs"]

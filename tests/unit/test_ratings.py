@@ -170,6 +170,7 @@ def test_a_table_that_is_wrong_says_where_and_what_to_do(tmp_path: Path, text: s
     assert str(error.value).startswith(str(tmp_path / "r.csv"))
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=7))
 @settings(deadline=None, max_examples=200)
 def test_agreement_is_the_published_one_and_knows_no_order_or_direction(values: list[int]) -> None:

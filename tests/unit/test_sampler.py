@@ -45,6 +45,7 @@ def test_tpe_goes_where_it_is_good_and_random_does_not():
     assert share["tpe"] > 0.6 > 0.4 > share["random"], "a fifth of the space is that good"
 
 
+@pytest.mark.slow
 def test_an_error_is_minimised():
     """The same peak as a score that is better when lower: a sampler that goes the wrong way finds none of it."""
     experiment = dataclasses.replace(

@@ -350,7 +350,7 @@ def test_by_group_refuses_stimuli_that_everybody_saw() -> None:
     ("group", "message"),
     [
         ("meting", "protocol.group 'meting' is no group of these clips: the nearest is meeting"),
-        ("room", r"protocol.group=room and protocol.folds=5 needs as many groups and has 1: lower protocol.folds"),
+        ("room", r"protocol.group=room and protocol.folds=5 needs as many groups and has 1: choose protocol.kind"),
     ],
 )
 def test_by_group_refuses_a_group_that_cannot_be_split_by(group: str, message: str) -> None:

@@ -468,6 +468,7 @@ def test_a_pickle_of_an_audformat_table_is_not_read(tmp_path: Path) -> None:
         read_path(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_table_in_a_bucket_names_the_files_beside_it(root: Path, s3: str) -> None:
     place = Folder(f"{s3}/own")
     for name in FILES:
@@ -602,6 +603,7 @@ some = settings(
 )
 
 
+@pytest.mark.slow
 @some
 @given(
     st.lists(st.sampled_from(COLUMNS), min_size=1, max_size=8, unique=True),

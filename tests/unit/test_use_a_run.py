@@ -135,6 +135,7 @@ def test_what_cannot_be_used_is_a_sentence(place, tmp_path):
             recogniser.predict([short])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"format": 99}, {"inputs": 3}, {"target": {}}])
 def test_a_recipe_of_another_kind_is_named(place, tmp_path, change):
     shutil.copytree(place / "copied" / "run", tmp_path / "run")

@@ -66,6 +66,8 @@ def sample(
         roots = write_sample(directory, corpora, subjects, per_emotion, seed, on_clip=advance)
     for name, root in roots.items():
         print(f"{name}: {root}")
+    for name, root in roots.items():
+        print(f"next: mien prepare {name} {root}")
 
 
 # One of those that are known; its help is made of them.

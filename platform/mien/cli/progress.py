@@ -124,7 +124,8 @@ class _Epochs:
 
         experiment = series.experiment
         self._name, self._n_runs, self._n_done = experiment.name, n_runs, n_runs - n_to_do
-        self._of_run = experiment.training.epochs if FAMILIES[experiment.model.family].is_iterative else 1
+        self._is_iterative = FAMILIES[experiment.model.family].is_iterative
+        self._of_run = experiment.training.epochs if self._is_iterative else 1
         self._epoch: dict[Run, int] = {}  # of the runs that are trained now
         self._score = ""
         self._bars.line(f"{self._name}: {n_runs} runs, {self._n_done} of them done; {series.folder}")
@@ -155,7 +156,9 @@ class _Epochs:
     def _show(self) -> None:
         n_now, n_all = self._n_epochs, self._n_runs * self._of_run
         n_new = n_now - self._n_before
-        rest = f"epochs, run {min(self._n_done + 1, self._n_runs)}/{self._n_runs}{self._score}"
+        rest = "runs"
+        if self._is_iterative:
+            rest = f"epochs, run {min(self._n_done + 1, self._n_runs)}/{self._n_runs}{self._score}"
         if n_new > 0:
             rest += f", {left((time.monotonic() - self._start_s) / n_new * (n_all - n_now))}"
         self._bars.update(self._name, n_now, n_all, rest)

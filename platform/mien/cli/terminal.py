@@ -42,6 +42,7 @@ class Bars:
         self._progress = Progress(*columns, TextColumn("{task.fields[rest]}"), console=ERR, disable=not self._is_drawn)
         self._tasks: dict[str, Any] = {}
         self._logged_s: dict[str, float] = {}
+        self._logged: dict[str, str] = {}  # the last line of each
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -57,9 +58,11 @@ class Bars:
                 self._tasks[name] = self._progress.add_task(name, total=n_all, rest="")
             self._progress.update(self._tasks[name], completed=n_done, total=n_all, rest=rest)
         now_s = time.monotonic()
-        if self._is_logged and (n_done == n_all or now_s - self._logged_s.get(name, -LOG_EVERY_S) >= LOG_EVERY_S):
-            self._logged_s[name] = now_s
-            self.line(f"{name}: {n_done}/{n_all} {rest}".rstrip())
+        is_due = n_done == n_all or now_s - self._logged_s.get(name, -LOG_EVERY_S) >= LOG_EVERY_S
+        text = f"{name}: {n_done}/{n_all} {rest}".rstrip()
+        if self._is_logged and is_due and text != self._logged.get(name):
+            self._logged_s[name], self._logged[name] = now_s, text
+            self.line(text)
 
     def remove(self, name: str) -> None:
         """Takes a bar away: of one thing among many that is done."""

@@ -94,8 +94,8 @@ def note(settings: Settings | None) -> str:
     if settings and settings.ratings:
         return ""
     return (
-        "ami: no ratings were given and AMI publishes none, so no clip has valence or arousal (ami.ratings takes a "
-        "table); the label source proxy is of dialogue acts and laughter, and is no emotion"
+        "ami: no ratings were given and AMI publishes none, so no clip has valence or arousal (--ami.ratings "
+        "takes a table); the label source proxy is of dialogue acts and laughter, and is no emotion"
     )
 
 

@@ -180,9 +180,10 @@ def _group_units(group: Coded, subject: Coded, corpus: Coded, copies: Ints, prot
                 f" of the {len(found)} that the clips name, because groups that share a subject or a recording stay "
                 f"together (subject {subject.names(np.array([widest]))[0]} is in {n_of_subject[widest]})"
             )
+        fewer = f"lower protocol.folds to {len(names)}, or " if len(names) > 1 else ""
         raise ExperimentError(
             f"by-group with protocol.group={protocol.group} and protocol.folds={protocol.folds} needs as many groups "
-            f"and has {len(names)}{why}: lower protocol.folds, to 2 at least, or choose protocol.kind=by-subject"
+            f"and has {len(names)}{why}: {fewer}choose protocol.kind=by-subject"
         )
     stratum = corpus.code[np.unique(unit, return_index=True)[1]]
     draw = _draws(names, protocol)

@@ -62,6 +62,8 @@ def without_effect(experiment: Experiment) -> dict[str, str]:
 
     if loss.kind in ("mse", "ccc"):
         switched_off("loss", CLASSES_ONLY, f"loss.kind is {loss.kind}")
+    elif experiment.target.kind == "dimensions":  # a support vector machine, which has a loss of its own
+        switched_off("loss", CLASSES_ONLY, "target.kind is dimensions")
     elif loss.kind != "focal":
         switched_off("loss", ["gamma"], f"loss.kind is {loss.kind}")
     if loss.kind != "ccc":

@@ -17,7 +17,7 @@ from mien.experiment.data import DataConfig
 from mien.experiment.effects import without_effect
 from mien.experiment.execution import ExecutionConfig
 from mien.experiment.loss import LossConfig
-from mien.experiment.model import LstmAttentionConfig, ModelConfig
+from mien.experiment.model import LstmAttentionConfig, ModelConfig, SvmConfig
 from mien.experiment.protocol import ProtocolConfig
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
@@ -54,7 +54,8 @@ class Experiment:
         if not self.name.replace("-", "").isalnum():
             raise ValueError(f"experiment name {self.name!r}: letters, digits and dashes only, it names a folder")
         is_of_dimensions = isinstance(self.target, DimensionsConfig)
-        if is_of_dimensions != (self.loss.kind in ("mse", "ccc")):
+        has_a_loss = not isinstance(self.model, SvmConfig)  # of its own, whatever is said here
+        if has_a_loss and is_of_dimensions != (self.loss.kind in ("mse", "ccc")):
             remedy = "mse or ccc" if is_of_dimensions else "focal or cross-entropy"
             raise ValueError(f"loss.kind is {self.loss.kind} and the target is of {self.target.kind}: choose {remedy}")
         if not self.data.features and not self.parents:
