@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT
+from conftest import ROOT, hears_ctrl_c
 from mien.experiment import LstmAttentionConfig
 from mien.experiment.search import Search
 from mien.folder import Folder
@@ -31,7 +31,9 @@ def start(search: Search, place: Path) -> subprocess.Popen[str]:
     saved.write_text(json.dumps(search.to_json()))
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "RAY_ADDRESS": "local"}
     command = [sys.executable, "-m", "mien", "search", str(saved)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=hears_ctrl_c
+    )
 
 
 def finished(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:

@@ -32,7 +32,7 @@ from bad_server import (
     without_length,
     wrong_byte,
 )
-from conftest import ROOT
+from conftest import ROOT, hears_ctrl_c
 from mien.cli.main import main
 from mien.corpora import cremad, ravdess
 from mien.corpora.fetch import Fetched, Source, chosen, fetch, of_corpus, of_list, transfer
@@ -347,6 +347,7 @@ def test_killed_in_the_middle_and_asked_again_the_bytes_are_the_same(server, tmp
     child = subprocess.Popen(
         [sys.executable, "-m", "mien", "fetch", "ravdess", str(root), "--urls", str(urls), "--at-once", "2"],
         env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
+        preexec_fn=hears_ctrl_c,
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -44,8 +44,8 @@ class PictureChoice:
             return np.arange(n_frames)
         if not self.step:
             n_parts = min(self.n, n_frames)
-            places = ((np.arange(n_parts) + phase) * (n_frames / max(n_parts, 1))).astype(np.int64)
-            return np.minimum(places, n_frames - 1)  # a phase next to 1 may be rounded up
+            phase = min(phase, 1 - 1e-9)  # next to 1, the sum with a large number would be rounded up
+            return ((np.arange(n_parts) + phase) * (n_frames / max(n_parts, 1))).astype(np.int64)
         n_starts = max(n_frames - (self.n - 1) * self.step, 1)
         start = min(int(phase * n_starts), n_starts - 1)
         return np.arange(start, n_frames, self.step)[: self.n]
