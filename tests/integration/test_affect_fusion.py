@@ -1,0 +1,40 @@
+"""Sensors alone, then fused early, late and in the middle: the whole experiment on a tiny store."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import affect_fusion
+from mien.experiment import AffectEnsembleConfig, ClassesConfig, DataConfig, ExecutionConfig, LossConfig, ProtocolConfig
+from tiny import write_store
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+
+def test_every_fusion_is_trained_on_the_same_folds_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_store(str(tmp_path / "store"))
+    monkeypatch.setattr(affect_fusion, "SENSORS", {"voice": ("voice", "row"), "face": ("face",)})
+    base = dataclasses.replace(
+        affect_fusion.HYBRID,
+        data=DataConfig(corpora=("ravdess",), features=("voice", "row", "face")),
+        target=ClassesConfig(vocabulary="anger,fear,neutral", source="intended"),
+        protocol=ProtocolConfig(folds=2),
+        loss=LossConfig(),
+        model=AffectEnsembleConfig(units=12, kernel=3, step_s=0.2),
+        training=dataclasses.replace(affect_fusion.HYBRID.training, epochs=12, batch_size=8, learning_rate=0.01),
+    )
+    execution = ExecutionConfig(store=str(tmp_path / "store"), storage=str(tmp_path / "runs"), baseline=False)
+    # All of them have the same clips: a clip without a face has a face that is masked.
+    page = affect_fusion.compare_fusions(execution, base)
+    compared = {one["label"]: one for one in json.loads(Path(page).with_suffix(".json").read_text())["series"]}
+    names = ["voice", "face", "late-weighted", "late-meta", "early", "hybrid"]
+    assert list(compared) == [f"affect-{name}" for name in names]
+    scores = {name: compared[f"affect-{name}"]["test"]["uar"]["value"] for name in names}
+    assert min(scores.values()) > 0.6, scores
+    assert max(scores["late-weighted"], scores["early"], scores["hybrid"]) > 0.9, scores
