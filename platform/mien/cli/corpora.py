@@ -89,7 +89,7 @@ def fetch(
     """Download a corpus into a folder. Broken off or asked again, it loads what is missing. Exits 2 where a file
     cannot be had.
 
-    Without --urls and --source, the files are those that the corpus publishes, if it publishes a list: ravdess, cremad.
+    Without --urls and --source, the files are those of a list that is known: of ravdess, cremad, and ami's annotations.
 
     Args:
         root: The folder; it is the root that `mien verify` and `mien prepare` take.
