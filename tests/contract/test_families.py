@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from conftest import ROOT
@@ -35,6 +36,7 @@ from mien.experiment import (
 from mien.families import FAMILIES
 from mien.families.contract import ALONE, Group, Learner, Task
 from mien.families.files import written
+from mien.families.frameworks.onnx import OnnxModel, example_batch, in_eight_bits
 from mien.features.spec import Frames
 from mien.folder import Folder
 from mien.results.agreement import ccc
@@ -545,6 +547,29 @@ def test_arrays_of_another_model_are_refused(name, tmp_path: Path):
         learner = build(name, data, members=("voice", "row"))
     with pytest.raises(DamagedError, match="weights.npz"):
         learner.restore(tmp_path)
+
+
+@pytest.mark.slow
+@each()
+def test_its_graph_predicts_the_same_at_any_length(name):
+    """Also with other clips beside a clip, of one frame, and with an input missing."""
+    data = dataset(name)
+    learner = trained(name, data)
+    graph = learner.to_onnx()
+    exported = OnnxModel(task(name, data), graph)
+    np.testing.assert_allclose(values(exported, data), values(learner, data), atol=1e-5)
+    for lengths in ((1,), (40, 3, 1)):
+        batch = example_batch(task(name, data), lengths)
+        found, expected = (model.predict([batch]).values for model in (exported, learner))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert str(ROOT).encode() not in graph, "it tells nobody where it was made"
+    if FAMILIES[name].framework == "sklearn":
+        return
+    small = in_eight_bits(graph)
+    assert np.abs(values(OnnxModel(task(name, data), small), data) - values(exported, data)).max() < 0.15
+    if name == "affect_ensemble":  # torch's LSTMs would silently stay floats
+        kinds = [node.op_type for node in onnx.load_model_from_string(small).graph.node]
+        assert "DynamicQuantizeLSTM" in kinds and "LSTM" not in kinds
 
 
 # ------------------------------------------------------------------ several workers

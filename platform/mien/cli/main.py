@@ -33,6 +33,7 @@ from mien.cli.flags import with_flags
 from mien.cli.mistakes import no_such_command, refused
 from mien.cli.results import compare, report, runs_list, runs_pull, runs_verify
 from mien.cli.store import store_verify
+from mien.cli.use import export
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
@@ -141,7 +142,7 @@ GROUPS = {  # of commands, whose names have two words
     "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
-    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, cost)},
+    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, export, cost)},
     "bench envelope": bench_envelope,
     "bench extract": bench_extract,
     "bench prepare": bench_prepare,
@@ -166,7 +167,7 @@ MADE: dict[str, Callable[[list[str]], Command]] = {
 }
 ORDER = (
     *("corpora", "sample", "fetch", "verify", "prepare", "store", "train", "search"),
-    *("report", "compare", "runs", "cluster", "cost"),
+    *("report", "compare", "runs", "export", "cluster", "cost"),
 )
 
 

@@ -11,12 +11,7 @@ missing input is masked; its parent has no vote, and the weights of the others a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mien.data.batches import Batch
 from mien.errors import ExperimentError
 from mien.experiment import AffectEnsembleConfig
 from mien.families.contract import Task
@@ -36,11 +31,11 @@ def learner(task: Task) -> TorchLearner:
     config = _config(task)
     _check_inputs(task, config)
     if config.fusion == "late":
-        return TorchLearner(task, Late, read)
+        return TorchLearner(task, Late)
     if config.fusion == "early":
-        return TorchLearner(task, Early, read_on_one_clock)
+        return TorchLearner(task, Early)
     n_own = len(task.inputs) if len(task.inputs) > 1 and config.auxiliary else 0
-    return TorchLearner(task, Hybrid, read, head_weights=[1.0] + [config.auxiliary] * n_own)
+    return TorchLearner(task, Hybrid, head_weights=[1.0] + [config.auxiliary] * n_own)
 
 
 def _check_inputs(task: Task, config: AffectEnsembleConfig) -> None:
@@ -52,48 +47,6 @@ def _check_inputs(task: Task, config: AffectEnsembleConfig) -> None:
     pictures = [name for name, spec in task.inputs.items() if not spec.is_numeric]
     if config.fusion == "early" and pictures:
         raise ExperimentError(f"model.fusion early cannot lay {pictures[0]}, pictures, beside numbers: take hybrid")
-
-
-def read(batch: Batch, task: Task) -> dict[str, NDArray[Any]]:
-    """Of each input its values and mask, as "values/<input>" and "mask/<input>"."""
-    return {f"values/{name}": batch.values[name] for name in task.inputs} | {
-        f"mask/{name}": batch.masks[name] for name in task.inputs
-    }
-
-
-def read_on_one_clock(batch: Batch, task: Task) -> dict[str, NDArray[Any]]:
-    """steps: (b, T, width), at each step the nearest frame of each input and a bit that says whether there is a valid
-    one; rows stand at each step. mask: (b, T), up to the last step that has any."""
-    step_s = _config(task).step_s
-    lasts = {name: _last_s(spec, batch.masks[name]) for name, spec in task.inputs.items()}
-    n_steps = 1 + int(max(last_s.max() for last_s in lasts.values()) / step_s + 0.5)
-    times_s = np.arange(n_steps) * step_s
-    parts, there = [], []
-    for name, spec in task.inputs.items():
-        values, mask = batch.values[name], batch.masks[name]
-        values = values.reshape(*mask.shape, -1)
-        if spec.hop_s is None:
-            nearest, is_within = np.zeros(n_steps, int), np.ones(n_steps, bool)
-        else:
-            nearest = np.rint((times_s - spec.offset_s) / spec.hop_s).astype(int)
-            nearest = np.maximum(nearest, 0)  # a window's centre lies after the first step
-            is_within = nearest < mask.shape[1]
-            nearest = np.minimum(nearest, mask.shape[1] - 1)
-        valid = mask[:, nearest] & is_within
-        there.append(valid & (spec.hop_s is not None))
-        parts += [values[:, nearest] * valid[..., None], valid[..., None]]
-    mask = np.any(there, axis=0)
-    mask = np.flip(np.logical_or.accumulate(np.flip(mask, 1), axis=1), 1)
-    mask[:, 0] = True  # of a clip of rows alone
-    return {"steps": np.concatenate(parts, axis=-1).astype(np.float32) * mask[..., None], "mask": mask}
-
-
-def _last_s(spec: Any, mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(b,): the time of the last valid frame of a sequence, 0 without one."""
-    if spec.hop_s is None:
-        return np.zeros(len(mask))
-    last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
-    return np.where(mask.any(axis=1), spec.offset_s + last * spec.hop_s, 0.0)
 
 
 class Early(nn.Module):

@@ -16,14 +16,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import NDArray
-
-from mien.data.batches import Batch
 from mien.experiment import AvTransformerConfig
 from mien.families.contract import Task
 from mien.families.frameworks.torch_layers import ModalityDropout
 from mien.families.frameworks.torch_learner import TorchLearner
-from mien.families.steps import steps_of
 from mien.features.spec import FeatureSpec
 
 # isort: split
@@ -37,18 +33,11 @@ SHORTEST_S, LONGEST_S = 0.1, 1000.0  # periods of the waves by which a step know
 def learner(task: Task) -> TorchLearner:
     config = _config(task)
     n_own = len(task.inputs) if len(task.inputs) > 1 and config.auxiliary else 0
-    return TorchLearner(task, AvTransformer, read, head_weights=[1.0] + [config.auxiliary] * n_own)
-
-
-def read(batch: Batch, task: Task) -> dict[str, NDArray[Any]]:
-    """Of each input its values (b, T, D), mask (b, T) and times_s (b, T), as "<part>/<input>"."""
-    config = _config(task)
-    steps = steps_of(batch, task.inputs, config.step_s, config.max_steps)
-    return {f"{part}/{name}": array for name, one in steps.items() for part, array in one._asdict().items()}
+    return TorchLearner(task, AvTransformer, head_weights=[1.0] + [config.auxiliary] * n_own)
 
 
 class AvTransformer(nn.Module):
-    """The arrays of `read` to heads of (b, K): the joint one, and each input's own where there are several."""
+    """The arrays of `reading.steps` to heads of (b, K): the joint one, and each input's own where there are several."""
 
     def __init__(self, task: Task) -> None:
         super().__init__()
@@ -114,7 +103,7 @@ class _Encoder(nn.Module):
             x = x + self._noise * torch.randn_like(x)
         angles = times_s[..., None] * self.frequencies
         x = self.norm(self.project(self.dropout(x)) + torch.cat([angles.sin(), angles.cos()], dim=-1))
-        x = torch.cat([self.summary.expand(len(x), 1, -1), x], dim=1)
+        x = torch.cat([self.summary.expand(x.shape[0], 1, -1), x], dim=1)
         keys = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
         return self.layers(x, src_key_padding_mask=~keys), keys
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +33,20 @@ class Predictions(NamedTuple):
     rows: NDArray[np.int64]
 
 
-class Learner(Protocol):
+class Predictor(Protocol):
+    """A model that predicts."""
+
+    def predict(self, batches: Iterable[Batch]) -> Predictions:
+        """This rank's rows in the order of the batches, fillers left out."""
+
+
+class Learner(Predictor, Protocol):
     """A model and its optimiser."""
 
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int, rate: Rate) -> dict[str, float]:
         """One pass. epoch: from 1. rate: share of this epoch that is done, in [0, 1) (`Batch.progress`), to the
         learning rate of the step. Returns at least {"loss", "n_samples"}: the mean over the examples of all ranks, and
         how many they are."""
-
-    def predict(self, batches: Iterable[Batch]) -> Predictions:
-        """This rank's rows in the order of the batches, fillers left out."""
 
     def save(self, folder: Path) -> None:
         """Writes all that `load` needs to go on bit for bit: weights and the optimiser's state."""
@@ -55,6 +59,9 @@ class Learner(Protocol):
 
     def restore(self, folder: Path) -> None:
         """Reads what `export` wrote: it predicts the same, and cannot go on training. Executes nothing that is read."""
+
+    def to_onnx(self) -> bytes:
+        """The model alone, as it predicts, as a graph of ONNX (`mien.families.frameworks.onnx`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,8 @@ class Family:
     config: its page of hyper-parameters. framework: the package that its learner imports. learner: "module:Class",
     built with a Task. is_iterative: False where one pass fits the model, so that there is nothing to stop early and the
     validation clips are trained on as well. targets: kinds of target that it learns. reads: kinds of input that it
-    reads. needs: modalities that must be among the inputs. can_miss: whether an input may be missing from a clip.
+    reads. reading: the function of `mien.families.reading` by which the model is given a batch. needs: modalities that
+    must be among the inputs. can_miss: whether an input may be missing from a clip.
     """
 
     config: type[ModelConfig]
@@ -105,9 +113,14 @@ class Family:
     is_iterative: bool = True
     targets: tuple[str, ...] = ("classes", "dimensions")
     reads: tuple[Reads, ...] = ("row", "sequence")
+    reading: str = "frames"
     needs: tuple[str, ...] = ()
     can_miss: bool = True
 
     def build(self, task: Task) -> Learner:
         module, _, name = self.learner.partition(":")
         return getattr(import_module(module), name)(task)
+
+    def read(self, batch: Batch, task: Task) -> dict[str, NDArray[Any]]:
+        """What the model is given of a batch, by name."""
+        return getattr(import_module("mien.families.reading"), self.reading)(batch, task)

@@ -56,6 +56,10 @@ class LstmAttention:
             raise TypeError(f"LstmAttention is built from a LstmAttentionConfig, not {type(task.model).__name__}")
         framework.configure()
         self._seed, self._rank = task.seed, task.group.rank
+        # As `reading.frames` calls each array, and as the model does.
+        self._names = {f"values/{name}": _values(name) for name in task.inputs} | {
+            f"mask/{name}": _mask(name) for name in task.inputs
+        }
         self._graph = _spare.take(task)
         weakref.finalize(self, _spare.give_back, self._graph)
         self._graph.reset(task)
@@ -94,6 +98,12 @@ class LstmAttention:
     def restore(self, folder: Path) -> None:
         _assign(self._graph.model.weights, folder / WEIGHTS)
         self._graph.restart_average()
+
+    def to_onnx(self) -> bytes:
+        from mien.families.frameworks.tensorflow_onnx import graph_of
+
+        with self._graph.averaged():
+            return graph_of(self._graph.predicted, self._graph.inputs, self._names)
 
 
 def _arrays(variables: Iterable[Any]) -> dict[str, NDArray[Any]]:
@@ -134,17 +144,17 @@ class _Graph:
         )
         self.optimizer.build(self._weights)
         self._average = [tf.Variable(weight.value, trainable=False) for weight in self._weights]
-        inputs: dict[str, Any] = {}  # any number of rows and frames: one trace serves all batches
+        self.inputs: dict[str, Any] = {}  # any number of rows and frames: one trace serves all batches
         for name, spec in task.inputs.items():
-            inputs[_values(name)] = tf.TensorSpec((None, None, *spec.shape), tf.float32)
-            inputs[_mask(name)] = tf.TensorSpec((None, None), tf.bool)
+            self.inputs[_values(name)] = tf.TensorSpec((None, None, *spec.shape), tf.float32)
+            self.inputs[_mask(name)] = tf.TensorSpec((None, None), tf.bool)
         n_targets = len(task.target.names)
         targets, rated = tf.TensorSpec((None, n_targets), tf.float32), tf.TensorSpec((None, n_targets), tf.bool)
         weights, total = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((), tf.float32)
         self.train_step = tf.function(
-            self._step, autograph=False, input_signature=[inputs, targets, rated, weights, total]
+            self._step, autograph=False, input_signature=[self.inputs, targets, rated, weights, total]
         )
-        self.predict_step = tf.function(self._predicted, autograph=False, input_signature=[inputs])
+        self.predict_step = tf.function(self.predicted, autograph=False, input_signature=[self.inputs])
 
     def reset(self, task: Task) -> None:
         """As new: initial weights by the seed, an optimiser that has seen nothing."""
@@ -204,7 +214,7 @@ class _Graph:
             average.assign(decay * average + (1 - decay) * weight)
         return total
 
-    def _predicted(self, inputs: Mapping[str, Any]) -> Any:
+    def predicted(self, inputs: Mapping[str, Any]) -> Any:
         """Of classes the product of the experts (Hinton 2002), as the softmax of their mean log-probability; of
         dimensions the mean of the experts."""
         outputs = self.model(inputs, training=False)

@@ -7,30 +7,17 @@ whether the clip has it at all; what is missing is zeros. The rows are joined an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mien.data.batches import Batch
 from mien.experiment import MlpConfig
 from mien.families.contract import Task
 from mien.families.frameworks.torch_learner import TorchLearner
-from mien.families.pooling import pooled
 
 # isort: split
 from torch import Tensor, nn
 
 
 def learner(task: Task) -> TorchLearner:
-    return TorchLearner(task, Mlp, read)
-
-
-def read(batch: Batch, task: Task) -> dict[str, NDArray[np.float32]]:
-    """rows: (b, width of the model)."""
-    rows: list[Any] = list(pooled(batch, task.inputs).values())
-    present = [mask.any(axis=1, keepdims=True) for mask in batch.masks.values()]
-    return {"rows": np.hstack([*rows, *present]).astype(np.float32)}
+    return TorchLearner(task, Mlp)
 
 
 class Mlp(nn.Module):

@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
 
-from numpy.typing import NDArray
-
-from mien.data.batches import Batch
 from mien.errors import ExperimentError, MienError
 from mien.experiment import Resnet3dLstmConfig
 from mien.families.contract import Task
@@ -37,20 +33,13 @@ def learner(task: Task) -> TorchLearner:
     return TorchLearner(
         task,
         Resnet3dLstm,
-        read,
         initialise=lambda model: load_weights(model, config) if config.weights else None,
         is_mixed=config.precision == "mixed",
     )
 
 
-def read(batch: Batch, task: Task) -> dict[str, NDArray[Any]]:
-    """pictures: (b, T, H, W, 3) uint8. mask: (b, T)."""
-    (name,) = task.inputs
-    return {"pictures": batch.values[name], "mask": batch.masks[name]}
-
-
 class Resnet3dLstm(nn.Module):
-    """The arrays of `read` to (b, K): logits or dimensions, as the target is."""
+    """The arrays of `reading.pictures` to (b, K): logits or dimensions, as the target is."""
 
     mean: Tensor
     spread: Tensor

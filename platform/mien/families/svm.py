@@ -95,6 +95,12 @@ class Svm:
     def restore(self, folder: Path) -> None:
         self._read(folder / WEIGHTS)
 
+    def to_onnx(self) -> bytes:
+        from mien.families.svm_onnx import graph_of
+
+        members = {f"rows/{'+'.join(member)}": machines for member, machines in zip(self._members, self._machines)}
+        return graph_of(members, self._task.target.names, is_of_classes=self._is_of_classes, floor=FLOOR)
+
     def _write(self, path: Path) -> None:
         write_arrays(
             path,

@@ -26,13 +26,15 @@ from mien.data.targets import Target
 from mien.errors import DamagedError, ExperimentError, MienError
 from mien.families import FAMILIES, frameworks
 from mien.families.arrays import read_arrays
-from mien.families.contract import Learner
+from mien.families.contract import Predictor
 from mien.families.files import hand_over
+from mien.families.frameworks.onnx import GRAPH, OnnxModel
 from mien.families.recipe import NORMALISER, PARENTS, RECIPE, ModelRecipe
 from mien.features.host import ExtractorHost
 from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder, damaged, shaped, undamaged
+from mien.predict.exported import EXPORT, read_export
 from mien.results.done import MODEL, read_model
 
 BATCH = 64  # clips at a time, as when the run was tested
@@ -41,10 +43,13 @@ BATCH = 64  # clips at a time, as when the run was tested
 def load_run(path: str | os.PathLike[str]) -> Recogniser:
     """The model of a finished run.
 
-    path: a run (<storage>/<experiment>/<signature>/seed-<n>/fold-<k>), on a disk or in a bucket. Raises MienError where
-    there is none or it is not finished, DamagedError where its model is not what was written.
+    path: a run (<storage>/<experiment>/<signature>/seed-<n>/fold-<k>) or what `mien export` made of one, on a disk or
+    in a bucket. An export needs no framework. Raises MienError where there is none or it is not finished, DamagedError
+    where its model is not what was written.
     """
     folder = Folder(path)
+    if folder.exists(EXPORT):
+        return Recogniser(read_export(folder), folder.uri)
     files = read_model(folder)
     if not files:
         raise MienError(
@@ -64,8 +69,6 @@ class Recogniser:
         with undamaged(f"{path}/{RECIPE}"):
             recipe = shaped(json.loads(files.get(RECIPE, b"")), dict[str, Any])
         self.recipe = ModelRecipe.from_json(recipe, f"{path}/{RECIPE}")
-        family = FAMILIES[self.recipe.model.family]
-        self._learner: Learner = family.build(self.recipe.task(frameworks.group(family.framework, 0, 1)))
         try:
             hand_over({name: data for name, data in files.items() if "/" not in name}, self._restore)
         except DamagedError as error:
@@ -77,8 +80,8 @@ class Recogniser:
             self.parents[name] = Recogniser(of_parent, f"{path}/{PARENTS}/{name}")
 
     def _restore(self, folder: Path) -> None:
-        self._learner.restore(folder)
         self._normaliser = Normaliser.from_arrays(read_arrays(folder / NORMALISER))
+        self._model = _predictor(self.recipe, folder)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,7 +134,7 @@ class Recogniser:
             batch_size=BATCH,
             lengths=choice.lengths(inputs),
         )
-        return self._learner.predict(batches).values
+        return self._model.predict(batches).values
 
     def frames(self, media: Mapping[str, str | os.PathLike[str] | Medium]) -> dict[str, Frames]:
         """The features of one clip, extracted from its media as `mien prepare` did.
@@ -193,3 +196,13 @@ class Recogniser:
                 f"{name}: frames of {frames.values.shape[1:]}, and this run was trained on frames of {spec.shape}: "
                 "extract them with the same settings"
             )
+
+
+def _predictor(recipe: ModelRecipe, folder: Path) -> Predictor:
+    """What predicts: a graph of ONNX where there is one, else the family with the weights that were exported."""
+    if (folder / GRAPH).exists():
+        return OnnxModel(recipe.task(), (folder / GRAPH).read_bytes())
+    family = FAMILIES[recipe.model.family]
+    learner = family.build(recipe.task(frameworks.group(family.framework, 0, 1)))
+    learner.restore(folder)
+    return learner

@@ -55,7 +55,7 @@ class AttentionPool(nn.Module):
         self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1, bias=False))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = torch.cat([self.nothing.expand(len(x), 1, -1), x], dim=1)
+        x = torch.cat([self.nothing.expand(x.shape[0], 1, -1), x], dim=1)
         mask = torch.cat([torch.ones_like(mask[:, :1]), mask], dim=1)
         scores = self.score(x)[..., 0].masked_fill(~mask, float("-inf"))
         return (scores.softmax(dim=1)[..., None] * x).sum(dim=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mien.data.batches import Batch
+from mien.families import FAMILIES
 from mien.families.arrays import CHECKPOINT, WEIGHTS, read_arrays, write_arrays
 from mien.families.contract import Predictions, Rate, Task
 from mien.families.frameworks import torch as framework
@@ -19,30 +21,27 @@ from mien.families.frameworks.torch_losses import Loss
 import torch
 from torch import Tensor, nn
 
-Inputs = Mapping[str, NDArray[Any]]
-
 
 class TorchLearner:
     """A model, its optimiser (AdamW) and the moving average of its weights; a `mien.families.contract.Learner`.
 
-    build: the model of a task. Called with the arrays of `read` as tensors it returns its heads, each (b, K): logits,
-    or dimensions, as the target is. The first is what it predicts. read: what the model is given of a batch, by name.
-    head_weights: what the loss of each head counts. initialise: called with the model before its first epoch, where
-    neither a checkpoint nor an export was read. is_mixed: whether it computes in bfloat16 where the device has that.
+    build: the model of a task. Called with the arrays of its family's reading as tensors it returns its heads, each
+    (b, K): logits, or dimensions, as the target is. The first is what it predicts. head_weights: what the loss of each
+    head counts. initialise: called with the model before its first epoch, where neither a checkpoint nor an export was
+    read. is_mixed: whether it computes in bfloat16 where the device has that.
     """
 
     def __init__(
         self,
         task: Task,
         build: Callable[[Task], nn.Module],
-        read: Callable[[Batch, Task], Inputs],
         *,
         head_weights: Sequence[float] = (1.0,),
         initialise: Callable[[nn.Module], None] | None = None,
         is_mixed: bool = False,
     ) -> None:
         framework.configure()
-        self._task, self._read, self._head_weights = task, read, head_weights
+        self._task, self._read, self._head_weights = task, FAMILIES[task.model.family].read, head_weights
         self._device = torch.device(task.group.device)
         self._initialise, self._is_mixed = initialise, is_mixed and framework.has_bfloat16(task.group.device)
         with framework.seeded("weights", task.seed):
@@ -96,6 +95,12 @@ class TorchLearner:
         framework.set_model_arrays(self._model, arrays)
         self._average.restart()
         self._initialise = None
+
+    def to_onnx(self) -> bytes:
+        from mien.families.frameworks.torch_onnx import graph_of
+
+        with self._average.applied():
+            return graph_of(copy.deepcopy(self._model).eval().cpu(), self._task)
 
     def _step(self, batch: Batch, learning_rate: float) -> float:
         """One step on the global batch; returns its mean loss."""
