@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart check test guards bench soak lock clean
+.PHONY: setup quickstart check test guards docs bench soak lock clean
 
 setup: $(READY)
 
@@ -53,6 +53,12 @@ test: $(READY)
 DOCTESTS := --doctest-modules platform/mien $(addprefix --ignore=platform/mien/families/,affect_ensemble.py \
   av_transformer.py lstm_attention.py lstm_attention_layers.py mlp.py resnet3d.py resnet3d_lstm.py sensor_networks.py \
   frameworks)
+
+# The site, from docs/ and the docstrings: build/docs/site/index.html. A link that leads nowhere, and a page that nobody
+# links to, end it.
+docs: $(READY)
+	PYTHONPATH=platform $(BIN)/python -m sphinx -q -W --keep-going -c docs/site docs build/docs
+	@echo "build/docs/site/index.html"
 
 # What takes minutes to measure and can fail: it prints its figures for docs/benchmarks.md. Ratios: mien bench --help.
 bench: $(READY)

@@ -16,6 +16,8 @@ from conftest import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Declared for what they bring or pin, and not imported by name.
 FOR_OTHERS = {
+    "onnxscript": "torch exports by it",
+    "websockets": "uvicorn speaks by it",
     "torchvision": "facenet-pytorch imports it; its version must fit torch's",
     "keras": "pinned with tensorflow",
     "safetensors": "transformers reads weights with it, and is told to read nothing else",
