@@ -146,13 +146,12 @@ def test_an_outage_is_a_sentence_after_as_many_tries_as_aws_max_attempts_says(fa
 
 
 def test_the_number_of_tries_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mien import folder
 
     monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
-    assert folder._attempts() == folder.ATTEMPTS == 8
+    assert bucket._attempts() == bucket.ATTEMPTS == 8
     for said, attempts in (("3", 3), ("0", 1), ("many", 8), ("", 8)):
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", said)
-        assert folder._attempts() == attempts
+        assert bucket._attempts() == attempts
 
 
 def test_an_error_that_is_longer_than_the_file_is_no_end(faulty: FaultyS3, monkeypatch: pytest.MonkeyPatch) -> None:

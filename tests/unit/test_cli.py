@@ -147,7 +147,7 @@ def test_a_file_or_an_impossible_place_where_a_folder_is_wanted(folder, capsys, 
     ids=lambda words: words[0],
 )
 def test_what_is_neither_a_path_nor_a_bucket_is_refused_at_once(folder, capsys, monkeypatch, words, uri):
-    monkeypatch.setattr("mien.folder.explained", None)  # which goes around all that is asked of a network
+    monkeypatch.setattr("mien.bucket.explained", None)  # which goes around all that is asked of a network
     refused(
         capsys, [word.format(uri) for word in words], f"{uri}: neither a path nor a bucket; give a folder, or s3://"
     )

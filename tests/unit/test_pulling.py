@@ -9,9 +9,10 @@ import boto3
 import pytest
 
 from factories import series_directory
+from mien.bucket import explained
 from mien.cli.main import main
 from mien.errors import BucketError
-from mien.folder import Folder, explained
+from mien.folder import Folder
 from mien.results.pull import pull
 from mien.results.report import report
 from mien.results.run import Checkpoint, Series

@@ -49,7 +49,9 @@ class _Graph:
     def input(self, name: str, width: int) -> None:
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, ["clips", width]))
 
-    def add(self, kind: str, inputs: Sequence[str], output: str = "", n: int = 1, domain: str = "", **fields: Any) -> str:
+    def add(
+        self, kind: str, inputs: Sequence[str], output: str = "", n: int = 1, domain: str = "", **fields: Any
+    ) -> str:
         """A node; the name of its last output."""
         outputs = [f"{output or f'{kind}{len(self._nodes)}'}{'' if i == n - 1 else f'_{i}'}" for i in range(n)]
         self._nodes.append(helper.make_node(kind, list(inputs), outputs, domain=domain, **fields))

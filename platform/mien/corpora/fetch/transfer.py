@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from mien.bucket import asked_again, explained, located
 from mien.corpora.fetch.sources import PART, Source
 from mien.errors import DamagedError, MienError
-from mien.folder import Folder, asked_again, explained, located
+from mien.folder import Folder
 
 CHUNK_BYTES = 2**18  # of a web server
 BLOCK_BYTES = 8 * 2**20  # of a bucket, by a request each

@@ -11,8 +11,8 @@ from typing import IO, Any
 
 import pyarrow.fs as pafs
 
+from mien.bucket import asked_again, explained, located
 from mien.errors import MediaError, MienError
-from mien.folder import asked_again, explained, located
 
 FETCHED_WHOLE_BYTES, BLOCK_BYTES = 16 * 2**20, 2**20
 
