@@ -146,6 +146,7 @@ def test_an_outage_is_a_sentence_after_as_many_tries_as_aws_max_attempts_says(fa
 
 
 def test_the_number_of_tries_has_a_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    from mien import bucket
 
     monkeypatch.delenv("AWS_MAX_ATTEMPTS", raising=False)
     assert bucket._attempts() == bucket.ATTEMPTS == 8
