@@ -145,8 +145,7 @@ def page_values(series: Series, tested: Tested, summary: Json) -> Json:
     """What report_of_classes.html shows besides the summary."""
     n_seeds = len(tested.seeds)
     return {
-        "sureness": sureness(summary["overconfidence"]),
-        **calibration_values(summary["calibrated"]),
+        **calibration_values(summary["overconfidence"], summary["calibrated"]),
         "why_uncalibrated": temperature.why_none(
             summary["validation_score"] is not None, series.experiment.training.keep
         ),
@@ -208,38 +207,51 @@ def run_files(sides: Mapping[str, Predicted], target: TargetSpec) -> dict[str, J
 
 def run_values(tested: Predicted, target: TargetSpec, scaled: Json | None) -> Json:
     """What the page of one run shows of each class."""
-    by_class = classification_report(Scored(tested.truth, tested.values, tested.subjects), target.names)
     before = Scored(tested.truth, tested.values, tested.subjects)
+    head, rows = part_table(tested, target)
     return {
         "before": {name: as_json(estimate(before, METRICS["classes"][name])) for name in temperature.SCALED},
-        "sureness": sureness(as_json(estimate(before, OVERCONFIDENCE))),
-        **calibration_values(scaled),
+        **calibration_values(as_json(estimate(before, OVERCONFIDENCE)), scaled),
         "shown": "confusion_matrix_test",
         "shown_alt": "Confusion matrix of the test clips.",
         "shown_caption": "Test clips: share of each true class, with the number of clips.",
         "part_caption": "Test clips by class.",
-        "part_head": ["Class", "Recall", "Precision", "F1", "Clips"],
-        "part_rows": [
-            (
-                name,
-                *(digits(by_class[name][key]) for key in ("recall", "precision", "f1-score")),
-                by_class[name]["support"],
-            )
-            for name in target.names
-        ],
+        "part_head": head,
+        "part_rows": rows,
     }
 
 
-def calibration_values(calibrated: Json | None) -> Json:
-    """What calibrated.html shows."""
+def part_table(tested: Predicted, target: TargetSpec) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Head and rows of a table of the classes."""
+    by_class = classification_report(Scored(tested.truth, tested.values, tested.subjects), target.names)
+    shown = ("recall", "precision", "f1-score")
+    rows = [(name, *(digits(by_class[name][key]) for key in shown), by_class[name]["support"]) for name in target.names]
+    return ["Class", "Recall", "Precision", "F1", "Clips"], rows
+
+
+def both_sure(tested: Predicted, scaled: Json | None) -> str:
+    """Which way the confidence of one run errs, before and after scaling."""
+    before = as_json(estimate(Scored(tested.truth, tested.values, tested.subjects), OVERCONFIDENCE))
+    said: str = calibration_values(before, scaled)["both_sure"]
+    return said
+
+
+def calibration_values(overconfidence: Json, calibrated: Json | None) -> Json:
+    """What the reliability diagram and calibrated.html show. overconfidence: as trained."""
+    as_trained = sureness(overconfidence)
     if calibrated is None:
-        return {"calibrated": None}
+        return {"calibrated": None, "both_sure": as_trained}
     return {
         "calibrated": calibrated,
+        "both_sure": f"As trained: {_lowered(as_trained)} At its temperature: "
+        f"{_lowered(sureness(calibrated['overconfidence']))}",
         "scaled": [(name, METRICS["classes"][name].label) for name in temperature.SCALED],
         "temperature": temperature.temperature_text(calibrated["temperature"]),
-        "sureness_after": sureness(calibrated["overconfidence"]),
     }
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def classification_report(scored: Scored, classes: tuple[str, ...], n_seeds: int = 1) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -152,6 +152,19 @@ def run_files(sides: Mapping[str, Predicted], target: TargetSpec) -> dict[str, J
 
 def run_values(tested: Predicted, target: TargetSpec, scaled: Json | None) -> Json:
     """What the page of one run shows of each dimension."""
+    head, rows = part_table(tested, target)
+    return {
+        "shown": "predicted_against_rated_test",
+        "shown_alt": "Predicted against rated, test clips.",
+        "shown_caption": "Test clips; dashed: prediction equals rating.",
+        "part_caption": "Test clips by dimension.",
+        "part_head": head,
+        "part_rows": rows,
+    }
+
+
+def part_table(tested: Predicted, target: TargetSpec) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Head and rows of a table of the dimensions."""
     rows = [
         (
             name,
@@ -160,14 +173,11 @@ def run_values(tested: Predicted, target: TargetSpec, scaled: Json | None) -> Js
         )
         for k, name in enumerate(target.names)
     ]
-    return {
-        "shown": "predicted_against_rated_test",
-        "shown_alt": "Predicted against rated, test clips.",
-        "shown_caption": "Test clips; dashed: prediction equals rating.",
-        "part_caption": "Test clips by dimension.",
-        "part_head": ["Dimension", *(METRICS_HERE[key].label for key in MAIN), "Clips rated"],
-        "part_rows": rows,
-    }
+    return ["Dimension", *(METRICS_HERE[key].label for key in MAIN), "Clips rated"], rows
+
+
+def both_sure(tested: Predicted, scaled: Json | None) -> str:
+    return ""
 
 
 def _ccc_of_subjects(scored: Scored) -> dict[str, float]:

@@ -45,7 +45,7 @@ def confusion_matrix(counts: NDArray[Any], classes: Sequence[str]) -> Figure:
 
 
 def confusion_by_epoch(panels: Mapping[str, NDArray[Any]], classes: Sequence[str]) -> Figure:
-    """Small confusion matrices, up to four, two in a row: title to counts. Of the shares only the recalls are written."""
+    """Small confusion matrices, up to four, two in a row: title to counts. Only the recalls are written."""
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
@@ -65,10 +65,10 @@ def confusion_by_epoch(panels: Mapping[str, NDArray[Any]], classes: Sequence[str
                 colour = PAPER if share >= DARK_CELL else INK
                 written = axes.text(k, k, f"{share:.0%}", ha="center", va="center", size=6.5, color=colour)
                 written.set_in_layout(False)
+            axes.set_xticks(range(n), classes, rotation=35, ha="right", rotation_mode="anchor")
+            axes.set_yticks(range(n), classes)
             axes.tick_params(length=0, labelsize=8)
             axes.spines[:].set_visible(False)
-        rows[0, 0].set_xticks(range(n), classes, rotation=35, ha="right", rotation_mode="anchor")
-        rows[0, 0].set_yticks(range(n), classes)
         for axes in places[len(panels) :]:
             axes.set_axis_off()
         for axes in places[max(0, len(panels) - 2) : len(panels)]:  # the lowest of each column

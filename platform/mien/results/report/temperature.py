@@ -21,6 +21,7 @@ from mien.results.report import figures_of_classes as figures
 from mien.results.report.estimates import correct, difference, estimate
 from mien.results.report.tested import Tested, stack
 from mien.results.run import Run, Series
+from mien.results.scoring import is_defined
 from mien.results.shapes import Targeted
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def calibrated(series: Series, tested: Tested) -> Json | None:
 def of_run(run: Run, tested: Predicted) -> Json | None:
     """The same of one run, of its own test clips."""
     temperature = temperature_of(run)
-    if temperature is None or not len(tested.clip_ids):
+    if temperature is None or not is_defined(tested.values):
         return None
     before, after = (Scored(one.truth, one.values, one.subjects) for one in (tested, _scaled(tested, temperature)))
     spread = dict.fromkeys(("median", "least", "most"), temperature)

@@ -109,14 +109,14 @@ def words_of_trace(trace: Trace) -> Mapping[str, str]:
     )
     kind = "person and meeting" if shown.meeting else "person"
     others = (
-        f"Of {len(trace.stretches)} it is the one of the median CCC, {digits(shown.ccc)}; the worst is {worst.name}, "
-        f"{digits(worst.ccc)}, the best {best.name}, {digits(best.ccc)}."
+        f"Of {len(trace.stretches)} such stretches it is the one of the median CCC, {digits(shown.ccc)}; the worst is "
+        f"{worst.name}, {digits(worst.ccc)}, the best {best.name}, {digits(best.ccc)}."
         if len(trace.stretches) > 1
         else f"It is the only one of {FEWEST_CLIPS} clips or more; its CCC is {digits(shown.ccc)}."
     )
     return {
-        "caption": f"{shown.name}, {len(shown.rows)} test clips in order. {others} A {kind} counts from {FEWEST_CLIPS} "
-        "clips on.",
+        "caption": f"{shown.name}, {len(shown.rows)} test clips in order. {others} A {kind} counts from "
+        f"{FEWEST_CLIPS} clips on.",
         "alt": f"Rated and predicted of {shown.name} through {len(shown.rows)} clips. {of_each}.",
     }
 
