@@ -5,6 +5,7 @@ model/
   normaliser.npz     mean and spread of each column of each input
   weights.*          what the learner exported
   parents/<input>/   model/ of each run whose predictions it reads
+  card.md            what a stranger has to know of it (`mien.training.card`)
 """
 
 from __future__ import annotations

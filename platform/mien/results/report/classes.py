@@ -187,9 +187,11 @@ def draw_history(history: History, target: TargetSpec) -> dict[str, Figure]:
     if best is None or len(counted) < 2:
         return {}
     last = history[-1]["epoch"]
-    roles = {1: "first", (last + 1) // 2: "middle", last: "last", best["epoch"]: "best"}
+    roles: dict[int, list[str]] = {}
+    for epoch, role in ((1, "first"), ((last + 1) // 2, "middle"), (best["epoch"], "best"), (last, "last")):
+        roles.setdefault(epoch, []).append(role)
     panels = {
-        f"Epoch {epoch}, {roles[epoch]}": np.array(counted[epoch], np.int64)
+        f"Epoch {epoch}, {' and '.join(roles[epoch])}": np.array(counted[epoch], np.int64)
         for epoch in sorted(roles)
         if epoch in counted
     }
