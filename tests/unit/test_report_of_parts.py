@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -358,5 +359,9 @@ def test_a_card_warns_and_what_users_wrote_is_no_markup(tmp_path, older):
     assert "&lt;script>" in text and "<script>" not in text and "\n# does" not in text
     assert "| valence | " in text and "Calibration" not in text
     assert ModelCard(text).data.eval_results[0].metric_type == "ccc"
+    child = replace(series.experiment, parents=("voice/00000000",))
+    text = model_card(series.run(0, 0), child, series.data, None, {})
+    assert "the predictions of voice/00000000" in text and "Its parents were trained on" in text
+    assert "| its owner's |" in text and "It was trained to answer" in text
     untold = card_of(older)
     assert "No temperature was fitted" in untold and "tell nothing of the test clips" in untold

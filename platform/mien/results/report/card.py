@@ -87,8 +87,13 @@ def model_card(
                 *caveats_of_subjects(len(np.unique(tested.subjects))),
             ],
             "predicts": _predicts(target),
-            "reads": "; ".join(_feature(name, spec) for name, spec in data["features"].items())
-            or f"the predictions of {', '.join(experiment.parents)}",
+            "reads": "; ".join(
+                [
+                    *(_feature(name, spec) for name, spec in data["features"].items()),
+                    *(f"the predictions of {parent}" for parent in experiment.parents),
+                ]
+            ),
+            "parents": experiment.parents,
             "normalise": experiment.data.normalise,
             "family": family(experiment.model.family),
             "chosen": ", ".join(
