@@ -27,8 +27,12 @@ from mien.experiment.protocol import ProtocolKind
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, read_space, with_point
 from mien.experiment.target import TargetSpec
+from mien.families.recipe import ModelRecipe
 from mien.features.spec import FeatureSpec
 from mien.folder import SEAL
+from mien.results import clips as results_clips
+from mien.results.calibration import fit_temperature
+from mien.results.clips import write_clips
 from mien.results.history import best_record
 from mien.results.metrics import METRICS, evaluate
 from mien.results.predictions import Predicted, write_predictions
@@ -56,6 +60,8 @@ def series_directory(
     epochs: int = 6,
     baseline_skill: float | None = None,
     absent_class: str | None = None,
+    meetings: int = 0,
+    older: bool = False,
     experiment: Experiment | None = None,
     **data: Any,
 ) -> Series:
@@ -65,7 +71,8 @@ def series_directory(
     prediction; 0 is chance. The noise of a clip is the same for every series, so two of them err on the same clips, as
     real models do. target: classes by default. unrated: share of the ratings that are missing. baseline_skill: None
     trains no support vector machine beside it. absent_class: no clip of subject 01, whom fold 0 tests, shows it. data:
-    fields of DataConfig. group: of the protocol by-group. experiment: taken as it is, but for what the arguments above name.
+    fields of DataConfig. meetings: into how many those of each subject are dealt. older: without clips.parquet, model/
+    and confusions in the history, as an older mien wrote it. group: of the protocol by-group. experiment: taken as it is, but for what the arguments above name.
     """
     asked = experiment or Experiment(name=name, question="Does the factory write what a report can read?")
     asked = with_target(asked, target or asked.target)
@@ -82,12 +89,13 @@ def series_directory(
         f"{corpus}/{feature}": "0123456789abcdef" for corpus in asked.data.corpora for feature in asked.data.features
     }
     series = Series.create(asked, asked.signature(fingerprints))
-    series.folder.write_json(
-        "data.json", _data(asked, clips, fingerprints, synthetic=synthetic, random_weights=random_weights)
-    )
+    written = _data(asked, clips, fingerprints, synthetic=synthetic, random_weights=random_weights)
+    if not older:
+        written["clips_sha256"] = write_clips(series.folder, _told(clips, meetings))
+    series.folder.write_json("data.json", written)
     for seed in seeds:
         for fold in range(folds):
-            _write_run(series.run(seed, fold), asked, clips, skill)
+            _write_run(series.run(seed, fold), asked, clips, skill, older=older)
     if baseline_skill is not None:
         svm = series_directory(
             storage,
@@ -100,6 +108,8 @@ def series_directory(
             unrated=unrated,
             synthetic=synthetic,
             absent_class=absent_class,
+            meetings=meetings,
+            older=older,
             experiment=replace(asked, model=SvmConfig()),
             **data,
         )
@@ -320,7 +330,30 @@ def _sides(run: Run, experiment: Experiment, clips: Clips) -> dict[str, Clips]:
     return sides
 
 
-def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> None:
+def _told(clips: Clips, meetings: int) -> results_clips.Clips:
+    """What a corpus tells: odd people are women, each is three years older than the one before, of each class the first
+    take is normal and the others are strong. Age of subject 02 and statement are not told. A clip starts 20 s after the
+    one before of the same subject; listed backwards, since nothing may hang on their order."""
+    clips = clips[::-1]
+    people = [int(clip["subject"].split("/")[1]) for clip in clips]
+    takes = [int(clip["clip_id"].rsplit("-", 1)[1]) for clip in clips]
+    turns = [sum(other["subject"] == one["subject"] for other in clips[n + 1 :]) for n, one in enumerate(clips)]
+    texts = [np.array([clip[key] for clip in clips], str) for key in ("clip_id", "subject", "corpus")]
+    attributes = {
+        "sex": ["female" if person % 2 else "male" for person in people],
+        "age": ["" if person == 2 else str(20 + 3 * person) for person in people],
+        "intensity": ["normal" if take == 1 else "strong" for take in takes],
+        "statement": [""] * len(clips),
+    }
+    groups = {"meeting": [f"m{turn % meetings}" for turn in turns]} if meetings else {}
+    return results_clips.Clips(
+        *texts,
+        20.0 * np.array(turns),
+        *({name: np.array(words, str) for name, words in told.items()} for told in (attributes, groups)),
+    )
+
+
+def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float, *, older: bool = False) -> None:
     rng = np.random.default_rng((run.seed, run.fold, round(1000 * skill)))
     target = target_spec(experiment.target)
     sides = _sides(run, experiment, clips)
@@ -360,6 +393,11 @@ def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> 
     }
     write_predictions(run, target, predicted)
     history = _history(experiment, len(sides["train"]), skill, rng)
+    if not older:
+        run.folder.write_json("model/recipe.json", _recipe(experiment, run.seed, predicted["validation"]).to_json())
+    if not older and target.kind == "classes":
+        for record in history:
+            record["validation_confusion"] = _confusion(record["validation_uar"], len(sides["validation"]), target)
     # A support vector machine is fitted in one pass: one record, as the training loop writes it.
     run.write_history(history[:1] if experiment.model.family == "svm" else history)
     best = best_record(run.history())
@@ -368,6 +406,31 @@ def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> 
     stopped = f"all {len(run.history())} epochs done"
     run.write_metrics({"best_epoch": best["epoch"], "stopped": stopped, **scores})
     run.finish()
+
+
+def _recipe(experiment: Experiment, seed: int, held_out: Predicted) -> ModelRecipe:
+    target = target_spec(experiment.target)
+    has_temperature = target.kind == "classes" and experiment.model.family != "svm"
+    return ModelRecipe(
+        model=experiment.model,
+        training=experiment.training,
+        loss=experiment.loss,
+        seed=seed,
+        target=target,
+        inputs={name: feature_spec(name) for name in experiment.data.features},
+        extractors=dict.fromkeys(experiment.data.features),
+        normalise=experiment.data.normalise,
+        is_synthetic=False,
+        temperature=fit_temperature(held_out.truth, held_out.values) if has_temperature else None,
+    )
+
+
+def _confusion(recall: float, n_clips: int, target: TargetSpec) -> list[list[int]]:
+    """Of as many clips of each class, of which this share is recognised and the others are called the next class."""
+    k = len(target.names)
+    right = round(recall * n_clips / k)
+    counts = right * np.eye(k, dtype=int) + (n_clips // k - right) * np.roll(np.eye(k, dtype=int), 1, axis=1)
+    return counts.tolist()
 
 
 def _truth(clips: Clips, target: TargetSpec) -> NDArray[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tiny
-from mien.corpora.clip import Clip, Label, Reject
+from mien.corpora.clip import Clip, Label, Medium, Reject
 from mien.data.columns import Mapped
 from mien.data.contents import Contents
 from mien.data.dataset import Dataset, read_dataset
@@ -372,3 +372,17 @@ def test_people_who_talk_at_once_in_one_file_are_refused_with_the_seconds_and_th
             assert "protocol.kind=by-group with protocol.group=meeting" in str(e.value)
         else:
             one.check(split, ProtocolConfig(folds=2))
+
+
+def test_what_corpora_tell_of_clips_goes_with_them(tmp_path: Path) -> None:
+    """Of clips that stay; nothing of a clip that says nothing, and where it begins in its recording."""
+    sound = {"audio": Medium(path="a.wav", start_s=12.5, end_s=14), "video": Medium(path="b.mp4", start_s=13, end_s=14)}
+    who = {"sex": "female", "age": "31", "intensity": "strong", "statement": "Kids", "channel": "speech"}
+    clips = [clip(0), clip(1, attributes=who, media=sound, groups={"meeting": "ravdess/m"}), clip(2)]
+    told = read_dataset(write(tmp_path, clips), BOTH, CLASSES).told()
+    assert told.clip_ids.tolist() == [f"ravdess/{n:02}" for n in range(3)]
+    assert {name: words.tolist() for name, words in told.attributes.items()} == {
+        name: ["", who[name], ""] for name in ("sex", "age", "intensity", "statement")
+    }
+    assert told.starts_s.tolist() == [0, 12.5, 0]
+    assert told.groups["meeting"].tolist() == ["", "ravdess/m", ""]

@@ -65,8 +65,9 @@ def test_a_record_of_classes_holds_every_metric_of_its_kind():
     assert found["validation_loss"] == calibration.nll(truth, p)
     assert {name for name in found if name.startswith("validation_")} == {
         *("validation_loss", "validation_uar", "validation_wa", "validation_macro_f1"),
-        *("validation_nll", "validation_brier", "validation_ece"),
+        *("validation_nll", "validation_brier", "validation_ece", "validation_confusion"),
     }
+    assert found["validation_confusion"] == classification.confusion(truth, p).tolist()
     assert found["validation_wa"] == classification.wa(truth, p)
     by_wa = validation(TargetSpec("classes", SIX.names, "wa"), LossConfig(), truth, p)
     assert (by_wa["score"], by_wa["score_name"]) == (classification.wa(truth, p), "wa")

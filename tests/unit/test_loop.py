@@ -5,6 +5,7 @@ No framework: what each run fed, kept, tested and wrote is held against what the
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import fcntl
 import json
@@ -36,6 +37,7 @@ from mien.families import FAMILIES
 from mien.families.contract import Family, Predictions, Rate, Task
 from mien.families.losses import class_weights
 from mien.folder import Folder
+from mien.results.calibration import fit_temperature
 from mien.results.run import Run
 from mien.results.verify import verify
 from mien.training.loop import train_run
@@ -485,9 +487,31 @@ def test_a_run_says_what_it_was_and_holds_what_its_model_needs(tmp_path, data):
     assert sides["test"]["subjects"] == sorted({data.subjects[row] for row in split.test})
     assert run.folder.read_json("environment.json")["workers"] == 1
     model = run.folder / "model"
-    assert set(model.names()) == {"recipe.json", "normaliser.npz", "epoch.json"}
+    assert set(model.names()) == {"recipe.json", "normaliser.npz", "epoch.json", "card.md"}
+    table = list(csv.DictReader(run.folder.read_text("split.csv").splitlines()))
+    assert [row["clip_id"] for row in table] == data.clip_ids
+    side_of = {data.clip_ids[row]: side for side in ("train", "validation", "test") for row in getattr(split, side)}
+    assert {row["clip_id"]: row["side"] for row in table} == side_of
+    assert [row["label"] for row in table] == [tiny.CLASSES[k] for k in data.target.truth]
+    assert (table[7]["subject"], table[7]["corpus"]) == ("c/s2", "c")
+    assert "UAR" in model.read_text("card.md") and str(len(split.test)) in model.read_text("card.md")
     assert model.read_json("epoch.json") == 1, "the weights of the best epoch, here the first of equals"
     assert run.is_done
+
+
+def test_the_temperature_is_that_of_the_validation_clips_and_none_where_they_were_trained_on(tmp_path, data):
+    run, metrics, _, split = train(tmp_path / "best", data)
+    table = run.predictions().to_pandas()
+    held_out = table[table["side"] == "validation"]
+    p = held_out[[f"p_{name}" for name in tiny.CLASSES]].to_numpy()
+    recipe = run.folder.read_json("model/recipe.json")
+    assert recipe["temperature"] == fit_temperature(held_out["truth"].to_numpy(), p)
+    keys = set(run.history()[0]) - {"seconds", "data_s", "samples_per_s"}
+    assert metrics["epochs"] == [{key: record[key] for key in record if key in keys} for record in run.history()]
+    assert np.sum(metrics["epochs"][0]["validation_confusion"]) == len(split.validation)
+    last = dataclasses.replace(EXPERIMENT, training=dataclasses.replace(EXPERIMENT.training, keep="last"))
+    run, *_ = train(tmp_path / "last", data, last)
+    assert run.folder.read_json("model/recipe.json")["temperature"] is None
 
 
 # ------------------------------------------------------------------ parents

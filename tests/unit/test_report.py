@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+import tiny
 from conftest import ROOT
 from factories import search_directory, series_directory
 from mien.cli.main import main
@@ -25,6 +26,7 @@ from mien.cli.progress import training_events
 from mien.errors import MienError
 from mien.experiment import ClassesConfig, Experiment, LossConfig, SvmConfig, TrainingConfig
 from mien.folder import Folder
+from mien.results.clips import read_clips
 from mien.results.intervals import Scored, holm
 from mien.results.report import compare, figures, figures_of_classes, report, summary_rows
 from mien.results.report.caveats import caveats
@@ -488,7 +490,7 @@ def test_asked_again_it_writes_the_same_names_it_and_leaves_finished_runs_alone(
     paths = report(reported)
     assert paths[0].endswith("report.html")
     assert {Path(path).name for path in paths} == set(reported.folder.names()) - {
-        *("experiment.json", "data.json", "baseline.json", "seed-0", "seed-1")
+        *("experiment.json", "data.json", "clips.parquet", "baseline.json", "seed-0", "seed-1")
     }
     assert reported.folder.read_bytes("report.html") == page
     assert run_page.stat().st_mtime_ns == written_ns
@@ -567,10 +569,11 @@ def test_a_training_notes_where_its_store_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = Experiment(name="trial")
     summary = {"corpora": {}, "features": {}, "fingerprints": {}, "n_clips": 0, "left_out": {}}
-    read = SimpleNamespace(fingerprints={}, summary=lambda: summary)
+    read = SimpleNamespace(fingerprints={}, summary=lambda: summary, told=tiny.dataset(3).told)
     assert open_series(asked, read).data["store"] == f"{tmp_path}/store"
     bucket = replace(asked, execution=replace(asked.execution, store="s3://bucket/store"))
     assert open_series(bucket, read).data["store"] == "s3://bucket/store"
+    assert read_clips(open_series(asked, read)).clip_ids.tolist() == ["c/000", "c/001", "c/002"]
 
 
 def test_synthetic_data_and_random_weights_are_shown_in_every_report(tmp_path):

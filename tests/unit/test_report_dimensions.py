@@ -223,7 +223,18 @@ def test_every_kind_of_target_offers_the_same_to_a_report():
             "more_scores",
             "files",
         ),
-        *("draw", "alts", "page_values", "draw_run", "run_files", "run_values"),
+        *(
+            "draw",
+            "alts",
+            "page_values",
+            "draw_run",
+            "draw_history",
+            "scaled",
+            "run_files",
+            "run_values",
+            "part_table",
+            "both_sure",
+        ),
     }
     assert set(KINDS) == set(METRICS)
     for kind, module in KINDS.items():

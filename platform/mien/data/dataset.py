@@ -22,6 +22,7 @@ from mien.experiment import MEETING, DataConfig, ProtocolConfig, TargetConfig
 from mien.experiment.protocol import is_unknown
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureStore, FeatureTable
+from mien.results.clips import ATTRIBUTES, Clips
 
 SIDE = "split"  # the attribute of a clip that says on which side of the corpus's own split it stands
 
@@ -35,7 +36,9 @@ class Dataset:
     clips that are not among the N. fingerprints: "<corpus>/<feature>" to that of its rows. synthetic: corpus to
     whether any of its clips is. recipes: feature name to how it was asked for (extractor, settings, medium), None
     where that is not known. sides: where the corpus itself puts each clip (its attribute split), "" where it does not;
-    empty where it puts none.
+    empty where it puts none. starts_s: where each clip begins in its recording. attributes: each of
+    `mien.results.clips.ATTRIBUTES` to what the corpus says of each clip, "" where it does not; none where it was not
+    read.
     """
 
     clip_ids: list[str]
@@ -50,6 +53,8 @@ class Dataset:
     synthetic: dict[str, bool] = field(default_factory=dict)
     recipes: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     sides: list[str] = field(default_factory=list)
+    starts_s: list[float] = field(default_factory=list)
+    attributes: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -120,6 +125,18 @@ class Dataset:
             "identical": self.contents.identical(self.clip_ids),
         }
 
+    def told(self) -> Clips:
+        """What the corpora tell of the clips besides their labels."""
+        untold = [""] * len(self)
+        return Clips(
+            np.array(self.clip_ids, str),
+            np.array(self.subjects, str),
+            np.array(self.corpora, str),
+            np.array(self.starts_s or [0.0] * len(self), np.float64),
+            {name: np.array(self.attributes.get(name, untold), str) for name in ATTRIBUTES},
+            {name: np.array(groups, str) for name, groups in self.groups.items()},
+        )
+
     def _n_met(self) -> int:
         """Subjects of whom there are clips of a meeting with another subject."""
         people: dict[str, set[str]] = {}
@@ -188,6 +205,8 @@ def read_dataset(store: FeatureStore, data: DataConfig, target: TargetConfig, *,
         fingerprints={f"{t.corpus}/{name}": t.fingerprint for name, of_feature in tables.items() for t in of_feature},
         synthetic=synthetic,
         recipes={name: of_feature[0].recipe for name, of_feature in tables.items()},
+        starts_s=[min((medium.start_s for medium in clip.media.values()), default=0.0) for clip in clips],
+        attributes={name: [clip.attributes.get(name, "") for clip in clips] for name in ATTRIBUTES},
         sides=[clip.attributes.get(SIDE, "") for clip in clips]
         if any(SIDE in clip.attributes for clip in clips)
         else [],

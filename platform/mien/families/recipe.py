@@ -28,7 +28,8 @@ class ModelRecipe:
     inputs: feature to spec, in the order in which the model was built. extractors: feature to {"name", "settings",
     "medium"} as `prepare` was asked, None where it is not known (a store that another program wrote). normalise:
     "train" or "speaker", see `mien.data.normalise`. is_synthetic: whether a corpus that it learned from was. pictures,
-    picture_step: which of a clip's pictures it sees, see `mien.data.pictures`.
+    picture_step: which of a clip's pictures it sees, see `mien.data.pictures`. temperature: what makes its confidence
+    that of its validation clips (`mien.results.calibration.at_temperature`), None where none was held out.
     """
 
     model: ModelConfig
@@ -42,6 +43,7 @@ class ModelRecipe:
     is_synthetic: bool
     pictures: int = 0
     picture_step: int = 0
+    temperature: float | None = None
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -68,6 +70,7 @@ class ModelRecipe:
             "is_synthetic": self.is_synthetic,
             "pictures": self.pictures,
             "picture_step": self.picture_step,
+            "temperature": self.temperature,
         }
 
     @classmethod
@@ -92,6 +95,7 @@ class ModelRecipe:
                 is_synthetic=bool(value["is_synthetic"]),
                 pictures=int(value.get("pictures", 0)),
                 picture_step=int(value.get("picture_step", 0)),
+                temperature=None if (found := value.get("temperature")) is None else float(found),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise damaged(path, f"not a model's recipe: {error}") from error

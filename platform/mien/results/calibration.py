@@ -1,4 +1,4 @@
-"""Metrics of probabilities: NLL, Brier score, ECE and AURC, and the diagrams behind them.
+"""Metrics of probabilities: NLL, Brier score, ECE and AURC, the diagrams behind them, and temperature scaling.
 
 Arguments are those of `mien.results.scoring`, of classes. All formulas: docs/reference/metrics.md.
 """
@@ -15,6 +15,7 @@ from mien.results.scoring import Floats, Ints, Metric, checked_rows, is_defined,
 
 N_BINS = 15  # Guo et al. 2017
 SMALLEST_PROBABILITY = 1e-7  # about what float32 can tell from 0; bounds the NLL at 16.1
+TEMPERATURES = (0.1, 10.0)  # clips that are all right, or all wrong, would have it at 0, or without end
 
 
 def nll(truth: ArrayLike, probabilities: ArrayLike) -> float:
@@ -95,6 +96,56 @@ def risk_coverage(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, Float
     n_equal = np.bincount(level, minlength=len(levels))
     error = np.bincount(level, wrong, len(levels)) / n_equal
     return {"coverage": answered / len(truth), "risk": np.cumsum(np.repeat(error, n_equal)) / answered}
+
+
+def at_temperature(probabilities: ArrayLike, temperature: float) -> Floats:
+    """The same probabilities, (N, K), less sure where the temperature is above 1 and surer below.
+
+    p_k^(1/T) / Σ_j p_j^(1/T), Guo et al. 2017: the softmax of logits divided by T, which may be taken from
+    probabilities as their logarithms, because a softmax forgets what all logits of a row have in common. No class
+    chosen changes. A probability counts as 1e-7 at least. Raises ValueError where the temperature is not above 0.
+
+    >>> at_temperature([[0.8, 0.2]], 2.0).round(4).tolist()
+    [[0.6667, 0.3333]]
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature {temperature}: must be above 0")
+    return _softmax(_logits(probabilities) / temperature)
+
+
+def fit_temperature(truth: ArrayLike, probabilities: ArrayLike) -> float | None:
+    """The temperature at which the NLL of held-out clips is least, within 0.1 to 10, Guo et al. 2017.
+
+    None where there is none: no rows, or a probability that is not finite. The NLL is convex in 1/T, so the least one
+    found is the least there is.
+
+    >>> round(fit_temperature([0, 0, 0, 1], [[0.9, 0.1]] * 4), 3)  # sure by 9:1, and right by 3:1
+    2.0
+    """
+    from scipy.optimize import minimize_scalar
+
+    truth, probabilities = checked_rows(truth, probabilities)
+    if not is_defined(probabilities):
+        return None
+    logits, rows = _logits(probabilities), np.arange(len(truth))
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits / math.exp(log_temperature)
+        return float(np.mean(np.log(np.exp(scaled).sum(axis=1)) - scaled[rows, truth]))
+
+    low, high = map(math.log, TEMPERATURES)
+    return math.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x)
+
+
+def _logits(probabilities: ArrayLike) -> Floats:
+    """(N, K) of which these are the softmax, the largest of each row 0."""
+    logs = np.log(np.clip(np.asarray(probabilities, np.float64), SMALLEST_PROBABILITY, 1))
+    return logs - logs.max(axis=1, keepdims=True)
+
+
+def _softmax(logits: Floats) -> Floats:
+    exponents = np.exp(logits)
+    return exponents / exponents.sum(axis=1, keepdims=True)
 
 
 def _nll_sums(truth: Ints, probabilities: NDArray[Any], group: Ints, n_groups: int) -> Floats:

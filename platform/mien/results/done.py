@@ -18,7 +18,7 @@ from mien.folder import Folder, damaged, sha256, shaped, undamaged
 DONE = "DONE"
 MODEL = "model"  # folder of what a finished run can be used by
 RECORDED = (
-    *("experiment.json", "environment.json", "split.json"),
+    *("experiment.json", "environment.json", "split.json", "split.csv"),
     *("history.jsonl", "predictions.parquet", "metrics.json"),
 )  # and all of model/; what `mien report` adds is drawn from these
 

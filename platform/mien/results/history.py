@@ -2,9 +2,9 @@
 
 A record holds epoch (from 1), learning_rate (of the last step), train_loss, n_samples, seconds, data_s, samples_per_s,
 and what `validation` returns: score and score_name (the target's primary metric on the validation clips),
-validation_loss and validation_<metric> for each metric of the target's kind. None stands for what is not defined, and
-everywhere where there was no validation clip. Because nothing else is remembered, a resumed run decides exactly as an
-uninterrupted one.
+validation_loss, validation_<metric> for each metric of the target's kind, and of classes validation_confusion. None
+stands for what is not defined, and everywhere where there was no validation clip. Because nothing else is remembered, a
+resumed run decides exactly as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,30 +18,38 @@ from numpy.typing import ArrayLike
 
 from mien.experiment.loss import LossConfig
 from mien.experiment.target import TargetSpec
+from mien.results.classification import confusion
 from mien.results.json_values import Json, as_json
 from mien.results.metrics import METRICS, metric_named, score
+from mien.results.scoring import is_defined
 
 Record = Mapping[str, Any]
 History = Sequence[Record]
+
+CLOCKED = ("seconds", "data_s", "samples_per_s")  # what is another number each time
 
 
 def validation(target: TargetSpec, loss: LossConfig, truth: ArrayLike | None, prediction: ArrayLike | None) -> Json:
     """What a record says of the validation clips. truth, prediction: as in `mien.results.scoring`; None: no clips.
 
     validation_loss: of classes the NLL, in nats; of dimensions 1 - CCC where that is the loss, else the mean squared
-    error over all ratings.
+    error over all ratings. validation_confusion: of classes K lists of K counts, a row per true class.
     """
     metrics = METRICS[target.kind]
+    counts = None
     if truth is None or prediction is None:
         scores = dict.fromkeys(metrics, math.nan)
     else:
         scores = {name: score(metric, truth, prediction) for name, metric in metrics.items()}
+        if target.kind == "classes" and is_defined(np.asarray(prediction)):
+            counts = confusion(truth, prediction)
     if target.kind == "classes":
         validation_loss = scores["nll"]
     else:
         validation_loss = 1 - scores["ccc"] if loss.kind == "ccc" else _mean_square(truth, prediction)
-    record = {"score": scores[target.primary], "score_name": target.primary, "validation_loss": validation_loss}
-    return as_json({**record, **{f"validation_{name}": value for name, value in scores.items()}})
+    record: Json = {"score": scores[target.primary], "score_name": target.primary, "validation_loss": validation_loss}
+    record |= {f"validation_{name}": value for name, value in scores.items()}
+    return as_json(record | ({"validation_confusion": counts} if target.kind == "classes" else {}))
 
 
 def best_record(history: History) -> Record | None:

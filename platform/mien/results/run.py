@@ -2,15 +2,16 @@
 
     <storage>/<experiment>/<signature>/    a Series: all runs of one experiment
         experiment.json  data.json         every setting; what was read
+        clips.parquet                      what the corpora tell of each clip (mien.results.clips)
         baseline.json                      which Series is the baseline on the same clips
         metrics.json  report.html  *.png   mien report
         seed-0/fold-0/                     a Run: one model, trained once
-            experiment.json  environment.json  split.json
+            experiment.json  environment.json  split.json  split.csv
             history.jsonl                  a record per epoch (mien.results.history)
             checkpoints/epoch-0007/        the newest two and the best
             predictions.parquet            mien.results.predictions
             metrics.json                   mien.results.metrics.evaluate per side
-            model/                         all that is needed to use it: recipe.json, normaliser.npz, weights
+            model/                         all that is needed to use it: recipe.json, normaliser.npz, weights, card.md
             DONE                           written last: the hashes of all that is above (mien.results.done)
             report.html  *.png             mien report
 

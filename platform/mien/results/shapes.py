@@ -65,6 +65,7 @@ class Targeted(TypedDict):
     """model/recipe.json, as far as those read it that do not use the model."""
 
     target: TargetRecord
+    temperature: NotRequired[float | None]  # an older mien wrote none
 
 
 class Data(TypedDict):
@@ -78,6 +79,7 @@ class Data(TypedDict):
     target: NotRequired[TargetRecord]  # an older mien wrote none
     n_met: NotRequired[int]
     n_sharing: NotRequired[int]
+    clips_sha256: NotRequired[str]  # of clips.parquet
 
 
 class Named(TypedDict):

@@ -15,6 +15,7 @@ from mien.errors import DamagedError, Finding, MienError
 from mien.experiment import Experiment
 from mien.experiment.experiment import NOT_LEARNT
 from mien.folder import Folder
+from mien.results.clips import CLIPS, read_clips
 from mien.results.done import DONE, MODEL, read, recorded
 from mien.results.run import HISTORY, Run, Series, declared
 from mien.results.search_folder import TRIAL, SearchFolder, read_trial
@@ -108,6 +109,8 @@ def _of_series(folder: Folder) -> Iterator[Finding]:
         return
     of_data = list(_tried(folder.path("data.json"), lambda: series.target))
     yield from of_data
+    if not of_data:
+        yield from _tried(folder.path(CLIPS), lambda: read_clips(series))
     yield from _tried(folder.path("baseline.json"), lambda: series.baseline_named)
     if folder.exists("metrics.json"):
         yield from _tried(folder.path("metrics.json"), lambda: folder.read_json("metrics.json", Metrics))

@@ -16,6 +16,7 @@ from mien.experiment import ExecutionConfig, Experiment
 from mien.families import BASELINE
 from mien.features.store.store import FeatureStore
 from mien.folder import Folder, absolute
+from mien.results.clips import write_clips
 from mien.results.history import Record
 from mien.results.run import Run, Series
 from mien.training.baseline import baseline_of
@@ -88,7 +89,11 @@ def _train_series(experiment: Experiment, dataset: Dataset, splits: list[Split],
 def open_series(experiment: Experiment, dataset: Dataset) -> Series:
     """The series of an experiment on these clips, begun or taken up again."""
     series = Series.create(experiment, experiment.signature(dataset.fingerprints))
-    read = {"store": absolute(experiment.execution.store), "label_source": experiment.target.source}
+    read = {
+        "store": absolute(experiment.execution.store),
+        "label_source": experiment.target.source,
+        "clips_sha256": write_clips(series.folder, dataset.told()),
+    }
     series.folder.write_json("data.json", {**dataset.summary(), **read}, sealed=True)
     return series
 

@@ -25,14 +25,16 @@ from mien.experiment import Experiment
 from mien.families import FAMILIES, losses
 from mien.families.contract import Learner, Task
 from mien.families.files import hand_over, written
-from mien.results.history import validation
+from mien.results.history import CLOCKED, validation
 from mien.results.metrics import evaluate
 from mien.results.predictions import Predicted, write_predictions
 from mien.results.run import Checkpoint, Run
 from mien.training import policy
-from mien.training.model_folder import write_model
+from mien.training.card import write_card
+from mien.training.model_folder import temperature_of, write_model
 from mien.training.place import HERE, Place
 from mien.training.setup import write_setup
+from mien.training.split_csv import write_split_csv
 
 Rows = NDArray[np.int64]
 
@@ -74,12 +76,18 @@ def train_run(
         "best_epoch": best.epoch,
         "stopped": training.stopped or "fitted in one pass",
         **{side: evaluate(dataset.target.spec, truth[rows[side]], values) for side, values in sides.items()},
+        "epochs": [{key: record[key] for key in record if key not in CLOCKED} for record in training.history],
     }
     if place.group.rank == 0:
-        write_model(run, experiment, training.dataset, training.task, training.feed, training.learner, parents)
         predicted = {side: _predicted(dataset, rows[side], values) for side, values in sides.items()}
+        temperature = temperature_of(dataset.target.spec, predicted.get("validation"))
+        write_model(
+            run, experiment, training.dataset, training.task, training.feed, training.learner, parents, temperature
+        )
         write_predictions(run, dataset.target.spec, predicted)
+        write_split_csv(run, dataset, split)
         run.write_metrics(result)
+        write_card(run, experiment, dataset)
         run.finish()
     return result
 

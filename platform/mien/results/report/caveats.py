@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from mien.experiment import MEETING, SvmConfig
+from mien.experiment import MEETING, Experiment, SvmConfig
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
 from mien.results.report.estimates import FEWEST_SUBJECTS, gain
@@ -28,7 +28,7 @@ def caveats(series: Series, summary: Json) -> list[Caveat]:
     """All that apply, the gravest first."""
     return [
         *caveats_of_protocol(summary["protocol"], summary["n_subjects_on_both_sides"]),
-        *caveats_of_data(series),
+        *caveats_of_data(series.data, series.experiment),
         *caveats_of_subjects(summary["n_subjects"]),
         *_of_choosing(summary),
         *_of_parts(summary),
@@ -37,9 +37,8 @@ def caveats(series: Series, summary: Json) -> list[Caveat]:
     ]
 
 
-def caveats_of_data(series: Series) -> Iterator[Caveat]:
-    """Those that hold for every run of a series, whatever it scored."""
-    data = series.data
+def caveats_of_data(data: Json, experiment: Experiment) -> Iterator[Caveat]:
+    """Those that hold for every run on these data, whatever it scored. data: as data.json of a series."""
     synthetic = [name for name, corpus in data["corpora"].items() if corpus["synthetic"]]
     if synthetic:
         yield Caveat(
@@ -59,7 +58,7 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "people may have been trained on, so these scores say nothing about people whom the model has not met, and "
             "have no interval over people.",
         )
-    if series.experiment.target.source == "proxy":
+    if experiment.target.source == "proxy":
         yield Caveat(
             "proxy-labels",
             True,
@@ -76,7 +75,7 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             f"{listed(random)} was extracted by a network with random weights, for a trial. It was trained "
             "on nothing; do not quote these scores as that feature's.",
         )
-    if series.experiment.data.normalise == "speaker":
+    if experiment.data.normalise == "speaker":
         yield Caveat(
             "speaker-normalised",
             True,
@@ -85,13 +84,13 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "standardised. In use this needs several clips of a person, of mixed emotions, before the first can be "
             "judged. Do not compare these scores with scores that do without.",
         )
-    yield from _of_meetings(series)
+    yield from _of_meetings(data, experiment)
 
 
-def _of_meetings(series: Series) -> Iterator[Caveat]:
+def _of_meetings(data: Json, experiment: Experiment) -> Iterator[Caveat]:
     """People who were recorded together: what is recorded of one may hold another."""
-    protocol = series.experiment.protocol
-    n_met, n_sharing = (series.data.get(name, 0) for name in ("n_met", "n_sharing"))  # an older mien wrote neither
+    protocol = experiment.protocol
+    n_met, n_sharing = (data.get(name, 0) for name in ("n_met", "n_sharing"))  # an older mien wrote neither
     # Of random-leaky worse is said; no meeting is in two corpora.
     if n_met and protocol.kind not in ("random-leaky", "leave-one-corpus-out") and protocol.group != MEETING:
         yield Caveat(

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mien.experiment.target import TargetSpec
-from mien.results.calibration import OVERCONFIDENCE, reliability, risk_coverage
+from mien.results.calibration import OVERCONFIDENCE, risk_coverage
 from mien.results.classification import confusion, macro_f1, per_class, uar, wa
+from mien.results.history import History, best_record
 from mien.results.intervals import Scored
 from mien.results.json_values import Json, as_json
 from mien.results.metrics import METRICS
 from mien.results.predictions import Predicted
 from mien.results.report import figures_of_classes as figures
+from mien.results.report import temperature
 from mien.results.report.estimates import estimate
 from mien.results.report.page import digits, interval
 from mien.results.report.tested import Tested
-from mien.results.run import Series
+from mien.results.run import Run, Series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,7 +92,7 @@ def draw(tested: Tested, summary: Json, baseline: Tested | None) -> dict[str, Fi
         curves["baseline"] = risk_coverage(*baseline.all_seeds()[:2])
     return {
         "confusion_matrix_test": figures.confusion_matrix(confusion(truth, probabilities), tested.target.names),
-        "reliability": figures.reliability(reliability(truth, probabilities)),
+        "reliability": temperature.draw(tested.all_seeds(), summary["calibrated"]),
         "risk_coverage": figures.risk_coverage(curves),
     }
 
@@ -104,10 +106,21 @@ def alts(summary: Json) -> dict[str, str]:
         "confusion_matrix_test": f"Confusion matrix. Best recognised: {best}, {digits(known[best])}; "
         f"worst: {worst}, {digits(known[worst])}. All recalls stand in the table below.",
         "reliability": f"Accuracy against confidence; the expected calibration error is "
-        f"{digits(summary['test']['ece']['value'])}. {sureness(summary['overconfidence'])}",
+        f"{digits(summary['test']['ece']['value'])}. {sureness(summary['overconfidence'])}"
+        f"{_after(summary['calibrated'])}",
         "risk_coverage": f"Error against the share of clips answered; with all answered it is "
         f"{digits(1 - summary['test']['wa']['value'])}.",
     }
+
+
+def _after(calibrated: Json | None) -> str:
+    """What scaling did to it, as a sentence after the first one; empty where there was none."""
+    if calibrated is None:
+        return ""
+    return (
+        f" Beside it after temperature scaling, where the error is {digits(calibrated['ece']['value'])}. "
+        f"{sureness(calibrated['overconfidence'])}"
+    )
 
 
 def sureness(overconfidence: Json) -> str:
@@ -132,7 +145,10 @@ def page_values(series: Series, tested: Tested, summary: Json) -> Json:
     """What report_of_classes.html shows besides the summary."""
     n_seeds = len(tested.seeds)
     return {
-        "sureness": sureness(summary["overconfidence"]),
+        **calibration_values(summary["overconfidence"], summary["calibrated"]),
+        "why_uncalibrated": temperature.why_none(
+            summary["validation_score"] is not None, series.experiment.training.keep
+        ),
         "even_nll": math.log(len(tested.target.names)),
         "confusion_caption": "Share of each true class that was called each class, and how often"
         + (f" (each clip counts {n_seeds} times, once per seed)." if n_seeds > 1 else "."),
@@ -142,38 +158,102 @@ def page_values(series: Series, tested: Tested, summary: Json) -> Json:
     }
 
 
-def draw_run(sides: Mapping[str, Predicted], target: TargetSpec) -> dict[str, Figure]:
+def scaled(run: Run, tested: Predicted) -> Json | None:
+    """The test scores of one run at its temperature; None where it has none."""
+    return temperature.of_run(run, tested)
+
+
+def draw_run(sides: Mapping[str, Predicted], target: TargetSpec, scaled: Json | None) -> dict[str, Figure]:
     """Name to figure, of one run; a side without clips has none."""
-    return {
+    tested = sides["test"]
+    confusions = {
         f"confusion_matrix_{side}": figures.confusion_matrix(confusion(p.truth, p.values), target.names)
+        for side, p in sides.items()
+        if len(p.truth)
+    }
+    return {
+        **confusions,
+        "reliability": temperature.draw(Scored(tested.truth, tested.values, tested.subjects), scaled),
+    }
+
+
+def draw_history(history: History, target: TargetSpec) -> dict[str, Figure]:
+    """Name to figure: the validation clips at the first, middle, best and last epoch. None of fewer than two epochs,
+    and none where an older mien counted no confusions."""
+    counted = {
+        record["epoch"]: record["validation_confusion"] for record in history if record.get("validation_confusion")
+    }
+    best = best_record(history)
+    if best is None or len(counted) < 2:
+        return {}
+    last = history[-1]["epoch"]
+    roles: dict[int, list[str]] = {}
+    for epoch, role in ((1, "first"), ((last + 1) // 2, "middle"), (best["epoch"], "best"), (last, "last")):
+        roles.setdefault(epoch, []).append(role)
+    panels = {
+        f"Epoch {epoch}, {' and '.join(roles[epoch])}": np.array(counted[epoch], np.int64)
+        for epoch in sorted(roles)
+        if epoch in counted
+    }
+    return {"confusion_matrix_epochs": figures.confusion_by_epoch(panels, target.names)}
+
+
+def run_files(sides: Mapping[str, Predicted], target: TargetSpec) -> dict[str, Json]:
+    """Name to JSON, of one run; a side without clips has none."""
+    return {
+        f"classification_report_{side}.json": classification_report(Scored(p.truth, p.values, p.subjects), target.names)
         for side, p in sides.items()
         if len(p.truth)
     }
 
 
-def run_files(tested: Predicted, target: TargetSpec) -> dict[str, Json]:
-    scored = Scored(tested.truth, tested.values, tested.subjects)
-    return {"classification_report_test.json": classification_report(scored, target.names)}
-
-
-def run_values(tested: Predicted, target: TargetSpec) -> Json:
+def run_values(tested: Predicted, target: TargetSpec, scaled: Json | None) -> Json:
     """What the page of one run shows of each class."""
-    by_class = run_files(tested, target)["classification_report_test.json"]
+    before = Scored(tested.truth, tested.values, tested.subjects)
+    head, rows = part_table(tested, target)
     return {
+        "before": {name: as_json(estimate(before, METRICS["classes"][name])) for name in temperature.SCALED},
+        **calibration_values(as_json(estimate(before, OVERCONFIDENCE)), scaled),
         "shown": "confusion_matrix_test",
         "shown_alt": "Confusion matrix of the test clips.",
         "shown_caption": "Test clips: share of each true class, with the number of clips.",
         "part_caption": "Test clips by class.",
-        "part_head": ["Class", "Recall", "Precision", "F1", "Clips"],
-        "part_rows": [
-            (
-                name,
-                *(digits(by_class[name][key]) for key in ("recall", "precision", "f1-score")),
-                by_class[name]["support"],
-            )
-            for name in target.names
-        ],
+        "part_head": head,
+        "part_rows": rows,
     }
+
+
+def part_table(tested: Predicted, target: TargetSpec) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Head and rows of a table of the classes."""
+    by_class = classification_report(Scored(tested.truth, tested.values, tested.subjects), target.names)
+    shown = ("recall", "precision", "f1-score")
+    rows = [(name, *(digits(by_class[name][key]) for key in shown), by_class[name]["support"]) for name in target.names]
+    return ["Class", "Recall", "Precision", "F1", "Clips"], rows
+
+
+def both_sure(tested: Predicted, scaled: Json | None) -> str:
+    """Which way the confidence of one run errs, before and after scaling."""
+    before = as_json(estimate(Scored(tested.truth, tested.values, tested.subjects), OVERCONFIDENCE))
+    said: str = calibration_values(before, scaled)["both_sure"]
+    return said
+
+
+def calibration_values(overconfidence: Json, calibrated: Json | None) -> Json:
+    """What the reliability diagram and calibrated.html show. overconfidence: as trained."""
+    as_trained = sureness(overconfidence)
+    if calibrated is None:
+        return {"calibrated": None, "both_sure": as_trained}
+    return {
+        "calibrated": calibrated,
+        "both_sure": f"As trained: {_lowered(as_trained)} At its temperature: "
+        f"{_lowered(sureness(calibrated['overconfidence']))}",
+        "scaled": [(name, METRICS["classes"][name].label) for name in temperature.SCALED],
+        "temperature": temperature.temperature_text(calibrated["temperature"]),
+    }
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]
 
 
 def classification_report(scored: Scored, classes: tuple[str, ...], n_seeds: int = 1) -> Json:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mien.experiment.target import TargetSpec
+from mien.results.history import History
 from mien.results.intervals import Scored
 from mien.results.json_values import Json
 from mien.results.metrics import METRICS, score
@@ -16,7 +17,7 @@ from mien.results.report import figures_of_dimensions as figures
 from mien.results.report.estimates import estimate
 from mien.results.report.page import digits
 from mien.results.report.tested import Tested
-from mien.results.run import Series
+from mien.results.run import Run, Series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,7 +128,12 @@ def page_values(series: Series, tested: Tested, summary: Json) -> Json:
     }
 
 
-def draw_run(sides: Mapping[str, Predicted], target: TargetSpec) -> dict[str, Figure]:
+def scaled(run: Run, tested: Predicted) -> Json | None:
+    """None: a prediction of a dimension has no confidence."""
+    return None
+
+
+def draw_run(sides: Mapping[str, Predicted], target: TargetSpec, scaled: Json | None) -> dict[str, Figure]:
     """Name to figure, of one run; a side without clips has none."""
     return {
         f"predicted_against_rated_{side}": figures.predicted_against_rated(p.truth, p.values, target.names)
@@ -136,12 +142,29 @@ def draw_run(sides: Mapping[str, Predicted], target: TargetSpec) -> dict[str, Fi
     }
 
 
-def run_files(tested: Predicted, target: TargetSpec) -> dict[str, Json]:
+def draw_history(history: History, target: TargetSpec) -> dict[str, Figure]:
     return {}
 
 
-def run_values(tested: Predicted, target: TargetSpec) -> Json:
+def run_files(sides: Mapping[str, Predicted], target: TargetSpec) -> dict[str, Json]:
+    return {}
+
+
+def run_values(tested: Predicted, target: TargetSpec, scaled: Json | None) -> Json:
     """What the page of one run shows of each dimension."""
+    head, rows = part_table(tested, target)
+    return {
+        "shown": "predicted_against_rated_test",
+        "shown_alt": "Predicted against rated, test clips.",
+        "shown_caption": "Test clips; dashed: prediction equals rating.",
+        "part_caption": "Test clips by dimension.",
+        "part_head": head,
+        "part_rows": rows,
+    }
+
+
+def part_table(tested: Predicted, target: TargetSpec) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Head and rows of a table of the dimensions."""
     rows = [
         (
             name,
@@ -150,14 +173,11 @@ def run_values(tested: Predicted, target: TargetSpec) -> Json:
         )
         for k, name in enumerate(target.names)
     ]
-    return {
-        "shown": "predicted_against_rated_test",
-        "shown_alt": "Predicted against rated, test clips.",
-        "shown_caption": "Test clips; dashed: prediction equals rating.",
-        "part_caption": "Test clips by dimension.",
-        "part_head": ["Dimension", *(METRICS_HERE[key].label for key in MAIN), "Clips rated"],
-        "part_rows": rows,
-    }
+    return ["Dimension", *(METRICS_HERE[key].label for key in MAIN), "Clips rated"], rows
+
+
+def both_sure(tested: Predicted, scaled: Json | None) -> str:
+    return ""
 
 
 def _ccc_of_subjects(scored: Scored) -> dict[str, float]:

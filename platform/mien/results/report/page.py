@@ -24,6 +24,11 @@ def render(template: str, values: Mapping[str, Any], drawings: Mapping[str, str]
     return _templates().get_template(template).render(**values, figures=figures)
 
 
+def render_text(template: str, values: Mapping[str, Any]) -> str:
+    """A text of Markdown from templates/. Its filters `plain` and `cell` keep what users wrote from being markup."""
+    return _templates().get_template(template).render(**values)
+
+
 def digits(value: float | None, signed: bool = False) -> str:
     """A score with three digits: the intervals of this field leave the second in doubt.
 
@@ -78,7 +83,7 @@ def _templates() -> Any:
 
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("mien.results.report"),
-        autoescape=True,
+        autoescape=lambda name: not (name or "").endswith(".md"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -92,6 +97,8 @@ def _templates() -> Any:
         "count": "{:,}".format,
         "percent": "{:.2%}".format,
         "family": family,
+        "plain": plain,
+        "cell": lambda value: plain(str(value)).replace("|", "\\|"),
     }
     return templates
 
@@ -99,3 +106,12 @@ def _templates() -> Any:
 def family(key: str) -> str:
     """A family's name for people."""
     return FAMILY_NAMES.get(key, key)
+
+
+def plain(text: str) -> str:
+    """A line of Markdown that shows this text as it is, tags included.
+
+    >>> plain("Is 1 < 2,\\nor <b>not</b>?")
+    'Is 1 &lt; 2, or &lt;b>not&lt;/b>?'
+    """
+    return " ".join(text.split()).replace("<", "&lt;")

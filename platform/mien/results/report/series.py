@@ -11,15 +11,17 @@ import numpy as np
 import pyarrow as pa
 
 import mien
+from mien.results.clips import read_clips
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
-from mien.results.report import figures
+from mien.results.report import figures, groups
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits, render
 from mien.results.report.ruler import ends, ruler
 from mien.results.report.run import report_run
 from mien.results.report.summary import read_baseline, summarise
 from mien.results.report.tested import Tested, read_tested
+from mien.results.report.trace import Trace, draw_trace, read_trace, words_of_trace
 from mien.results.report.wording import LABELS, baseline_sentence, commands_again, data_statement, statement
 from mien.results.run import Series
 from mien.results.settings import settings, text
@@ -40,7 +42,10 @@ def report(series: Series) -> list[str]:
         if run.is_done and not run.folder.exists("report.html"):
             report_run(run, series)
 
+    trace = read_trace(tested, read_clips(series)) if tested.target.kind == "dimensions" else None
     drawn = _draw(series, tested, summary, baseline[1] if baseline else None)
+    if trace:
+        drawn["trace_test"] = draw_trace(trace)
     folder = series.folder
     for name, figure in drawn.items():
         folder.write_bytes(f"{name}.png", figures.png(figure))
@@ -50,7 +55,7 @@ def report(series: Series) -> list[str]:
     folder.write_table("predictions.parquet", _all_predictions(series, tested))
     folder.write_json("metrics.json", summary)
     drawings = {name: figures.svg(figure) for name, figure in drawn.items()}
-    folder.write_text("report.html", render("report.html", _page_values(series, tested, summary), drawings))
+    folder.write_text("report.html", render("report.html", _page_values(series, tested, summary, trace), drawings))
     written = ("report.html", "metrics.json", "predictions.parquet", *files, *(f"{name}.png" for name in drawn))
     return [folder.path(name) for name in written]
 
@@ -90,7 +95,7 @@ def _repeated(value: int, n: int) -> pa.Array:
     return pa.Array.from_buffers(pa.int32(), n, [None, pa.py_buffer(np.full(n, value, np.int32))])
 
 
-def _page_values(series: Series, tested: Tested, summary: Json) -> Json:
+def _page_values(series: Series, tested: Tested, summary: Json, trace: Trace | None) -> Json:
     """What report.html shows, in its own order."""
     data, experiment, kind = series.data, series.experiment, KINDS[tested.target.kind]
     chosen = settings(experiment)
@@ -131,6 +136,10 @@ def _page_values(series: Series, tested: Tested, summary: Json) -> Json:
         "commands": commands_again("train experiment.json", series, experiment.execution),
         "experiment_json": json.dumps(experiment.to_json(), indent=2, ensure_ascii=False),
         "mien_version": mien.__version__,
+        "before": summary["test"],
+        "n_runs": len(summary["runs"]),
+        "trace": words_of_trace(trace) if trace else None,
+        **groups.page_values(summary["groups"], tested.target, tested.n_subjects),
         **kind.page_values(series, tested, summary),
     }
 

@@ -9,14 +9,17 @@ import numpy as np
 
 from mien.experiment.protocol import is_unknown
 from mien.experiment.target import TargetSpec
+from mien.results.clips import read_clips
 from mien.results.intervals import Scored
 from mien.results.json_values import Json, as_json
 from mien.results.metrics import METRICS, metric_named, score
 from mien.results.predictions import read_predictions
 from mien.results.report.caveats import caveats
 from mien.results.report.estimates import INTERVAL, correct, difference, estimate, with_interval
+from mien.results.report.groups import groups
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits
+from mien.results.report.temperature import calibrated, temperature_of
 from mien.results.report.tested import Tested, on_shared_clips, read_tested
 from mien.results.report.wording import measured_on, official_lists
 from mien.results.run import Run, Series
@@ -64,6 +67,8 @@ def summarise(
             "validation_score": _mean(scores["validation_score"] for scores in run_scores),
             kind.PARTS: kind.parts(tested),
             **kind.more_scores(tested),
+            "calibrated": calibrated(series, tested) if target.kind == "classes" else None,
+            "groups": groups(tested.all_seeds(), tested.clip_ids, read_clips(series), target),
             "ensemble": _estimates(tested.ensemble(), target.kind) if len(tested.seeds) > 1 else None,
             "runs": run_scores,
             "baseline": _baseline(tested, *baseline) if baseline else None,
@@ -169,6 +174,7 @@ def _run_scores(run: Run, split: Json, tested: Tested) -> Json:
         "name": split["name"],
         **{name: score(of_kind[name], test.truth, test.values) for name in KINDS[tested.target.kind].MAIN},
         "validation_score": score(tested.primary, validation.truth, validation.values),
+        "temperature": temperature_of(run),
         "n_clips": len(test.clip_ids),
         "n_subjects": len(np.unique(test.subjects)),
         "best_epoch": metrics.get("best_epoch"),

@@ -199,7 +199,7 @@ def _caveats(folder: SearchFolder, result: Json, incomplete: Mapping[str, Any]) 
     elif result["protocol"] == "random-leaky":
         title = "Its protocol leaks"
         found.append(Caveat("random-leaky", True, title, "Clips are split at random: subjects stand on both sides."))
-    found += {caveat.kind: caveat for one in series for caveat in caveats_of_data(one)}.values()
+    found += {caveat.kind: caveat for one in series for caveat in caveats_of_data(one.data, one.experiment)}.values()
     found += _of_progress(result, bool(variants))
     if selection and selection["overtaken"]:
         found.append(
