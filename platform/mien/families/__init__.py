@@ -35,6 +35,12 @@ FAMILIES: dict[str, Family] = {
         reads=("pictures",),
         can_miss=False,
     ),
-    "svm": Family(config=SvmConfig, framework="sklearn", learner="mien.families.svm:Svm", is_iterative=False),
+    "svm": Family(
+        config=SvmConfig,
+        framework="sklearn",
+        learner="mien.families.svm:Svm",
+        is_iterative=False,
+        has_dropout=False,
+    ),
 }
 BASELINE = "svm"  # what every other family is reported beside

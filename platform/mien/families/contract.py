@@ -41,8 +41,14 @@ class Learner(Protocol):
         learning rate of the step. Returns at least {"loss", "n_samples"}: the mean over the examples of all ranks, and
         how many they are."""
 
-    def predict(self, batches: Iterable[Batch]) -> Predictions:
-        """This rank's rows in the order of the batches, fillers left out."""
+    def predict(self, batches: Iterable[Batch], *, dropout: int | None = None) -> Predictions:
+        """This rank's rows in the order of the batches, fillers left out.
+
+        dropout: the seed of one draw of Monte Carlo dropout (Gal & Ghahramani 2016): the model predicts with its
+        dropout as in training, and all else as ever. The same batches on the same rank give the same draw; in other
+        company, or on another rank, a clip is given another one. None: nothing is dropped. Raises ExperimentError for a
+        family without dropout.
+        """
 
     def save(self, folder: Path) -> None:
         """Writes all that `load` needs to go on bit for bit: weights and the optimiser's state."""
@@ -97,6 +103,7 @@ class Family:
     built with a Task. is_iterative: False where one pass fits the model, so that there is nothing to stop early and the
     validation clips are trained on as well. targets: kinds of target that it learns. reads: kinds of input that it
     reads. needs: modalities that must be among the inputs. can_miss: whether an input may be missing from a clip.
+    has_dropout: whether it can predict with dropout.
     """
 
     config: type[ModelConfig]
@@ -107,6 +114,7 @@ class Family:
     reads: tuple[Reads, ...] = ("row", "sequence")
     needs: tuple[str, ...] = ()
     can_miss: bool = True
+    has_dropout: bool = True
 
     def build(self, task: Task) -> Learner:
         module, _, name = self.learner.partition(":")
