@@ -151,7 +151,9 @@ class _Graph:
         )
         self._inputs = inputs
         self.predict_step = tf.function(
-            lambda inputs: self._predicted(self.model(inputs, training=False)), autograph=False, input_signature=[inputs]
+            lambda inputs: self._predicted(self.model(inputs, training=False)),
+            autograph=False,
+            input_signature=[inputs],
         )
 
     @cached_property
@@ -163,7 +165,7 @@ class _Graph:
         """
 
         def called(layer: Any, *args: Any, **kwargs: Any) -> Any:
-            return layer(*args, training=isinstance(layer, layers.Dropout), **kwargs)
+            return layer(*args, **kwargs | {"training": isinstance(layer, layers.Dropout)})
 
         drawn = keras.models.clone_model(self.model, clone_function=lambda layer: layer, call_function=called)
         return tf.function(
