@@ -29,11 +29,13 @@ from mien.experiment.space import Choice, Distribution, read_space, with_point
 from mien.experiment.target import TargetSpec
 from mien.features.spec import FeatureSpec
 from mien.folder import SEAL
+from mien.results.conditions import Condition, Conditioned, write_conditions
 from mien.results.history import best_record
 from mien.results.metrics import METRICS, evaluate
 from mien.results.predictions import Predicted, write_predictions
 from mien.results.run import Run, Series
 from mien.results.search_folder import SearchFolder, Trial
+from mien.results.uncertainty import entropy
 
 Clips = list[dict[str, Any]]
 
@@ -57,6 +59,7 @@ def series_directory(
     baseline_skill: float | None = None,
     absent_class: str | None = None,
     experiment: Experiment | None = None,
+    conditions: bool = False,
     **data: Any,
 ) -> Series:
     """A finished Series on disk, written through `mien.results.run`, as by a model of stated skill.
@@ -66,6 +69,7 @@ def series_directory(
     real models do. target: classes by default. unrated: share of the ratings that are missing. baseline_skill: None
     trains no support vector machine beside it. absent_class: no clip of subject 01, whom fold 0 tests, shows it. data:
     fields of DataConfig. group: of the protocol by-group. experiment: taken as it is, but for what the arguments above name.
+    conditions: each run was asked under conditions: without sound it has half of its skill left, without pictures most of it.
     """
     asked = experiment or Experiment(name=name, question="Does the factory write what a report can read?")
     asked = with_target(asked, target or asked.target)
@@ -87,7 +91,7 @@ def series_directory(
     )
     for seed in seeds:
         for fold in range(folds):
-            _write_run(series.run(seed, fold), asked, clips, skill)
+            _write_run(series.run(seed, fold), asked, clips, skill, conditions=conditions)
     if baseline_skill is not None:
         svm = series_directory(
             storage,
@@ -320,7 +324,7 @@ def _sides(run: Run, experiment: Experiment, clips: Clips) -> dict[str, Clips]:
     return sides
 
 
-def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> None:
+def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float, *, conditions: bool = False) -> None:
     rng = np.random.default_rng((run.seed, run.fold, round(1000 * skill)))
     target = target_spec(experiment.target)
     sides = _sides(run, experiment, clips)
@@ -359,6 +363,8 @@ def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> 
         for side in ("validation", "test")
     }
     write_predictions(run, target, predicted)
+    if conditions:
+        _write_conditions(run, target, sides["test"], skill, rng)
     history = _history(experiment, len(sides["train"]), skill, rng)
     # A support vector machine is fitted in one pass: one record, as the training loop writes it.
     run.write_history(history[:1] if experiment.model.family == "svm" else history)
@@ -368,6 +374,21 @@ def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float) -> 
     stopped = f"all {len(run.history())} epochs done"
     run.write_metrics({"best_epoch": best["epoch"], "stopped": stopped, **scores})
     run.finish()
+
+
+def _write_conditions(run: Run, target: TargetSpec, clips: Clips, skill: float, rng: np.random.Generator) -> None:
+    k, is_of_classes = len(target.names), target.kind == "classes"
+    predict = _probabilities if is_of_classes else _ratings
+    shares = {("audio",): 0.5, ("video",): 0.8}
+    found = {Condition(hidden=hidden): Conditioned(predict(clips, skill * s, rng, k)) for hidden, s in shares.items()}
+    prior = np.full((len(clips), k), 1 / k if is_of_classes else 0.0)
+    found[Condition(hidden=("audio", "video"))] = Conditioned(prior)
+    for level in (0.5, 2.0):
+        found[Condition(noise=level)] = Conditioned(predict(clips, skill * (1 - level / 3), rng, k))
+    values = predict(clips, skill, rng, k)
+    within = 0.8 * entropy(values)[:, None] if is_of_classes else rng.uniform(0.01, 0.1, values.shape)
+    found[Condition(draws=20)] = Conditioned(values, within)
+    write_conditions(run, target, [clip["clip_id"] for clip in clips], found)
 
 
 def _truth(clips: Clips, target: TargetSpec) -> NDArray[Any]:

@@ -134,9 +134,7 @@ def _of_dimensions(tested: Tested, source: Source) -> Json:
     return {"per_dimension": rows}
 
 
-def _on_rows(
-    score: Callable[..., float], one: NDArray[Any], other: NDArray[Any], rows: NDArray[np.bool_]
-) -> float:
+def _on_rows(score: Callable[..., float], one: NDArray[Any], other: NDArray[Any], rows: NDArray[np.bool_]) -> float:
     return score(one[rows], other[rows])
 
 
