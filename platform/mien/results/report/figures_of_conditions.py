@@ -44,7 +44,7 @@ def against_noise(points: Sequence[tuple[float, Mapping[str, Any]]], label: str)
 
 def risk_by_uncertainty(curves: Mapping[str, Mapping[str, NDArray[Any]]], ylabel: str) -> Figure:
     """What is left of the error against the share of clips answered, one curve for each kind of uncertainty."""
-    with figure_of_rows(3.6) as (figure, (axes,)):
+    with figure_of_rows(3.2 + 0.2 * len(curves)) as (figure, (axes,)):
         for (label, curve), (colour, dashes) in zip(curves.items(), LINES, strict=False):
             last = len(curve["risk"]) - 1
             kept = np.unique(np.linspace(min(FEWEST - 1, last), last, 200).astype(int))
@@ -52,5 +52,5 @@ def risk_by_uncertainty(curves: Mapping[str, Mapping[str, NDArray[Any]]], ylabel
         axes.set(xlim=(0, 1), xlabel="Coverage: share of clips answered, surest first", ylabel=ylabel)
         axes.set_ylim(bottom=0)
         axes.grid(axis="y")
-        axes.legend(loc="upper left" if len(curves) < 4 else "best")
+        figure.legend(loc="outside upper left")  # a curve that says nothing runs along the top
         return figure
