@@ -33,11 +33,13 @@ from mien.folder import SEAL
 from mien.results import clips as results_clips
 from mien.results.calibration import fit_temperature
 from mien.results.clips import write_clips
+from mien.results.conditions import Condition, Conditioned, write_conditions
 from mien.results.history import best_record
 from mien.results.metrics import METRICS, evaluate
 from mien.results.predictions import Predicted, write_predictions
 from mien.results.run import Run, Series
 from mien.results.search_folder import SearchFolder, Trial
+from mien.results.uncertainty import entropy
 
 Clips = list[dict[str, Any]]
 
@@ -63,6 +65,7 @@ def series_directory(
     meetings: int = 0,
     older: bool = False,
     experiment: Experiment | None = None,
+    conditions: bool = False,
     **data: Any,
 ) -> Series:
     """A finished Series on disk, written through `mien.results.run`, as by a model of stated skill.
@@ -72,7 +75,9 @@ def series_directory(
     real models do. target: classes by default. unrated: share of the ratings that are missing. baseline_skill: None
     trains no support vector machine beside it. absent_class: no clip of subject 01, whom fold 0 tests, shows it. data:
     fields of DataConfig. meetings: into how many those of each subject are dealt. older: without clips.parquet, model/
-    and confusions in the history, as an older mien wrote it. group: of the protocol by-group. experiment: taken as it is, but for what the arguments above name.
+    and confusions in the history, as an older mien wrote it. group: of the protocol by-group. experiment: taken as it is,
+    but for what the arguments above name. conditions: each run was asked under conditions: without sound it has half of
+    its skill left, without pictures most of it.
     """
     asked = experiment or Experiment(name=name, question="Does the factory write what a report can read?")
     asked = with_target(asked, target or asked.target)
@@ -95,7 +100,7 @@ def series_directory(
     series.folder.write_json("data.json", written)
     for seed in seeds:
         for fold in range(folds):
-            _write_run(series.run(seed, fold), asked, clips, skill, older=older)
+            _write_run(series.run(seed, fold), asked, clips, skill, older=older, conditions=conditions)
     if baseline_skill is not None:
         svm = series_directory(
             storage,
@@ -353,7 +358,9 @@ def _told(clips: Clips, meetings: int) -> results_clips.Clips:
     )
 
 
-def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float, *, older: bool = False) -> None:
+def _write_run(
+    run: Run, experiment: Experiment, clips: Clips, skill: float, *, older: bool = False, conditions: bool = False
+) -> None:
     rng = np.random.default_rng((run.seed, run.fold, round(1000 * skill)))
     target = target_spec(experiment.target)
     sides = _sides(run, experiment, clips)
@@ -392,6 +399,8 @@ def _write_run(run: Run, experiment: Experiment, clips: Clips, skill: float, *, 
         for side in ("validation", "test")
     }
     write_predictions(run, target, predicted)
+    if conditions:
+        _write_conditions(run, target, sides["test"], skill, rng)
     history = _history(experiment, len(sides["train"]), skill, rng)
     if not older:
         run.folder.write_json("model/recipe.json", _recipe(experiment, run.seed, predicted["validation"]).to_json())
@@ -431,6 +440,21 @@ def _confusion(recall: float, n_clips: int, target: TargetSpec) -> list[list[int
     right = round(recall * n_clips / k)
     counts = right * np.eye(k, dtype=int) + (n_clips // k - right) * np.roll(np.eye(k, dtype=int), 1, axis=1)
     return counts.tolist()
+
+
+def _write_conditions(run: Run, target: TargetSpec, clips: Clips, skill: float, rng: np.random.Generator) -> None:
+    k, is_of_classes = len(target.names), target.kind == "classes"
+    predict = _probabilities if is_of_classes else _ratings
+    shares = {("audio",): 0.5, ("video",): 0.8}
+    found = {Condition(hidden=hidden): Conditioned(predict(clips, skill * s, rng, k)) for hidden, s in shares.items()}
+    prior = np.full((len(clips), k), 1 / k if is_of_classes else 0.0)
+    found[Condition(hidden=("audio", "video"))] = Conditioned(prior)
+    for level in (0.5, 2.0):
+        found[Condition(noise=level)] = Conditioned(predict(clips, skill * (1 - level / 3), rng, k))
+    values = predict(clips, skill, rng, k)
+    within = 0.8 * entropy(values)[:, None] if is_of_classes else rng.uniform(0.01, 0.1, values.shape)
+    found[Condition(draws=20)] = Conditioned(values, within)
+    write_conditions(run, target, [clip["clip_id"] for clip in clips], found)
 
 
 def _truth(clips: Clips, target: TargetSpec) -> NDArray[Any]:

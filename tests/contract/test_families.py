@@ -22,7 +22,7 @@ from conftest import ROOT
 from mien.data.batches import Batch
 from mien.data.columns import InMemory
 from mien.data.dataset import Dataset
-from mien.errors import DamagedError
+from mien.errors import DamagedError, ExperimentError
 from mien.experiment import (
     AffectEnsembleConfig,
     AvTransformerConfig,
@@ -375,6 +375,53 @@ def test_dropout_is_another_in_each_epoch_and_worker_and_the_same_again(name):
     still = build(name, data)
     losses = {still.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.0)["loss"] for epoch in (1, 2)}
     assert len(losses) == 1, "without dropout nothing is drawn"
+
+
+def drawn(learner: Learner, data: Dataset, dropout: int) -> np.ndarray:
+    return learner.predict(batches(data), dropout=dropout).values
+
+
+@each()
+def test_predicts_with_dropout_by_a_seed_and_without_as_ever(name, tmp_path: Path):
+    data = dataset(name)
+    if not FAMILIES[name].has_dropout:
+        with pytest.raises(ExperimentError, match=f"model.family {name} has no dropout"):
+            drawn(trained(name, data), data, dropout=1)
+        return
+    learner, other = (trained(name, data, dropout=0.4) for _ in range(2))
+    before, stood = values(learner, data), weights(learner, tmp_path / "before")
+    one, again, two = (drawn(learner, data, dropout) for dropout in (1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    np.testing.assert_allclose(one.sum(axis=1), 1, rtol=1e-5)
+    assert np.abs(one - two).max() > 0.01
+    assert np.abs(one - before).max() > 0.01
+    np.testing.assert_array_equal(drawn(other, data, 1), one)
+    np.testing.assert_array_equal(values(learner, data), before)
+    assert distance(weights(learner, tmp_path / "after"), stood) == 0
+    for each in (learner, other):  # one of them has drawn once, the other often
+        each.train_epoch(batches(data), epoch=4, rate=lambda progress: 0.01)
+    np.testing.assert_array_equal(values(learner, data), values(other, data))
+
+
+# What else is drawn at random or learnt from a batch while a family trains.
+RESTLESS: dict[str, dict[str, Any]] = {
+    "lstm_attention": {"input_noise": 0.5, "norm": "batch"},
+    "av_transformer": {"input_noise": 0.5, "modality_dropout": 0.5},
+    "affect_ensemble": {"modality_dropout": 0.5},
+}
+
+
+@each()
+def test_nothing_but_dropout_is_drawn_with_it(name, tmp_path: Path):
+    """Neither noise nor hidden inputs, and batch normalisation learns nothing."""
+    if not FAMILIES[name].has_dropout:
+        pytest.skip("this family has no dropout")
+    data = dataset(name)
+    learner = trained(name, data, **RESTLESS.get(name, {}))
+    before, stood = values(learner, data), weights(learner, tmp_path / "before")
+    # torch has a faster path for transformers that do not train, which sums in another order.
+    np.testing.assert_allclose(drawn(learner, data, 1), before, atol=2e-6)
+    assert distance(weights(learner, tmp_path / "after"), stood) == 0
 
 
 @each()

@@ -6,11 +6,14 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import affect_fusion
 from mien.experiment import AffectEnsembleConfig, ClassesConfig, DataConfig, ExecutionConfig, LossConfig, ProtocolConfig
-from tiny import write_store
+from mien.predict.recogniser import load_run
+from mien.results.run import Series
+from tiny import dataset, write_store
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -38,3 +41,19 @@ def test_every_fusion_is_trained_on_the_same_folds_and_compared(
     scores = {name: compared[f"affect-{name}"]["test"]["uar"]["value"] for name in names}
     assert min(scores.values()) > 0.6, scores
     assert max(scores["late-weighted"], scores["early"], scores["hybrid"]) > 0.9, scores
+
+    analysed = {
+        name: Series.open(str(tmp_path / "runs" / f"affect-{name}")).folder.read_json("metrics.json")["modalities"]
+        for name in names
+    }
+    assert analysed["face"] is None, "one modality has no subsets"
+    late, hybrid = analysed["late-weighted"], analysed["hybrid"]
+    assert (late["by"], late["names"]) == ("parents", ["affect-voice", "affect-face"])
+    assert (hybrid["by"], hybrid["names"], hybrid["modality_dropout"]) == ("masks", ["audio", "video"], 0.2)
+    (run,) = (tmp_path / "runs" / "affect-late-weighted").glob("*/seed-0/fold-0")
+    with load_run(run) as recogniser:  # has no dropout of its own: its parents draw
+        data = dataset()
+        clips = [{name: column[row] for name, column in data.columns.items()} for row in range(7)]
+        plain, one, again, two = (recogniser.predict(clips, dropout=seed) for seed in (None, 1, 1, 2))
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - two).max() > 1e-3 < np.abs(one - plain).max()

@@ -19,6 +19,7 @@ from mien.errors import DamagedError
 from mien.experiment import DataConfig, ExecutionConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
 from mien.folder import Folder
 from mien.predict.recogniser import load_run
+from mien.results.report.conditions import read_as_tested
 from mien.results.report.summary import summarise
 from mien.results.report.tested import read_tested
 from mien.results.run import Run, Series
@@ -76,9 +77,10 @@ def numbers(place: Path) -> Any:
     read = [
         (run.metrics(), run.history(), run.predictions().to_pylist(), run.read_json("environment.json")) for run in runs
     ]
+    asked = {c: one.values.tolist() for c, one in read_as_tested(series, read_tested(series)).items()}
     with load_run(run_of(place)) as recogniser:
         clips = [{"row": CLIPS.columns["row"][i]} for i in range(len(CLIPS))]
-        return summary, read, recogniser.predict(clips).tobytes()
+        return summary, read, asked, recogniser.predict(clips).tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +118,7 @@ FILES = (
         "split.json",
         "history.jsonl",
         "predictions.parquet",
+        "conditions.parquet",
         "metrics.json",
         "DONE",
     ),

@@ -27,6 +27,7 @@ from mien.experiment import (
     AugmentConfig,
     DataConfig,
     DimensionsConfig,
+    ExecutionConfig,
     Experiment,
     LossConfig,
     MlpConfig,
@@ -50,6 +51,7 @@ EXPERIMENT = Experiment(
     augment=AugmentConfig(kind="none"),
     model=MlpConfig(),
     training=TrainingConfig(epochs=EPOCHS, patience=EPOCHS, batch_size=8),
+    execution=ExecutionConfig(conditions=False),  # a learner that takes notes: test_conditions.py has one that is asked
 )
 
 

@@ -41,6 +41,22 @@ def predicted(model: Learner, data: Dataset) -> np.ndarray:
     return model.predict(batches(data)).values
 
 
+def test_with_dropout_attention_drops_as_well():
+    """torch's transformer layers take another path where they do not train, which drops nothing."""
+    import torch
+
+    from mien.families.frameworks import torch as framework
+
+    layer = torch.nn.TransformerEncoderLayer(8, 2, 8, dropout=0.5, batch_first=True, norm_first=True).eval()
+    for dropout in (layer.dropout, layer.dropout1, layer.dropout2):
+        dropout.p = 0.0
+    x = torch.ones(2, 5, 8) * torch.arange(5)[None, :, None] ** torch.arange(8)
+    with torch.no_grad(), framework.seeded("test"):
+        assert torch.equal(layer(x), layer(x))
+        framework.drop_out(layer)
+        assert not torch.allclose(layer(x), layer(x), atol=1e-3)
+
+
 def trained(model: ModelConfig, data: Dataset, *, epochs: int, rate: float) -> Learner:
     one = learner(model, data)
     for epoch in range(1, epochs + 1):

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mien.data import augment
 from mien.data.batches import Batch, Examples, clip_keys, make_batches, plain_order, training_order
 from mien.data.dataset import Dataset
+from mien.data.disturb import Change
 from mien.data.normalise import fit_normaliser
 from mien.data.pictures import CENTRE, PictureChoice, drawn_phase
 from mien.experiment import Experiment
@@ -71,9 +72,10 @@ class Feed:
 
         return ahead(batches(), N_AHEAD, self._wait)
 
-    def plain(self, rows: NDArray[np.int64]) -> Iterator[Batch]:
-        """Each row once, as it is."""
-        return ahead(self._batches(plain_order(rows, PREDICTION_BATCH), PREDICTION_BATCH, 0), N_AHEAD, self._wait)
+    def plain(self, rows: NDArray[np.int64], change: Change | None = None) -> Iterator[Batch]:
+        """Each row once, as it is. change: what is done to its frames, as the model would see them, before."""
+        order = plain_order(rows, PREDICTION_BATCH)
+        return ahead(self._batches(order, PREDICTION_BATCH, 0, change), N_AHEAD, self._wait)
 
     def _examples(self, epoch: int) -> Examples:
         train, config = self._train, self._experiment.augment
@@ -82,10 +84,16 @@ class Feed:
         numbers = [np.full(len(some), number, np.int64) for number, some in enumerate(rows)]
         return Examples(np.concatenate(rows), np.concatenate(numbers))
 
-    def _batches(self, order: list[Examples], batch_size: int, epoch: int) -> Iterator[Batch]:
+    def _batches(
+        self, order: list[Examples], batch_size: int, epoch: int, change: Change | None = None
+    ) -> Iterator[Batch]:
+        def frames(row: int, copy: int) -> Mapping[str, Frames]:
+            found = self._frames(row, copy, epoch)
+            return change(row, found) if change else found
+
         return make_batches(
             order,
-            lambda row, copy: self._frames(row, copy, epoch),
+            frames,
             self._dataset.target,
             self._dataset.specs,
             lengths=self._choice.lengths(self._dataset.specs),

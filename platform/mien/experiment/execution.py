@@ -35,6 +35,10 @@ class ExecutionConfig:
     """Runs (seed x fold), or trials of a search, at a time, each in a process of its own; runs with workers=0 only."""
     baseline: bool = True
     """Train the support vector machine on the same clips, features and folds, and report beside it."""
+    conditions: bool = True
+    """Once trained, predict the test clips of a run also with modalities hidden, with noise on the inputs and with
+    dropout drawn: what each modality is worth, and how sure the model is. About 30 predictions of them, of pictures
+    9."""
 
     def __post_init__(self) -> None:
         if not self.seeds:

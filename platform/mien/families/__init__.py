@@ -46,6 +46,7 @@ FAMILIES: dict[str, Family] = {
         learner="mien.families.svm:Svm",
         is_iterative=False,
         reading="members",
+        has_dropout=False,
     ),
 }
 BASELINE = "svm"  # what every other family is reported beside

@@ -36,8 +36,14 @@ class Predictions(NamedTuple):
 class Predictor(Protocol):
     """A model that predicts."""
 
-    def predict(self, batches: Iterable[Batch]) -> Predictions:
-        """This rank's rows in the order of the batches, fillers left out."""
+    def predict(self, batches: Iterable[Batch], *, dropout: int | None = None) -> Predictions:
+        """This rank's rows in the order of the batches, fillers left out.
+
+        dropout: the seed of one draw of Monte Carlo dropout (Gal & Ghahramani 2016): the model predicts with its
+        dropout as in training, and all else as ever. The same batches on the same rank give the same draw; in other
+        company, or on another rank, a clip is given another one. None: nothing is dropped. Raises ExperimentError for a
+        model without dropout.
+        """
 
 
 class Learner(Predictor, Protocol):
@@ -104,7 +110,8 @@ class Family:
     built with a Task. is_iterative: False where one pass fits the model, so that there is nothing to stop early and the
     validation clips are trained on as well. targets: kinds of target that it learns. reads: kinds of input that it
     reads. reading: the function of `mien.families.reading` by which the model is given a batch. needs: modalities that
-    must be among the inputs. can_miss: whether an input may be missing from a clip.
+    must be among the inputs. can_miss: whether an input may be missing from a clip. has_dropout: whether it can predict
+    with dropout.
     """
 
     config: type[ModelConfig]
@@ -116,6 +123,7 @@ class Family:
     reading: str = "frames"
     needs: tuple[str, ...] = ()
     can_miss: bool = True
+    has_dropout: bool = True
 
     def build(self, task: Task) -> Learner:
         module, _, name = self.learner.partition(":")

@@ -14,6 +14,7 @@ import random
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +77,16 @@ class LstmAttention:
             n_samples += batch.total_weight
         return {"loss": float(loss) / n_samples, "n_samples": int(n_samples)}
 
-    def predict(self, batches: Iterable[Batch]) -> Predictions:
+    def predict(self, batches: Iterable[Batch], *, dropout: int | None = None) -> Predictions:
         values, rows = [], []
+        step = self._graph.predict_step
+        if dropout is not None:
+            step = self._graph.draw_step
+            self._graph.reseed("mc-dropout", dropout, self._rank)
         with self._graph.averaged():
             for batch in batches:
                 is_real = batch.rows >= 0
-                values.append(self._graph.predict_step(model_inputs(batch)).numpy()[is_real])
+                values.append(step(model_inputs(batch)).numpy()[is_real])
                 rows.append(batch.rows[is_real])
         return Predictions(np.concatenate(values), np.concatenate(rows))
 
@@ -103,7 +108,11 @@ class LstmAttention:
         from mien.families.frameworks.tensorflow_onnx import graph_of
 
         with self._graph.averaged():
-            return graph_of(self._graph.predicted, self._graph.inputs, self._names)
+            return graph_of(
+                lambda inputs: self._graph.predicted(self._graph.model(inputs, training=False)),
+                self._graph.inputs,
+                self._names,
+            )
 
 
 def _arrays(variables: Iterable[Any]) -> dict[str, NDArray[Any]]:
@@ -154,7 +163,25 @@ class _Graph:
         self.train_step = tf.function(
             self._step, autograph=False, input_signature=[self.inputs, targets, rated, weights, total]
         )
-        self.predict_step = tf.function(self.predicted, autograph=False, input_signature=[self.inputs])
+        self.predict_step = tf.function(
+            lambda inputs: self.predicted(self.model(inputs, training=False)),
+            autograph=False,
+            input_signature=[self.inputs],
+        )
+
+    @cached_property
+    def draw_step(self) -> Any:
+        """`predict_step` with dropout; seconds to trace, so it is made where it is asked for.
+
+        Of the same layers. In each call of one it is said whether it trains: those of Keras that are not told do as the
+        layer before them, and batch normalisation would learn from what it predicts.
+        """
+
+        def called(layer: Any, *args: Any, **kwargs: Any) -> Any:
+            return layer(*args, **kwargs | {"training": isinstance(layer, layers.Dropout)})
+
+        drawn = keras.models.clone_model(self.model, clone_function=lambda layer: layer, call_function=called)
+        return tf.function(lambda inputs: self.predicted(drawn(inputs)), autograph=False, input_signature=[self.inputs])
 
     def reset(self, task: Task) -> None:
         """As new: initial weights by the seed, an optimiser that has seen nothing."""
@@ -214,10 +241,9 @@ class _Graph:
             average.assign(decay * average + (1 - decay) * weight)
         return total
 
-    def predicted(self, inputs: Mapping[str, Any]) -> Any:
+    def predicted(self, outputs: Mapping[str, Any]) -> Any:
         """Of classes the product of the experts (Hinton 2002), as the softmax of their mean log-probability; of
         dimensions the mean of the experts."""
-        outputs = self.model(inputs, training=False)
         chosen = [outputs[name] for name in (JOINT, *self._experts)]
         if not self._is_of_classes:
             return tf.add_n(chosen) / len(chosen)

@@ -79,7 +79,9 @@ class Svm:
             loss = squared_error(data.targets, self._predicted(data), data.rated).mean()
         return {"loss": float(loss), "n_samples": len(data.rows)}
 
-    def predict(self, batches: Iterable[Batch]) -> Predictions:
+    def predict(self, batches: Iterable[Batch], *, dropout: int | None = None) -> Predictions:
+        if dropout is not None:
+            raise ExperimentError("model.family svm has no dropout: predict without it, or take another family")
         data = self._collect(batches)
         return Predictions(self._predicted(data).astype(np.float32), data.rows)
 

@@ -57,8 +57,8 @@ def export(
     model = read_model(folder)
     files, measured = _converted(model, "", int8, tell)
     files |= _example(model, files[GRAPH])
-    if folder.exists(CARD):
-        files[CARD] = folder.read_bytes(CARD)
+    if CARD in model:
+        files[CARD] = model[CARD]
     if store:
         tell(f"scoring the test clips of {store}")
         measured["test"] = _test_scores(folder, Recogniser(files, target.uri), store)

@@ -89,6 +89,15 @@ class Recogniser:
         return self.recipe.target.names
 
     @property
+    def has_dropout(self) -> bool:
+        """Whether it, or one of its parents, can predict with dropout. A graph of ONNX cannot."""
+        return self._has_own_dropout or any(parent.has_dropout for parent in self.parents.values())
+
+    @property
+    def _has_own_dropout(self) -> bool:
+        return FAMILIES[self.recipe.model.family].has_dropout and not isinstance(self._model, OnnxModel)
+
+    @property
     def extractors(self) -> dict[str, Mapping[str, Any] | None]:
         """Feature to its extractor, of its own inputs and of its parents'."""
         own = {name: self.recipe.extractors[name] for name in self.recipe.inputs if name not in self.parents}
@@ -100,19 +109,25 @@ class Recogniser:
         own = {name: spec for name, spec in self.recipe.inputs.items() if name not in self.parents}
         return {name: one for recogniser in self.parents.values() for name, one in recogniser.specs.items()} | own
 
-    def predict(self, clips: Sequence[Mapping[str, Frames]], subjects: Sequence[str] = ()) -> NDArray[np.float32]:
+    def predict(
+        self, clips: Sequence[Mapping[str, Frames]], subjects: Sequence[str] = (), *, dropout: int | None = None
+    ) -> NDArray[np.float32]:
         """(N, K) of N clips, given by their features: class probabilities, rows sum to 1; or dimensions in [-1, 1].
 
         clips: feature to frames, as `frames` returns them or as they lie in a store; a feature that is not there is
         missing. subjects: who each clip is of, for a run with data.normalise "speaker": a person whom it was fitted on
-        is standardised by that person's own clips, any other like the training clips.
+        is standardised by that person's own clips, any other like the training clips. dropout: the seed of one draw
+        with dropout, of this model and of its parents that have it, see `mien.families.contract.Learner`; clips
+        predicted with it vary from draw to draw by what the model does not know. Raises ExperimentError where neither
+        has any.
         """
         if not len(clips):
             return np.zeros((0, len(self.names)), np.float32)
         people = list(subjects) or [EVERYBODY] * len(clips)
         given = [dict(clip) for clip in clips]
         for name, parent in self.parents.items():
-            for clip, values in zip(given, parent.predict(clips, subjects)):
+            drawn = dropout if parent.has_dropout else None
+            for clip, values in zip(given, parent.predict(clips, subjects, dropout=drawn)):
                 clip[name] = Frames(values[None], np.ones(1, bool))
         inputs = self.recipe.inputs
         for clip in given:
@@ -134,7 +149,8 @@ class Recogniser:
             batch_size=BATCH,
             lengths=choice.lengths(inputs),
         )
-        return self._model.predict(batches).values
+        drawn = None if self.has_dropout and not self._has_own_dropout else dropout
+        return self._model.predict(batches, dropout=drawn).values
 
     def frames(self, media: Mapping[str, str | os.PathLike[str] | Medium]) -> dict[str, Frames]:
         """The features of one clip, extracted from its media as `mien prepare` did.

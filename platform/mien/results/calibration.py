@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mien.results import uncertainty
 from mien.results.scoring import Floats, Ints, Metric, checked_rows, is_defined, ratio, score, sums_by_group
 
 N_BINS = 15  # Guo et al. 2017
@@ -88,14 +89,10 @@ def risk_coverage(truth: ArrayLike, probabilities: ArrayLike) -> dict[str, Float
     [0.0, 0.5]
     """
     truth, probabilities = checked_rows(truth, probabilities)
-    answered = np.arange(1, len(truth) + 1)
     if not is_defined(probabilities):
-        return {"coverage": answered / max(len(truth), 1), "risk": np.full(len(truth), math.nan)}
-    wrong = probabilities.argmax(axis=1) != truth
-    levels, level = np.unique(-probabilities.max(axis=1), return_inverse=True)
-    n_equal = np.bincount(level, minlength=len(levels))
-    error = np.bincount(level, wrong, len(levels)) / n_equal
-    return {"coverage": answered / len(truth), "risk": np.cumsum(np.repeat(error, n_equal)) / answered}
+        n = len(truth)
+        return {"coverage": np.arange(1, n + 1) / max(n, 1), "risk": np.full(n, math.nan)}
+    return uncertainty.risk_coverage(-probabilities.max(axis=1), probabilities.argmax(axis=1) != truth)
 
 
 def at_temperature(probabilities: ArrayLike, temperature: float) -> Floats:

@@ -16,10 +16,11 @@ from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 from mien.folder import Folder, damaged, sha256, shaped, undamaged
 
 DONE = "DONE"
+CONDITIONS = "conditions.parquet"
 MODEL = "model"  # folder of what a finished run can be used by
 RECORDED = (
     *("experiment.json", "environment.json", "split.json", "split.csv"),
-    *("history.jsonl", "predictions.parquet", "metrics.json"),
+    *("history.jsonl", "predictions.parquet", CONDITIONS, "metrics.json"),
 )  # and all of model/; what `mien report` adds is drawn from these
 
 Hashes = Mapping[str, str]

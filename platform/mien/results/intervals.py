@@ -8,7 +8,7 @@ Both were chosen by simulation, against bootstraps: docs/explanation/evaluation.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -107,6 +107,20 @@ def subject_values(scored: Scored, metric: Metric) -> Floats:
     if not is_defined(prediction):
         return np.full(n, math.nan)
     return values_of_sums(metric.sums(truth, prediction, person, n).astype(np.float64), metric)
+
+
+def jackknifed(
+    value: Callable[[NDArray[np.bool_]], float], subjects: ArrayLike, level: float = 0.95
+) -> tuple[float, float, float]:
+    """A number that is no function of sums, such as an AUROC, and its `subject_interval`: (value, low, high).
+
+    value: of those of the N rows that are True.
+    """
+    people, person = np.unique(subjects, return_inverse=True)
+    n = len(people)
+    whole = value(np.ones(len(person), bool))
+    without = np.array([value(person != i) for i in range(n)]) if n > 1 else np.full(n, math.nan)
+    return whole, *t_interval(whole + (n - 1) * (without.mean() - without), level)
 
 
 def values_of_sums(sums: NDArray[Any], metric: Metric) -> Floats:

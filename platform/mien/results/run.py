@@ -10,6 +10,7 @@
             history.jsonl                  a record per epoch (mien.results.history)
             checkpoints/epoch-0007/        the newest two and the best
             predictions.parquet            mien.results.predictions
+            conditions.parquet             mien.results.conditions
             metrics.json                   mien.results.metrics.evaluate per side
             model/                         all that is needed to use it: recipe.json, normaliser.npz, weights, card.md
             DONE                           written last: the hashes of all that is above (mien.results.done)
@@ -161,8 +162,12 @@ class Run:
 
     def predictions(self) -> pa.Table:
         """The whole table; `mien.results.predictions` knows its columns."""
-        data = done.read(self.folder, "predictions.parquet")
-        with undamaged(self.folder.path("predictions.parquet")):
+        return self.table("predictions.parquet")
+
+    def table(self, name: str) -> pa.Table:
+        """A Parquet file of it. Raises DamagedError where it is not what was written."""
+        data = done.read(self.folder, name)
+        with undamaged(self.folder.path(name)):
             return table_of(data)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:

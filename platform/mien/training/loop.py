@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mien import telemetry
 from mien.data.dataset import Dataset
+from mien.data.disturb import Change
 from mien.data.feed import Feed
 from mien.data.parents import parent_columns
 from mien.data.splits import Split
@@ -25,12 +26,14 @@ from mien.experiment import Experiment
 from mien.families import FAMILIES, losses
 from mien.families.contract import Learner, Task
 from mien.families.files import hand_over, written
+from mien.results.conditions import write_conditions
 from mien.results.history import CLOCKED, validation
 from mien.results.metrics import evaluate
 from mien.results.predictions import Predicted, write_predictions
 from mien.results.run import Checkpoint, Run
 from mien.training import policy
 from mien.training.card import write_card
+from mien.training.conditions import predict_conditions
 from mien.training.model_folder import temperature_of, write_model
 from mien.training.place import HERE, Place
 from mien.training.setup import write_setup
@@ -71,6 +74,9 @@ def train_run(
     hand_over(best.files, training.learner.load)
     rows = {"validation": training.validation, "test": split.test}
     sides = {side: training.predict(rows[side]) for side in rows if len(rows[side])}
+    family = FAMILIES[experiment.model.family]
+    asked = experiment.execution.conditions and len(split.test)
+    conditions = predict_conditions(training, family, split.test) if asked else {}
     truth = dataset.target.truth
     result = {
         "best_epoch": best.epoch,
@@ -86,6 +92,8 @@ def train_run(
         )
         write_predictions(run, dataset.target.spec, predicted)
         write_split_csv(run, dataset, split)
+        if conditions:
+            write_conditions(run, dataset.target.spec, [dataset.clip_ids[row] for row in split.test], conditions)
         run.write_metrics(result)
         write_card(run, experiment, dataset)
         run.finish()
@@ -162,10 +170,10 @@ class Training:
                 self._show(record)
             yield record
 
-    def predict(self, rows: Rows) -> NDArray[np.float32]:
+    def predict(self, rows: Rows, change: Change | None = None) -> NDArray[np.float32]:
         """(len(rows), K) in the order of rows, which are sorted; the same on every rank: each fills its own rows, the
-        sum is the whole."""
-        own = self.learner.predict(self.feed.plain(rows))
+        sum is the whole. change: see `Feed.plain`."""
+        own = self.learner.predict(self.feed.plain(rows, change))
         values = np.zeros((len(rows), len(self.task.target.names)), np.float32)
         values[np.searchsorted(rows, own.rows)] = own.values
         return self._place.group.sum(values)

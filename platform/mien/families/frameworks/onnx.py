@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mien.data.batches import Batch, make_batches, plain_order, stable_seed
 from mien.data.targets import Target
-from mien.errors import DamagedError
+from mien.errors import DamagedError, ExperimentError
 from mien.families import FAMILIES
 from mien.families.contract import Predictions, Task
 from mien.features.spec import FeatureSpec, Frames
@@ -40,7 +40,9 @@ class OnnxModel:
         if unknown := set(self._names) - given.keys():
             raise DamagedError(f"{GRAPH}: reads {', '.join(sorted(unknown))}, and its recipe gives {', '.join(given)}")
 
-    def predict(self, batches: Iterable[Batch]) -> Predictions:
+    def predict(self, batches: Iterable[Batch], *, dropout: int | None = None) -> Predictions:
+        if dropout is not None:
+            raise ExperimentError("dropout: a graph of ONNX drops nothing; take the run that was exported")
         values, rows = [], []
         for batch in batches:
             is_real = batch.rows >= 0

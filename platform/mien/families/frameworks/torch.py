@@ -98,6 +98,20 @@ def seeded(*parts: object) -> Iterator[None]:
         yield
 
 
+# Attention drops weights inside itself, and torch's transformer layers leave out all of it where they are not training.
+_DROP_OUT = (
+    *(nn.Dropout, nn.MultiheadAttention),
+    *(nn.TransformerEncoderLayer, nn.TransformerDecoderLayer, nn.TransformerEncoder, nn.TransformerDecoder),
+)
+
+
+def drop_out(model: nn.Module) -> None:
+    """Of a model that predicts, lets that part alone which drops out do as in training; `eval` ends it."""
+    for module in model.modules():
+        if isinstance(module, _DROP_OUT):
+            module.training = True  # not train(), which would reach what lies in it
+
+
 class MovingAverage:
     """Moving average of a model's parameters, with a short memory at first, so that the initial weights are soon
     forgotten.

@@ -64,10 +64,13 @@ class TorchLearner:
                 n_samples += batch.total_weight
         return {"loss": loss / n_samples, "n_samples": int(n_samples)}
 
-    def predict(self, batches: Iterable[Batch]) -> Predictions:
+    def predict(self, batches: Iterable[Batch], *, dropout: int | None = None) -> Predictions:
         values, rows = [], []
         self._model.eval()
-        with torch.no_grad(), self._average.applied():
+        if dropout is not None:
+            framework.drop_out(self._model)
+        drawn = framework.seeded("mc-dropout", dropout, self._task.group.rank)
+        with drawn, torch.no_grad(), self._average.applied():
             for batch in batches:
                 is_real = batch.rows >= 0
                 outputs = self._heads(batch)[0]

@@ -14,7 +14,8 @@ import mien
 from mien.results.clips import read_clips
 from mien.results.json_values import Json
 from mien.results.metrics import metric_named
-from mien.results.report import figures, groups
+from mien.results.report import figures, groups, modalities, uncertainty
+from mien.results.report.conditions import read_as_tested
 from mien.results.report.kinds import KINDS
 from mien.results.report.page import digits, render
 from mien.results.report.ruler import ends, ruler
@@ -38,6 +39,9 @@ def report(series: Series) -> list[str]:
     tested = read_tested(series)
     baseline = read_baseline(series)
     summary = summarise(series, tested, baseline)
+    asked = read_as_tested(series, tested)
+    unsure = uncertainty.sources(series, tested, asked) if asked else []
+    summary |= modalities.summary(series.experiment, tested, asked) | uncertainty.summary(tested, unsure)
     for run in series.runs():
         if run.is_done and not run.folder.exists("report.html"):
             report_run(run, series)
@@ -47,12 +51,18 @@ def report(series: Series) -> list[str]:
     if trace:
         drawn["trace_test"] = draw_trace(trace)
     folder = series.folder
+    of_conditions = modalities.draw(summary, tested.primary.label) | uncertainty.draw(tested, unsure)
+    drawn |= of_conditions
     for name, figure in drawn.items():
         folder.write_bytes(f"{name}.png", figures.png(figure))
+    for name, figure in of_conditions.items():
+        folder.write_bytes(f"{name}.pdf", figures.pdf(figure))
     files = KINDS[tested.target.kind].files(tested)
     for name, value in files.items():
         folder.write_json(name, value)
     folder.write_table("predictions.parquet", _all_predictions(series, tested))
+    if (by_clip := uncertainty.table(tested, unsure)) is not None:
+        folder.write_table("uncertainty.parquet", by_clip)
     folder.write_json("metrics.json", summary)
     drawings = {name: figures.svg(figure) for name, figure in drawn.items()}
     folder.write_text("report.html", render("report.html", _page_values(series, tested, summary, trace), drawings))
@@ -120,7 +130,10 @@ def _page_values(series: Series, tested: Tested, summary: Json, trace: Trace | N
         "baseline_sentence": baseline_sentence(summary),
         "run_head": ["Run", *(f"Test {metric_named(m).label}" for m in kind.MAIN[:2]), f"Validation {label}"],
         "run_rows": [_run_row(run, kind.MAIN[:2]) for run in summary["runs"]],
-        "alts": _alts(summary, label) | kind.alts(summary),
+        "alts": _alts(summary, label)
+        | kind.alts(summary)
+        | modalities.alts(summary, label)
+        | uncertainty.alts(summary["uncertainty"]),
         "label_text": LABELS.get(summary["label_source"], summary["label_source"]),
         "corpus_rows": [
             (name, f"{c['n_clips']:,}", c["n_subjects"], "SYNTHETIC" if c["synthetic"] else "recorded")
@@ -141,6 +154,8 @@ def _page_values(series: Series, tested: Tested, summary: Json, trace: Trace | N
         "trace": words_of_trace(trace) if trace else None,
         **groups.page_values(summary["groups"], tested.target, tested.n_subjects),
         **kind.page_values(series, tested, summary),
+        **modalities.page_values(summary, tested.target.kind, label),
+        **uncertainty.page_values(summary["uncertainty"], tested.target.kind),
     }
 
 
