@@ -22,13 +22,13 @@ HISTORY = [
 
 @pytest.mark.parametrize(("keep", "epoch", "score"), [("best", 2, 0.6), ("last", 3, 0.5)])
 def test_a_trial_competes_by_the_epoch_that_would_be_kept(keep, epoch, score):
-    found = summary(HISTORY, "", keep, "max")
+    found = summary(HISTORY, "", "", keep, "max")
     assert (found["score"], found["best_epoch"], found["has_score"]) == (score, epoch, True)
 
 
 @pytest.mark.parametrize(("mode", "worst"), [("max", -1e9), ("min", 1e9)])
 def test_an_epoch_without_a_score_is_the_worst_of_all(mode, worst):
-    found = summary([{**HISTORY[0], "score": None}], "", "best", mode)
+    found = summary([{**HISTORY[0], "score": None}], "", "", "best", mode)
     assert (found["score"], found["has_score"], found["best_epoch"]) == (worst, False, 0)
 
 
