@@ -2,6 +2,7 @@
 
 python experiments/search_va_transformer.py --store store --parallel 2
 python experiments/search_va_transformer.py --trials 3 --only-folds 0 --training.epochs 3    # a look at it
+python experiments/search_va_transformer.py --protocol.kind by-subject --protocol.group ''      # few meetings
 """
 
 import dataclasses
