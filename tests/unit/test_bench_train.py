@@ -44,8 +44,15 @@ def test_both_train_the_same_clips_as_often(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(train, "_plain_torch", lambda *arguments: (given.append(arguments), plain(*arguments))[1])
     timing = train.training(experiment, data, n_rounds=2)
     assert (timing.framework, timing.n_clips) == ("torch", 80)
-    assert len(timing.mien_s) == len(timing.plain_s) == len(timing.waited_s) == 2
-    [(_, batches, n_rounds, _)] = given
+    assert (
+        len(timing.mien_s)
+        == len(timing.plain_s)
+        == len(timing.waited_s)
+        == len(timing.mien_cpu_s)
+        == len(timing.plain_cpu_s)
+        == 2
+    )
+    [(_, batches, n_rounds, *_)] = given
     rows = np.concatenate([batch.rows for batch in batches])
     assert n_rounds == 2
     assert sorted(rows) == [row for row, subject in enumerate(data.subjects) if subject not in ("bench/0", "bench/1")]

@@ -33,11 +33,17 @@ from mien.results.run import Checkpoint, Run
 from mien.training.loop import Training, resume
 from mien.training.place import place_of
 
+Clock = Callable[[], float]
+Between = Callable[[], None]
+Epochs = list[tuple[float, float]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainTiming:
     """Of each round, the first left out, in which graphs are traced and memory is got. mien_s, plain_s: seconds of an
-    epoch. waited_s: of mien's, those in which the learner waited for its batches. startup_s: from nothing to the end of
+    epoch; mien_cpu_s, plain_cpu_s: CPU seconds, of torch those of the thread that trains, of TensorFlow, whose threads
+    are its own, those of the process, the making of mien's batches included. waited_s: of mien's, those in which the
+    learner waited for its batches. startup_s: from nothing to the end of
     the first epoch, less one epoch; the framework is imported in mien's. checkpoint_bytes, checkpoint_s, load_s: of its
     checkpoint, and seconds to write it and to go on from it."""
 
@@ -45,6 +51,8 @@ class TrainTiming:
     n_clips: int
     mien_s: tuple[float, ...]
     plain_s: tuple[float, ...]
+    mien_cpu_s: tuple[float, ...]
+    plain_cpu_s: tuple[float, ...]
     waited_s: tuple[float, ...]
     mien_startup_s: float
     plain_startup_s: float
@@ -56,6 +64,11 @@ class TrainTiming:
     def ratio(self) -> float:
         """mien's clips a second over those of the plain loop, the middle of the rounds; 1 costs nothing."""
         return statistics.median(plain_s / mien_s for plain_s, mien_s in zip(self.plain_s, self.mien_s))
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same in CPU seconds, which count little of what else the machine does."""
+        return statistics.median(plain_s / mien_s for plain_s, mien_s in zip(self.plain_cpu_s, self.mien_cpu_s))
 
     @property
     def waited_share(self) -> float:
@@ -85,7 +98,9 @@ def training(experiment: Experiment, dataset: Dataset | None = None, *, n_rounds
         run = Run(Folder(folder), seed=0, fold=0)
         ours = Training(run, experiment, dataset, split, place=place_of(experiment))
         epochs = ours.epochs(save_every_s=float("inf"))
+        clock = time.process_time if framework == "tensorflow" else time.thread_time
         mien_s, waited_s = [], []
+        mien_cpu_s = _timed(ours.learner, clock)
 
         def one_epoch() -> None:
             record = next(epochs)
@@ -97,7 +112,7 @@ def training(experiment: Experiment, dataset: Dataset | None = None, *, n_rounds
         batches = [_without_fillers(batch) for batch in Feed(experiment, dataset, split.train, 0).training(1)]
         plain = _plain_keras if framework == "tensorflow" else _plain_torch
         start_s = time.perf_counter()
-        plain_s = plain(ours.task, batches, n_rounds, one_epoch)
+        plain_s, plain_cpu_s = zip(*plain(ours.task, batches, n_rounds, one_epoch, clock))
         plain_startup_s = time.perf_counter() - start_s - sum(mien_s[1:]) - sum(plain_s[1:])
         start_s = time.perf_counter()
         checkpoint = Checkpoint(n_epochs, written(ours.learner.save), {"history": ours.history})
@@ -109,7 +124,9 @@ def training(experiment: Experiment, dataset: Dataset | None = None, *, n_rounds
         framework=framework,
         n_clips=len(split.train),
         mien_s=tuple(mien_s[1:]),
-        plain_s=tuple(plain_s[1:]),
+        plain_s=plain_s[1:],
+        mien_cpu_s=tuple(mien_cpu_s[1:]),
+        plain_cpu_s=plain_cpu_s[1:],
         waited_s=tuple(waited_s[1:]),
         mien_startup_s=first_s - statistics.median(mien_s[1:]),
         plain_startup_s=plain_startup_s - statistics.median(plain_s[1:]),
@@ -142,8 +159,24 @@ def _without_fillers(batch: Batch) -> Batch:
     )
 
 
-def _plain_keras(task: Task, batches: Sequence[Batch], n_rounds: int, between: Callable[[], None]) -> list[float]:
-    """Seconds of each epoch of `model.fit` on a list of batches. between: called before each but the first."""
+def _timed(learner: Any, clock: Clock) -> list[float]:
+    """By a clock, how long each epoch of a learner takes from now on."""
+    seconds: list[float] = []
+    train_epoch = learner.train_epoch
+
+    def timed(*arguments: Any, **options: Any) -> dict[str, float]:
+        start_s = clock()
+        trained = train_epoch(*arguments, **options)
+        seconds.append(clock() - start_s)
+        return trained
+
+    learner.train_epoch = timed
+    return seconds
+
+
+def _plain_keras(task: Task, batches: Sequence[Batch], n_rounds: int, between: Between, clock: Clock) -> Epochs:
+    """Seconds, and those by the clock, of each epoch of `model.fit` on a list of batches. between: called before each
+    but the first."""
     import keras
 
     from mien.families import lstm_attention
@@ -164,11 +197,12 @@ def _plain_keras(task: Task, batches: Sequence[Batch], n_rounds: int, between: C
     )
     n_heads = len(model.outputs)
     given = [(lstm_attention.model_inputs(b), (b.targets,) * n_heads, (b.weights,) * n_heads) for b in batches]
-    seconds: list[float] = []
-    starts: list[float] = []
+    seconds: Epochs = []
+    starts: Epochs = []
 
     def ended(epoch: int, logs: Any) -> None:
-        seconds.append(time.perf_counter() - starts[-1])
+        start_s, start_cpu_s = starts[-1]
+        seconds.append((time.perf_counter() - start_s, clock() - start_cpu_s))
         if len(seconds) <= n_rounds:
             between()
 
@@ -179,15 +213,15 @@ def _plain_keras(task: Task, batches: Sequence[Batch], n_rounds: int, between: C
         verbose=0,
         callbacks=[
             keras.callbacks.LambdaCallback(
-                on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()), on_epoch_end=ended
+                on_epoch_begin=lambda epoch, logs: starts.append((time.perf_counter(), clock())), on_epoch_end=ended
             )
         ],
     )
     return seconds
 
 
-def _plain_torch(task: Task, batches: Sequence[Batch], n_rounds: int, between: Callable[[], None]) -> list[float]:
-    """Seconds of each epoch of a loop over arrays: forward, backward, clip, AdamW. between: as of Keras.
+def _plain_torch(task: Task, batches: Sequence[Batch], n_rounds: int, between: Between, clock: Clock) -> Epochs:
+    """The same of a loop over arrays: forward, backward, clip, AdamW.
 
     What a family makes of a batch before its torch module reads it is part of the model.
     """
@@ -209,7 +243,7 @@ def _plain_torch(task: Task, batches: Sequence[Batch], n_rounds: int, between: C
     for number in range(n_rounds + 1):
         if number:
             between()
-        start_s = time.perf_counter()
+        start_s, start_cpu_s = time.perf_counter(), clock()
         total = 0.0
         model.train()
         for batch in batches:
@@ -223,5 +257,5 @@ def _plain_torch(task: Task, batches: Sequence[Batch], n_rounds: int, between: C
                 torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
             optimizer.step()
             total += loss.item()
-        seconds.append(time.perf_counter() - start_s)
+        seconds.append((time.perf_counter() - start_s, clock() - start_cpu_s))
     return seconds

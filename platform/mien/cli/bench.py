@@ -174,6 +174,7 @@ def bench_train(
         f"clips/s, {plain}": round(timing.n_clips / statistics.median(timing.plain_s), 1),
         "clips/s, mien": round(timing.n_clips / statistics.median(timing.mien_s), 1),
         "ratio": round(timing.ratio, 3),
+        "ratio in CPU seconds": round(timing.cpu_ratio, 3),
         "ratio, each round": " ".join(f"{plain_s / s:.2f}" for plain_s, s in zip(timing.plain_s, timing.mien_s)),
         "share of the time that batches were waited for": round(timing.waited_share, 4),
         f"start-up of {plain}, s": round(timing.plain_startup_s, 1),
