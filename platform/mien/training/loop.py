@@ -7,6 +7,7 @@ epoch, validation, history, checkpoint, stop, test, model, DONE. Rank 0 alone wr
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -193,7 +194,7 @@ class Training:
         return {
             "epoch": epoch,
             "learning_rate": rate.last,
-            "train_loss": trained["loss"],
+            "train_loss": trained["loss"] if math.isfinite(trained["loss"]) else None,
             "n_samples": trained["n_samples"],
             **scores,
             "seconds": round(time.perf_counter() - start_s, 4),
