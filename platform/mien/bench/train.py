@@ -177,9 +177,11 @@ def _timed(learner: Any, clock: Clock) -> list[float]:
 def _plain_keras(task: Task, batches: Sequence[Batch], n_rounds: int, between: Between, clock: Clock) -> Epochs:
     """Seconds, and those by the clock, of each epoch of `model.fit` on a list of batches. between: called before each
     but the first."""
-    import keras
-
     from mien.families import lstm_attention
+
+    # isort: split
+    import keras
+    import tensorflow as tf
 
     built = lstm_attention.build_model(task)
     model = keras.Model(built.input, list(built.output.values()))  # compile takes no names with a plus sign
@@ -206,8 +208,14 @@ def _plain_keras(task: Task, batches: Sequence[Batch], n_rounds: int, between: B
         if len(seconds) <= n_rounds:
             between()
 
+    # Of a bare generator fit takes the shape of the first batches for that of all, and their lengths differ.
+    signature = (
+        {name: tf.TensorSpec((None, None, *array.shape[2:]), array.dtype) for name, array in given[0][0].items()},
+        (tf.TensorSpec((None, len(task.target.names)), tf.float32),) * n_heads,
+        (tf.TensorSpec((None,), tf.float32),) * n_heads,
+    )
     model.fit(
-        (batch for batch in itertools.cycle(given)),  # fit takes generators, not iterators
+        tf.data.Dataset.from_generator(lambda: itertools.cycle(given), output_signature=signature),
         steps_per_epoch=len(given),
         epochs=n_rounds + 1,
         verbose=0,
