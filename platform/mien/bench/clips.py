@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mien.corpora.emotions import VOCABULARIES
-from mien.data.columns import InMemory
+from mien.data.columns import Column, InMemory
 from mien.data.contents import Contents
 from mien.data.dataset import Dataset
 from mien.data.targets import Target
@@ -65,7 +65,7 @@ FAMILIES = {
 def clips_for(family: str, n_clips: int, seed: int = 0) -> tuple[Experiment, Dataset]:
     """An experiment of a family, and clips for it: of N_SUBJECTS people and six classes, lengths a fifth apart."""
     reads, rng = FAMILIES[family], np.random.default_rng(seed)
-    columns = {}
+    columns: dict[str, Column] = {}
     for name, n_frames in reads.frames.items():
         spec = SPECS[name]
         lengths = rng.integers(max(1, round(0.8 * n_frames)), round(1.2 * n_frames) + 1, n_clips)
