@@ -47,6 +47,26 @@ class ExperimentError(MienError):
     """An experiment whose parts do not fit each other or the store."""
 
 
+class TrainingError(MienError):
+    """A run that would stop at the same place again. where: the run. reason: one clause. remedy: what to try."""
+
+    def __init__(self, where: str, reason: str, remedy: str) -> None:
+        super().__init__(where, reason, remedy)  # all of them, so that it can be pickled
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where, reason, remedy = self.args
+        return f"{where}: {reason}; {remedy}"
+
+
+class DivergedError(TrainingError):
+    """A loss, or its gradient, that is not finite. All workers of a run raise it at the same batch."""
+
+
+class MemoryShortError(TrainingError):
+    """A run that asked for more memory than there is."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
     """One thing that `verify` noticed in a corpus, a store or runs.

@@ -64,11 +64,12 @@ def test_a_worker_needs_no_more_for_10_000_clips_than_for_100(tmp_path, capsys, 
     assert many <= GROWTH * few
 
 
-FED = """
-import pickle, sys
+# What a worker does, once it is sent the dataset: it is fed an epoch, or trains one, validates and tests.
+HEAD = """
+import pickle, sys, tempfile, threading, time
 import numpy as np
 from mien.data.feed import Feed
-from mien.experiment import AugmentConfig, DataConfig, Experiment
+from mien.experiment import AugmentConfig, DataConfig, Experiment, MlpConfig, TrainingConfig
 
 def resident():
     lines = open("/proc/self/status").read().splitlines()
@@ -76,23 +77,55 @@ def resident():
     return int(found["RssAnon"].split()[0]) * 1024
 
 dataset = pickle.load(open(sys.argv[1], "rb"))
-data = DataConfig(corpora=("many",), features=("voice",))
-feed = Feed(Experiment(name="memory", data=data, augment=AugmentConfig(kind="none")), dataset, np.arange(len(dataset)), 0)
+experiment = Experiment(
+    name="memory", data=DataConfig(corpora=("many",), features=("voice",)), augment=AugmentConfig(kind="none"),
+    model=MlpConfig(), training=TrainingConfig(epochs=1),
+)
 peak, n = 0, 0
+"""
+FED = (
+    HEAD
+    + """
+feed = Feed(experiment, dataset, np.arange(len(dataset)), 0)
 for batch in feed.training(1):
     peak, n = max(peak, resident()), n + len(batch.rows)
 print(peak, n)
 """
+)
+TRAINED = (
+    HEAD
+    + """
+from mien.data.splits import Split
+from mien.folder import Folder
+from mien.results.run import Run
+from mien.training.loop import train_run
+
+def look():
+    global peak
+    while True:
+        peak = max(peak, resident())
+        time.sleep(0.02)
+
+threading.Thread(target=look, daemon=True).start()
+subjects = np.array(dataset.subjects)
+train, validation, test = (np.flatnonzero(subjects == f"many/{name}") for name in ("train", "validation", "test"))
+with tempfile.TemporaryDirectory() as folder:
+    train_run(Run(Folder(folder), 0, 0), experiment, dataset, Split(0, "memory", train, validation, test))
+print(peak, len(dataset))
+"""
+)
 
 
-def fed(folder: Path, n_clips: int, *, mapped: bool) -> int:
-    """Largest bytes of its own that a worker holds while it is fed an epoch of clips of CLIP_BYTES each, pages of mapped
-    files not counted: the system takes these back. The worker is sent the dataset as Ray would send it."""
+def own_peak(folder: Path, n_clips: int, job: str, *, mapped: bool) -> int:
+    """Largest bytes of its own that a worker holds during a job on clips of CLIP_BYTES each, pages of mapped files not
+    counted: the system takes these back. The worker is sent the dataset as Ray would send it."""
     spec = FeatureSpec(name="voice", version=1, modality="audio", shape=(88,), hop_s=0.1)
     store = FeatureStore(folder / "store")
     ids = [f"many/{i:05}" for i in range(n_clips)]
     labels = (Label(source="intended", emotion="fear"),)
-    store.write_clips("many", [Clip(id=i, corpus="many", subject="many/s", media={}, labels=labels) for i in ids], [])
+    subjects = [f"many/{('train', 'train', 'train', 'validation', 'test')[n % 5]}" for n in range(n_clips)]
+    clips = [Clip(id=i, corpus="many", subject=s, media={}, labels=labels) for i, s in zip(ids, subjects)]
+    store.write_clips("many", clips, [])
     part = store.feature_folder("many", spec)
     rng = np.random.default_rng(0)
     for start in range(0, n_clips, 512):
@@ -102,7 +135,7 @@ def fed(folder: Path, n_clips: int, *, mapped: bool) -> int:
     part.finish(set(ids))
     data = DataConfig(corpora=("many",), features=("voice",))
     (folder / "dataset").write_bytes(pickle.dumps(read_dataset(store, data, ClassesConfig(), mapped=mapped)))
-    command = [sys.executable, "-c", FED, str(folder / "dataset")]
+    command = [sys.executable, "-c", job, str(folder / "dataset")]
     environment = os.environ | {"PYTHONPATH": search_path()}
     answer = subprocess.run(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
     peak_bytes, n_fed = map(int, answer.split())
@@ -114,7 +147,7 @@ def fed(folder: Path, n_clips: int, *, mapped: bool) -> int:
 def test_a_worker_that_is_fed_from_a_mapped_file_holds_none_of_its_frames(tmp_path, capsys, monkeypatch, mapped):
     """A clip costs it some hundred bytes for its id, label and place. In memory shows what there is to be seen."""
     monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
-    few, many = (fed(tmp_path / str(n_clips), n_clips, mapped=mapped) for n_clips in (FEW, MANY))
+    few, many = (own_peak(tmp_path / str(n_clips), n_clips, FED, mapped=mapped) for n_clips in (FEW, MANY))
     with capsys.disabled():
         print(
             f"\n{'mapped' if mapped else 'in memory'}, {FEW:,} and {MANY:,} clips of {CLIP_BYTES / 1e3:.1f} kB: worker "
@@ -122,3 +155,15 @@ def test_a_worker_that_is_fed_from_a_mapped_file_holds_none_of_its_frames(tmp_pa
         )
     grown, frames = many - few, (MANY - FEW) * CLIP_BYTES
     assert grown < 0.1 * frames if mapped else grown > 0.9 * frames
+
+
+def test_a_worker_that_trains_needs_no_more_for_10_000_clips_than_for_100(tmp_path, capsys, monkeypatch):
+    """torch's mlp, from a mapped file: an epoch, its validation, checkpoint, test, and what a run leaves."""
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path / "cache"))
+    few, many = (own_peak(tmp_path / str(n_clips), n_clips, TRAINED, mapped=True) for n_clips in (FEW, MANY))
+    with capsys.disabled():
+        print(
+            f"\ntraining, {FEW:,} and {MANY:,} clips of {CLIP_BYTES / 1e3:.1f} kB: worker {few / 1e6:.1f} and "
+            f"{many / 1e6:.1f} MB ({many / few - 1:+.1%}), {(many - few) / (MANY - FEW):.0f} bytes per clip"
+        )
+    assert many <= GROWTH * few

@@ -34,7 +34,7 @@ from mien.experiment import (
     TrainingConfig,
 )
 from mien.families import FAMILIES
-from mien.families.contract import ALONE, Group, Learner, Task
+from mien.families.contract import ALONE, Group, Learner, NotFiniteError, Task
 from mien.families.files import written
 from mien.families.frameworks.onnx import OnnxModel, example_batch, in_eight_bits
 from mien.features.spec import Frames
@@ -488,6 +488,24 @@ def test_a_saved_and_loaded_learner_goes_on_bit_for_bit(name, kind, tmp_path: Pa
         for epoch in (3, 4):
             resumed.train_epoch(batches(data), epoch=epoch, rate=lambda progress: 0.01)
     np.testing.assert_array_equal(values(resumed, data), values(straight, data))
+
+
+@each(iterative=True)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_loss_that_is_not_finite_stops_it_at_its_batch(name, value):
+    data = dataset(name)
+    learner, asked = build(name, data), []
+
+    def third_is_broken() -> Iterable[Batch]:
+        for number, batch in enumerate(batches(data)):
+            asked.append(batch)
+            yield batch._replace(targets=batch.targets + np.float32(value)) if number == 2 else batch
+
+    with pytest.raises(NotFiniteError) as error:
+        learner.train_epoch(third_is_broken(), epoch=1, rate=lambda progress: 0.01)
+    assert error.value.batch.rows is asked[2].rows
+    assert not np.isfinite(error.value.loss)
+    assert len(asked) == 3
 
 
 @each()

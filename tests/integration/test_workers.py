@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from mien.experiment import (
 )
 from mien.folder import Folder
 from mien.results.run import Run
+from mien.training.loop import train_run
 from tiny import dataset
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -193,6 +195,42 @@ def test_with_a_node_gone_for_good_an_elastic_run_goes_on_with_one_worker(tmp_pa
         cluster.shutdown()
     assert run.folder.read_json("environment.json")["workers"] == 1
     np.testing.assert_allclose(losses(run), losses(alone("lstm_attention")), atol=1e-5)
+
+
+def diverge_here(folder: str) -> None:
+    import ray
+
+    from mien.connection import connected
+    from mien.errors import DivergedError
+    from mien.training.group import fit_group
+    from mien.training.run_job import RunJob
+
+    data, experiment = dataset(), EXPERIMENTS["mlp"]
+    training = dataclasses.replace(experiment.training, learning_rate=1e30, schedule="constant", clip_norm=0.0)
+    experiment = dataclasses.replace(experiment, training=training)
+    job = RunJob(Run(Folder(folder), 0, 0), experiment, data.splits(experiment.protocol)[0])
+    with connected():
+        try:
+            fit_group(job, ray.put(data), ExecutionConfig(workers=2, max_failures=3), train=counted)
+        except DivergedError as error:
+            print(error)
+
+
+def counted(run, *arguments, place, **options) -> None:
+    """train_run, with a note of each time that a worker begins."""
+    with Path(run.folder.path(f"begun-{place.group.rank}")).open("a") as file:
+        file.write("x")
+    train_run(run, *arguments, place=place, **options)
+
+
+@pytest.mark.torch
+def test_workers_of_a_model_that_diverges_stop_together_and_are_not_started_again(tmp_path):
+    output, _ = driver(f"diverge_here({str(tmp_path)!r})").communicate(timeout=600)
+    said = output.splitlines()[-1]
+    assert f"{tmp_path}: the loss of epoch 1, batch 2 of" in said, output[-6000:]
+    clips = said.rpartition(": ")[2].split(", ")
+    assert len(clips) > 4, "those of both workers"
+    assert [(tmp_path / f"begun-{rank}").read_text() for rank in (0, 1)] == ["x", "x"]
 
 
 def workers_of(pid: int) -> list[int]:

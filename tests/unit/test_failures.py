@@ -10,8 +10,11 @@ from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
 
 from mien.errors import DamagedError, ExperimentError
+from mien.experiment import ExecutionConfig, Experiment, MlpConfig
 from mien.training.failures import failure, task_failure
 
+EXPERIMENT = Experiment(name="first", model=MlpConfig(units=512), execution=ExecutionConfig(workers=4))
+LOWER = "lower training.batch_size (32), model.units (512) or execution.workers (4)"
 ADVICE = (
     "Worker unexpectedly exits with a connection error code 2. End of file. There are some potential root causes.\n"
     "(1) The process is killed by SIGKILL by OOM killer due to high memory usage. (2) ray stop --force is called. (3) ..."
@@ -53,20 +56,21 @@ def died(*, preempted: bool = False) -> WorkerHealthCheckFailedError:
 def test_a_worker_that_failed_is_named_by_its_rank(failures, said):
     raised = WorkerGroupError(f"[Rank 1 Error Snippet]:\n{ADVICE}", failures)
     assert isinstance(raised, TrainingFailedError)
-    found = failure("runs/first", raised)
+    found = failure("runs/first", EXPERIMENT, raised)
     assert isinstance(found, ExperimentError)
     assert said in str(found) and "goes on from its last epoch" in str(found)
-    assert "\n" not in str(found) and "SIGKILL" not in str(found) and len(str(found)) < 300
+    assert "\n" not in str(found) and "SIGKILL" not in str(found) and len(str(found)) < 400
+    assert ("for want of memory" in str(found)) == (LOWER in str(found))
 
 
 def test_a_mistake_that_a_worker_raised_is_that_mistake():
     mistake = DamagedError("checkpoints/epoch-0002: damaged; run the same again")
-    assert failure("runs/first", WorkerGroupError("...", {0: died(), 1: mistake})) is mistake
+    assert failure("runs/first", EXPERIMENT, WorkerGroupError("...", {0: died(), 1: mistake})) is mistake
 
 
 def test_a_controller_that_failed_is_one_line_too():
     cause = RayTaskError("fit", "Traceback (most recent call last):\n  ...\nValueError: no", ValueError("no"))
-    found = str(failure("runs/first", ControllerError(cause)))
+    found = str(failure("runs/first", EXPERIMENT, ControllerError(cause)))
     assert found == "runs/first: no; the same command goes on from its last epoch"
 
 
@@ -85,11 +89,15 @@ def test_a_controller_that_failed_is_one_line_too():
     ],
 )
 def test_a_run_beside_others_that_failed_is_one_sentence(error, said):
-    found = task_failure("runs/first", error)
+    found = task_failure("runs/first", EXPERIMENT, error)
     assert isinstance(found, ExperimentError)
     assert said in str(found) and "goes on from its last epoch" in str(found) and "\n" not in str(found)
+    assert ("for want of memory" in str(found)) == (LOWER in str(found))
 
 
 def test_a_mistake_that_a_task_raised_is_that_mistake():
     mistake = DamagedError("checkpoints/epoch-0002: damaged; run the same again")
-    assert task_failure("runs/first", RayTaskError("train", "Traceback\n...", mistake).as_instanceof_cause()) is mistake
+    assert (
+        task_failure("runs/first", EXPERIMENT, RayTaskError("train", "Traceback\n...", mistake).as_instanceof_cause())
+        is mistake
+    )

@@ -14,7 +14,8 @@ from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.scripts import load_experiment, load_search
 from mien.experiment.search import Search
-from mien.experiment.space import read_space
+from mien.experiment.space import Choice, check_effects, read_space
+from mien.families import FAMILIES
 
 SCRIPTS = sorted(
     path
@@ -27,15 +28,32 @@ SCRIPTS = sorted(
 def test_every_script_declares_what_can_be_run(path: Path, monkeypatch: pytest.MonkeyPatch):
     """Also those that build on another script, which lies in the same folder."""
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry) != ROOT / "experiments"])
-    for name in ("sync_aug", "ravdess_units"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
+    for script in SCRIPTS:
+        monkeypatch.delitem(sys.modules, script.stem, raising=False)
     search = load_search(str(path))
     if search.space:
-        read_space(search.experiment, search.space)
-        read_space(search.experiment, search.questions, "questions")
+        space = read_space(search.experiment, search.space)
+        check_effects(search.experiment, space)
+        questions = read_space(search.experiment, search.questions, "questions")
+        check_effects(search.experiment, questions, "questions", beside=space)
+        assert all(isinstance(question, Choice) for question in questions.values())
+        assert search.experiment.name == path.stem.replace("_", "-")
     else:
         assert search == Search(experiment=load_experiment(str(path)))
     assert str(ROOT / "experiments") not in sys.path
+
+
+def test_each_system_has_a_search():
+    """Of its augmentation, its loss, its width and its schedule. mlp is no system; svm is fitted in one pass."""
+    pages: dict[str, set[str]] = {}
+    for path in SCRIPTS:
+        search = load_search(str(path))
+        if search.space:
+            pages.setdefault(search.experiment.model.family, set()).update(
+                field.split(".")[0] for field in search.space
+            )
+    assert set(pages) == set(FAMILIES) - {"mlp", "svm"}
+    assert all(searched == {"augment", "loss", "model", "training"} for searched in pages.values())
 
 
 def test_json_of_an_earlier_run_or_search_is_a_script(tmp_path: Path):

@@ -100,7 +100,7 @@ def test_a_pruner_that_is_told_again_stops_the_same(tmp_path):
             _replay(scheduler, found, earlier)
             scheduler.on_trial_add(None, _Named("weak"))
             poor = [{**record, "score": 0.1} for record in records[: asked.grace_epochs]]
-            decisions.append(scheduler.on_trial_result(None, _Named("weak"), summary(poor, "", "best", "max")))
+            decisions.append(scheduler.on_trial_result(None, _Named("weak"), summary(poor, "", "", "best", "max")))
         assert decisions == ["STOP", "CONTINUE"], pruner
 
 

@@ -22,14 +22,23 @@ HISTORY = [
 
 @pytest.mark.parametrize(("keep", "epoch", "score"), [("best", 2, 0.6), ("last", 3, 0.5)])
 def test_a_trial_competes_by_the_epoch_that_would_be_kept(keep, epoch, score):
-    found = summary(HISTORY, "", keep, "max")
+    found = summary(HISTORY, "", "", keep, "max")
     assert (found["score"], found["best_epoch"], found["has_score"]) == (score, epoch, True)
 
 
 @pytest.mark.parametrize(("mode", "worst"), [("max", -1e9), ("min", 1e9)])
 def test_an_epoch_without_a_score_is_the_worst_of_all(mode, worst):
-    found = summary([{**HISTORY[0], "score": None}], "", "best", mode)
+    found = summary([{**HISTORY[0], "score": None}], "", "", "best", mode)
     assert (found["score"], found["has_score"], found["best_epoch"]) == (worst, False, 0)
+
+
+@pytest.mark.parametrize(("mode", "worst"), [("max", -1e9), ("min", 1e9)])
+@pytest.mark.parametrize("history", [[], HISTORY], ids=["in its first epoch", "later"])
+def test_a_trial_that_failed_has_ended_and_is_the_worst_of_all(history, mode, worst):
+    """Also where its earlier epochs were good, and where there is none."""
+    found = summary(history, "", "the loss is not finite", "best", mode)
+    assert (found["score"], found["has_score"], found["done"]) == (worst, False, True)
+    assert (found["epoch"], found["failed"]) == (len(history), "the loss is not finite")
 
 
 def test_an_error_is_searched_downwards():

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from mien.cli.corpora import CorpusName
-from mien.errors import MienError, above_0
+from mien.errors import MienError, above_0, nearest
 from mien.experiment.scripts import load_experiment, load_search
 
 
@@ -129,31 +129,58 @@ def bench_extract(
 
 
 def bench_train(
-    experiment: Annotated[str, Positional, arg(metavar="SCRIPT")],
+    experiment: Annotated[str, Positional, arg(metavar="SCRIPT")] = "",
+    family: str = "",
     store: str = "store",
+    clips: int = 320,
+    rounds: int = 9,
     as_json: Annotated[bool, arg(name="json")] = False,
 ) -> None:
-    """Training against a plain Keras loop: the same model, the same batches in memory.
+    """Training against a plain loop of the same framework: the same model, the same decoded batches in memory.
 
     Args:
-        experiment: A script of experiments/ or an experiment.json, of the LSTM-attention family.
+        experiment: A script of experiments/ or an experiment.json, on the clips of the store.
+        family: In place of a script: a model family, on clips made of noise. No store is read.
         store: The feature store.
+        clips: Of --family; four fifths of them are trained on.
+        rounds: Epochs of each, by turns; the middle one is told.
         as_json: Print it as JSON.
     """
     import dataclasses
+    import statistics
 
+    from mien.bench.clips import FAMILIES, clips_for
     from mien.bench.train import training
 
-    loaded = load_experiment(experiment)
-    timing = training(dataclasses.replace(loaded, execution=dataclasses.replace(loaded.execution, store=store)))
+    above_0("rounds", rounds)
+    if bool(experiment) == bool(family):
+        raise MienError(f"give a SCRIPT, or --family with one of {', '.join(FAMILIES)}")
+    if family:
+        if family not in FAMILIES:
+            raise MienError(f"--family {family}: {nearest(family, FAMILIES)}")
+        if clips < 100:
+            raise MienError(f"--clips {clips}: give at least 100")
+        loaded, dataset = clips_for(family, clips)
+    else:
+        loaded, dataset = load_experiment(experiment), None
+    loaded = dataclasses.replace(loaded, execution=dataclasses.replace(loaded.execution, store=store))
+    timing = training(loaded, dataset, n_rounds=rounds)
+    plain = f"plain {'Keras' if timing.framework == 'tensorflow' else timing.framework}"
     rows = {
+        "family": loaded.model.family,
         "clips": timing.n_clips,
         "cores": os.cpu_count(),
-        "clips/s, plain Keras": round(timing.plain_samples_per_s, 1),
-        "clips/s, mien": round(timing.mien_samples_per_s, 1),
+        "load": f"{os.getloadavg()[0]:.1f}",
+        f"clips/s, {plain}": round(timing.n_clips / statistics.median(timing.plain_s), 1),
+        "clips/s, mien": round(timing.n_clips / statistics.median(timing.mien_s), 1),
         "ratio": round(timing.ratio, 3),
-        "start-up of plain Keras, s": round(timing.plain_startup_s, 1),
+        "ratio in CPU seconds": round(timing.cpu_ratio, 3),
+        "ratio, each round": " ".join(f"{plain_s / s:.2f}" for plain_s, s in zip(timing.plain_s, timing.mien_s)),
+        "share of the time that batches were waited for": round(timing.waited_share, 4),
+        f"start-up of {plain}, s": round(timing.plain_startup_s, 1),
         "start-up of mien, s": round(timing.mien_startup_s, 1),
+        "a checkpoint, MB": round(timing.checkpoint_bytes / 1e6, 2),
+        "a checkpoint, s to write and to go on from": f"{timing.checkpoint_s:.2f} {timing.load_s:.2f}",
     }
     _print_rows(rows, as_json)
 

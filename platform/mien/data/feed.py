@@ -64,13 +64,16 @@ class Feed:
         """One epoch, from 1, of originals and augmented copies."""
 
         def batches() -> Iterator[Batch]:
-            size = self._experiment.training.batch_size
-            order = training_order(
-                self._examples(epoch), self._keys, self._lengths, seed=self._seed, epoch=epoch, batch_size=size
-            )
-            yield from self._batches(order, size, epoch)
+            yield from self._batches(self.order(epoch), self._experiment.training.batch_size, epoch)
 
         return ahead(batches(), N_AHEAD, self._wait)
+
+    def order(self, epoch: int) -> list[Examples]:
+        """The global batches of an epoch, from 1: those of all ranks together."""
+        size = self._experiment.training.batch_size
+        return training_order(
+            self._examples(epoch), self._keys, self._lengths, seed=self._seed, epoch=epoch, batch_size=size
+        )
 
     def plain(self, rows: NDArray[np.int64], change: Change | None = None) -> Iterator[Batch]:
         """Each row once, as it is. change: what is done to its frames, as the model would see them, before."""
@@ -88,7 +91,7 @@ class Feed:
         self, order: list[Examples], batch_size: int, epoch: int, change: Change | None = None
     ) -> Iterator[Batch]:
         def frames(row: int, copy: int) -> Mapping[str, Frames]:
-            found = self._frames(row, copy, epoch)
+            found = self.frames(row, copy, epoch)
             return change(row, found) if change else found
 
         return make_batches(
@@ -102,8 +105,8 @@ class Feed:
             world=self._world,
         )
 
-    def _frames(self, row: int, copy: int, epoch: int) -> Mapping[str, Frames]:
-        """Of one example; epoch 0 is to predict."""
+    def frames(self, row: int, copy: int, epoch: int) -> Mapping[str, Frames]:
+        """Of one example, by feature; epoch 0 is to predict."""
         dataset = self._dataset
         frames: Mapping[str, Frames] = {name: column[row] for name, column in dataset.columns.items()}
         frames = self.normaliser(frames, dataset.subjects[row])

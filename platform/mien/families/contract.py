@@ -33,6 +33,14 @@ class Predictions(NamedTuple):
     rows: NDArray[np.int64]
 
 
+class NotFiniteError(Exception):
+    """The loss of a batch, or its gradient, is NaN or infinite. batch: this rank's part of it. loss: of all ranks."""
+
+    def __init__(self, batch: Batch, loss: float) -> None:
+        super().__init__(batch, loss)
+        self.batch, self.loss = batch, loss
+
+
 class Predictor(Protocol):
     """A model that predicts."""
 
@@ -52,7 +60,8 @@ class Learner(Predictor, Protocol):
     def train_epoch(self, batches: Iterable[Batch], *, epoch: int, rate: Rate) -> dict[str, float]:
         """One pass. epoch: from 1. rate: share of this epoch that is done, in [0, 1) (`Batch.progress`), to the
         learning rate of the step. Returns at least {"loss", "n_samples"}: the mean over the examples of all ranks, and
-        how many they are."""
+        how many they are. Raises NotFiniteError at the first batch whose loss or gradient, summed over the ranks, is
+        not finite: so all ranks raise it at the same batch."""
 
     def save(self, folder: Path) -> None:
         """Writes all that `load` needs to go on bit for bit: weights and the optimiser's state."""

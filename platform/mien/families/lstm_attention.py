@@ -32,7 +32,7 @@ from mien.data.batches import Batch, stable_seed
 from mien.errors import ExperimentError
 from mien.experiment import LstmAttentionConfig
 from mien.families.arrays import CHECKPOINT, WEIGHTS, read_arrays, write_arrays
-from mien.families.contract import Predictions, Rate, Task
+from mien.families.contract import NotFiniteError, Predictions, Rate, Task
 from mien.families.frameworks.tensorflow_losses import Loss
 from mien.families.lstm_attention_layers import (
     Attention,
@@ -70,9 +70,11 @@ class LstmAttention:
         loss, n_samples = 0.0, 0.0
         for batch in batches:
             self._graph.optimizer.learning_rate.assign(rate(batch.progress))
-            mean = self._graph.train_step(
+            mean, is_finite = self._graph.train_step(
                 model_inputs(batch), batch.targets, batch.target_mask, batch.weights, batch.total_weight
             )
+            if not is_finite:
+                raise NotFiniteError(batch, float(mean))
             loss += mean * batch.total_weight
             n_samples += batch.total_weight
         return {"loss": float(loss) / n_samples, "n_samples": int(n_samples)}
@@ -226,20 +228,21 @@ class _Graph:
                 weight.assign(value)
 
     def _step(self, inputs: Mapping[str, Any], targets: Any, rated: Any, weights: Any, total_weight: Any) -> Any:
-        """One step on the global batch; returns its mean loss."""
+        """One step on the global batch; returns its mean loss, and whether that and the gradients are finite."""
         with tf.GradientTape() as tape:
             outputs = self.model(inputs, training=True)
             heads = [outputs[JOINT], *(own for name, own in outputs.items() if name != JOINT)]
             head_weights = [1.0] + [self._config.auxiliary] * (len(heads) - 1)
             loss = self._loss.share(heads, head_weights, targets, rated, weights, total_weight)
         total, *gradients = self._sum([loss, *tape.gradient(loss, self._weights)])
+        sums = tf.stack([total, *(tf.reduce_sum(gradient) for gradient in gradients)])
         self.optimizer.apply_gradients(zip(gradients, self._weights))
         # Short memory at first, so that the initial weights are soon forgotten.
         step = tf.cast(self.optimizer.iterations, tf.float32)
         decay = tf.minimum(self._decay, (1 + step) / (10 + step))
         for average, weight in zip(self._average, self._weights):
             average.assign(decay * average + (1 - decay) * weight)
-        return total
+        return total, tf.reduce_all(tf.math.is_finite(sums))
 
     def predicted(self, outputs: Mapping[str, Any]) -> Any:
         """Of classes the product of the experts (Hinton 2002), as the softmax of their mean log-probability; of

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mien.errors import ExperimentError, MienError
+from mien.experiment import Experiment
+from mien.training.memory import what_to_lower
 
 AGAIN = "the same command goes on from its last epoch"
 
 
-def failure(run: str, error: Exception) -> MienError:
-    """The mistake that a TrainingFailedError of Ray Train stands for. run: whose group it was.
+def failure(run: str, experiment: Experiment, error: Exception) -> MienError:
+    """The mistake that a TrainingFailedError of Ray Train stands for. run: whose group it was, of which experiment.
 
     Of the workers that failed it names those that the system killed: the others then fail since they miss them. A
     mistake that a worker raised is that mistake.
@@ -32,7 +34,8 @@ def failure(run: str, error: Exception) -> MienError:
     if killed:
         return ExperimentError(
             f"{run}: {_named(killed)} was killed by the system, most often for want of memory; {AGAIN}, and if it "
-            "happens again ask for more execution.cpus_per_worker (fewer workers on a node) or larger nodes"
+            f"happens again lower {what_to_lower(experiment)}, or ask for more execution.cpus_per_worker (fewer "
+            "workers on a node)"
         )
     for rank, cause in causes.items():
         return ExperimentError(f"{run}: {_named({rank: cause})} raised {type(cause).__name__}: {_line(cause)}; {AGAIN}")
@@ -40,8 +43,8 @@ def failure(run: str, error: Exception) -> MienError:
     return ExperimentError(f"{run}: {_line(getattr(reason, 'cause', None) or reason)}; {AGAIN}")
 
 
-def task_failure(run: str, error: Exception) -> MienError:
-    """The mistake that an error of `ray.get` stands for. run: what the task trained."""
+def task_failure(run: str, experiment: Experiment, error: Exception) -> MienError:
+    """The mistake that an error of `ray.get` stands for. run: what the task trained, of which experiment."""
     from ray.exceptions import OutOfMemoryError, WorkerCrashedError
 
     cause = getattr(error, "cause", None) or error
@@ -50,7 +53,7 @@ def task_failure(run: str, error: Exception) -> MienError:
     if isinstance(error, WorkerCrashedError | OutOfMemoryError):
         return ExperimentError(
             f"{run}: its worker was killed by the system each time, most often for want of memory; {AGAIN}, and if it "
-            "happens again ask for more execution.cpus_per_worker or a lower execution.parallel"
+            f"happens again lower {what_to_lower(experiment)}, or ask for more execution.cpus_per_worker"
         )
     return ExperimentError(f"{run}: its worker raised {type(cause).__name__}: {_line(cause)}; {AGAIN}")
 

@@ -10,10 +10,9 @@ from importlib import import_module
 from typing import Any
 
 from mien import connection
-from mien.errors import MienError
+from mien.errors import DivergedError, MienError
 from mien.experiment import ExecutionConfig
 from mien.families import FAMILIES
-from mien.results.run import Run
 from mien.training.failures import failure
 from mien.training.loop import train_run
 from mien.training.place import place_of
@@ -33,7 +32,8 @@ DEATH_NOTICED_S = 10.0
 
 def fit_group(job: RunJob, shared: Any, execution: ExecutionConfig, train: Callable[..., Any] = train_run) -> None:
     """Train one run over a group of workers. shared: reference to the dataset. train: what each worker does, called
-    as `train_run` is. Raises ExperimentError where the group failed more often than it may."""
+    as `train_run` is. Raises DivergedError at once, and ExperimentError where the group failed more often than it
+    may."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
 
     run = job.run
@@ -56,13 +56,16 @@ def fit_group(job: RunJob, shared: Any, execution: ExecutionConfig, train: Calla
         ),
     )
     waits = {name: os.environ.get(name, wait_s) for name, wait_s in (ELASTIC_WAITS if elastic else WAITS).items()}
-    with connection.environment(**waits), _explained(run):
-        trainer.fit()
+    with connection.environment(**waits), _explained(job):
+        diverged = trainer.fit().return_value
     (run.folder / "ray").remove()
+    if diverged is not None:
+        raise diverged
 
 
-def _worker(config: dict[str, Any]) -> None:
-    """What each worker of a group executes."""
+def _worker(config: dict[str, Any]) -> DivergedError | None:
+    """What each worker of a group executes. That the model diverged is returned, by all of them at once: at an error
+    Ray Train would start the group again, which would diverge at the same batch."""
     import ray
     import ray.train
 
@@ -77,9 +80,13 @@ def _worker(config: dict[str, Any]) -> None:
     )
     dataset = ray.get(config["dataset"][0])
     with _causes_first(place.group.world):
-        config["train"](
-            job.run, job.experiment, dataset, job.split, parents=job.parents, place=place, report=ray.train.report
-        )
+        try:
+            config["train"](
+                job.run, job.experiment, dataset, job.split, parents=job.parents, place=place, report=ray.train.report
+            )
+        except DivergedError as error:
+            return error
+    return None
 
 
 @contextmanager
@@ -100,11 +107,11 @@ def _causes_first(n_workers: int) -> Iterator[None]:
 
 
 @contextmanager
-def _explained(run: Run) -> Iterator[None]:
+def _explained(job: RunJob) -> Iterator[None]:
     """A failed worker group as one sentence; what was trained so far is kept."""
     from ray.train import TrainingFailedError
 
     try:
         yield
     except TrainingFailedError as error:
-        raise failure(run.folder.uri, error) from error
+        raise failure(job.run.folder.uri, job.experiment, error) from error

@@ -5,13 +5,14 @@ Asking again for the same experiment trains only what is missing, and goes on in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple, NoReturn
 
 from mien import connection
 from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
-from mien.errors import ExperimentError
+from mien.errors import ExperimentError, TrainingError
 from mien.experiment import ExecutionConfig, Experiment
 from mien.families import BASELINE
 from mien.features.store.store import FeatureStore
@@ -30,6 +31,7 @@ from mien.training.run_job import RunJob
 from mien.training.waits import check_can_come, missing
 
 Trained = Iterator[tuple[Run, Record]]
+Ended = Generator[tuple[Run, Record | TrainingError]]
 
 
 class TrainingEvents(NamedTuple):
@@ -115,18 +117,32 @@ def parents_of(series: Series, experiment: Experiment, seed: int, fold: int) -> 
     return tuple(found)
 
 
+def _stop(run: Run, error: TrainingError) -> NoReturn:
+    raise error
+
+
 def train_jobs(
     jobs: Sequence[RunJob],
     dataset: Dataset,
     execution: ExecutionConfig,
     on_epoch: OnEpoch,
     on_wait: Callable[[str], None] = lambda text: None,
+    on_failure: Callable[[Run, TrainingError], object] = _stop,
 ) -> Trained:
-    """Train runs on one dataset, at the scale of `execution`; yields each with its metrics as it ends."""
+    """Train runs on one dataset, at the scale of `execution`; yields each with its metrics as it ends.
+
+    on_failure: called with a run that diverged or lacked memory, and why; it is then passed over. By default the error
+    is raised.
+    """
     if not jobs:
-        return iter(())
+        return
     train = _train_in_groups if execution.workers else _train_in_parallel if execution.parallel > 1 else _train_here
-    return train(jobs, dataset, execution, on_epoch, on_wait)
+    with closing(train(jobs, dataset, execution, on_epoch, on_wait)) as ended:
+        for run, result in ended:
+            if isinstance(result, TrainingError):
+                on_failure(run, result)
+            else:
+                yield run, result
 
 
 def _train_here(
@@ -135,12 +151,18 @@ def _train_here(
     execution: ExecutionConfig,
     on_epoch: OnEpoch,
     on_wait: Callable[[str], None],
-) -> Trained:
+) -> Ended:
     """One after the other in this process."""
     for run, experiment, split, parents in jobs:
         report = lambda record, run=run: on_epoch(run, record)  # noqa: E731
         place = place_of(experiment)
-        yield run, train_run(run, experiment, dataset, split, parents=parents, place=place, report=report)
+        try:
+            result: Record | TrainingError = train_run(
+                run, experiment, dataset, split, parents=parents, place=place, report=report
+            )
+        except TrainingError as error:
+            result = error
+        yield run, result
 
 
 def _train_alone(job: RunJob, dataset: Dataset) -> Record:
@@ -154,7 +176,7 @@ def _train_in_parallel(
     execution: ExecutionConfig,
     on_epoch: OnEpoch,
     on_wait: Callable[[str], None],
-) -> Trained:
+) -> Ended:
     """Several at a time, each in a Ray worker of its own."""
     import ray
 
@@ -166,23 +188,25 @@ def _train_in_parallel(
             _train_alone
         )
         waiting = list(jobs)
-        running: dict[Any, Follower] = {}
+        running: dict[Any, tuple[RunJob, Follower]] = {}
         while waiting or running:
             while waiting and len(running) < execution.parallel:
                 job = waiting.pop(0)
                 named = remote.options(name=f"train {job.experiment.name}/{job.run.label}")
                 follower = Follower(job.run, on_epoch, on_wait, lambda: missing(execution, n_workers))
-                running[named.remote(job, shared)] = follower
+                running[named.remote(job, shared)] = job, follower
             ended, _ = ray.wait(list(running), timeout=FOLLOW_S)
-            for follower in running.values():
+            for _, follower in running.values():
                 follower.look()
             for done in ended:
-                run = running.pop(done).run
+                job, _ = running.pop(done)
                 try:
-                    metrics = ray.get(done)
+                    result = ray.get(done)
                 except ray.exceptions.RayError as error:
-                    raise task_failure(run.folder.uri, error) from error
-                yield run, metrics
+                    result = task_failure(job.run.folder.uri, job.experiment, error)
+                    if not isinstance(result, TrainingError):
+                        raise result from error
+                yield job.run, result
 
 
 def _train_in_groups(
@@ -191,7 +215,7 @@ def _train_in_groups(
     execution: ExecutionConfig,
     on_epoch: OnEpoch,
     on_wait: Callable[[str], None],
-) -> Trained:
+) -> Ended:
     """One after the other, each data-parallel over a Ray Train worker group."""
     import ray
 
@@ -200,5 +224,10 @@ def _train_in_groups(
         shared = ray.put(dataset)
         for job in jobs:
             with Follower(job.run, on_epoch, on_wait, lambda: missing(execution, execution.workers)):
-                fit_group(job, shared, execution)
-            yield job.run, job.run.metrics()
+                try:
+                    fit_group(job, shared, execution)
+                except TrainingError as error:
+                    result: Record | TrainingError = error
+                else:
+                    result = job.run.metrics()
+            yield job.run, result

@@ -24,7 +24,7 @@ from mien.data.splits import Split
 from mien.errors import DamagedError
 from mien.experiment import Experiment
 from mien.families import FAMILIES, losses
-from mien.families.contract import Learner, Task
+from mien.families.contract import Learner, NotFiniteError, Task
 from mien.families.files import hand_over, written
 from mien.results.conditions import write_conditions
 from mien.results.history import CLOCKED, validation
@@ -34,6 +34,8 @@ from mien.results.run import Checkpoint, Run
 from mien.training import policy
 from mien.training.card import write_card
 from mien.training.conditions import predict_conditions
+from mien.training.diverged import diverged
+from mien.training.memory import memory_explained
 from mien.training.model_folder import temperature_of, write_model
 from mien.training.place import HERE, Place
 from mien.training.setup import write_setup
@@ -56,11 +58,25 @@ def train_run(
 
     parents: the runs of the same fold whose predictions it reads, in the order of experiment.parents. report: called by
     every rank after every epoch with that epoch's record, once the epoch is safe on disk. Raises LeakError before
-    anything is trained, should a subject or a copy of a clip stand on two sides, or a parent have another split.
+    anything is trained, should a subject or a copy of a clip stand on two sides, or a parent have another split;
+    TrainingError where a loss is not finite or memory runs out.
     """
     if run.is_done:
         dataset.check(split, experiment.protocol)
         return run.metrics()
+    with memory_explained(run, experiment):
+        return _trained(run, experiment, dataset, split, parents, place, report)
+
+
+def _trained(
+    run: Run,
+    experiment: Experiment,
+    dataset: Dataset,
+    split: Split,
+    parents: tuple[Run, ...],
+    place: Place,
+    report: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
     training = Training(run, experiment, dataset, split, parents=parents, place=place, keep=True)
     for record in training.epochs(save_every_s=experiment.execution.save_every_s):
         report(record)
@@ -183,7 +199,10 @@ class Training:
         config = self.experiment.training
         start_s, waited_s = time.perf_counter(), self.feed.waited_s
         rate = _Rate(lambda share: policy.learning_rate(config, (epoch - 1 + share) / config.epochs))
-        trained = self.learner.train_epoch(self.feed.training(epoch), epoch=epoch, rate=rate)
+        try:
+            trained = self.learner.train_epoch(self.feed.training(epoch), epoch=epoch, rate=rate)
+        except NotFiniteError as error:
+            raise diverged(self._run, self.experiment, self.dataset, self.feed, epoch, error) from None
         train_s, waited_s = time.perf_counter() - start_s, self.feed.waited_s - waited_s
         rows = self.validation
         truth, predicted = (self.dataset.target.truth[rows], self.predict(rows)) if len(rows) else (None, None)

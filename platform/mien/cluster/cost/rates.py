@@ -96,6 +96,10 @@ def _with(rates: Rates, told: Any, file: Path) -> Rates:
         }
         return replace(rates, prepare={**rates.prepare, **measured}, machine=told["machine"])
     if "clips/s, mien" in told:
+        if told.get("family", "lstm_attention") != "lstm_attention":
+            raise MienError(
+                f"--rates {file}: is of {told['family']}, and training is reckoned for lstm_attention alone"
+            )
         cores = int(told.get("cores", 1))
         return replace(rates, samples_per_s=told["clips/s, mien"] / cores, run_startup_s=told["start-up of mien, s"])
     own = _own(told)

@@ -9,6 +9,7 @@ TorchTrainer has initialised.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -73,8 +74,9 @@ def summed(tensor: torch.Tensor, world: int) -> torch.Tensor:
     return total.to(tensor.device)
 
 
-def sum_gradients(loss: torch.Tensor, parameters: Sequence[nn.Parameter], world: int) -> float:
-    """Sets each parameter's gradient to its sum over all workers; returns the sum of their losses.
+def sum_gradients(loss: torch.Tensor, parameters: Sequence[nn.Parameter], world: int) -> tuple[float, bool]:
+    """Sets each parameter's gradient to its sum over all workers; returns the sum of their losses, and whether that and
+    the gradients are finite, which all workers answer alike.
 
     loss: this worker's share, already divided by the weight of the whole batch: DistributedDataParallel would divide it
     by the number of workers again.
@@ -84,7 +86,8 @@ def sum_gradients(loss: torch.Tensor, parameters: Sequence[nn.Parameter], world:
     first, *parts = torch.split(total, [1, *(parameter.numel() for parameter in parameters)])
     for parameter, part in zip(parameters, parts):
         parameter.grad = part.view_as(parameter)
-    return float(first)
+    mean, of_all = torch.stack([first[0], total.sum()]).tolist()  # asks a GPU once
+    return mean, math.isfinite(of_all)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mien.data.batches import Batch
 from mien.families import FAMILIES
 from mien.families.arrays import CHECKPOINT, WEIGHTS, read_arrays, write_arrays
-from mien.families.contract import Predictions, Rate, Task
+from mien.families.contract import NotFiniteError, Predictions, Rate, Task
 from mien.families.frameworks import torch as framework
 from mien.families.frameworks.torch_losses import Loss
 
@@ -106,11 +106,13 @@ class TorchLearner:
             return graph_of(copy.deepcopy(self._model).eval().cpu(), self._task)
 
     def _step(self, batch: Batch, learning_rate: float) -> float:
-        """One step on the global batch; returns its mean loss."""
+        """One step on the global batch; returns its mean loss. NotFiniteError before anything is learnt from it."""
         targets, rated, weights = map(self._tensor, (batch.targets, batch.target_mask, batch.weights))
         heads = self._heads(batch)
         loss = self._loss.share(heads, self._head_weights, targets, rated, weights, batch.total_weight)
-        mean = framework.sum_gradients(loss, self._parameters, self._task.group.world)
+        mean, is_finite = framework.sum_gradients(loss, self._parameters, self._task.group.world)
+        if not is_finite:
+            raise NotFiniteError(batch, mean)
         if self._task.training.clip_norm:
             nn.utils.clip_grad_norm_(self._parameters, self._task.training.clip_norm)
         for parameters in self._optimizer.param_groups:

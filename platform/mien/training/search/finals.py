@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mien.data.dataset import Dataset
 from mien.data.splits import Split
+from mien.errors import TrainingError
 from mien.experiment import ExecutionConfig
 from mien.experiment.space import Choice, with_point
 from mien.results.history import kept_record
+from mien.results.run import Run
 from mien.results.search_folder import CHOSEN, DECLARED, SearchFolder, Trial, keep_of
 from mien.training.launch import open_series, parents_of, train_jobs
 from mien.training.run_job import RunJob
@@ -39,11 +41,11 @@ def cross_validate(
     to_do = [job for _, jobs in finals for job in jobs if not job.run.is_done]
     if to_do:
         events.on_finals(len(to_do))
-    for run, _ in train_jobs(to_do, dataset, execution, events.on_epoch):
+    for run, _ in train_jobs(to_do, dataset, execution, events.on_epoch, on_failure=_passed_over(events)):
         events.on_final(run)
     for trial, jobs in finals:
         keep = keep_of(asked, trial.point)
-        kept = [kept_record(job.run.history(), keep) for job in jobs]
+        kept = [kept_record(job.run.history(), keep) for job in jobs if job.run.is_done]
         reached = [record["score"] for record in kept if record and record["score"] is not None]
         is_whole = len(reached) == len(jobs) and trial.score is not None
         folder.write_trial(trial, inner_score=statistics.fmean([trial.score or 0.0, *reached]) if is_whole else None)
@@ -87,6 +89,11 @@ def confirm(
                 )
     to_do = [job for job in jobs.values() if not job.run.is_done]
     events.on_confirm(len(to_do))
-    for run, metrics in train_jobs(to_do, dataset, execution, events.on_epoch):
+    for run, metrics in train_jobs(to_do, dataset, execution, events.on_epoch, on_failure=_passed_over(events)):
         events.on_run(run, metrics)
     folder.folder.write_json("chosen.json", {"variants": variants, "seeds": list(execution.seeds)}, sealed=True)
+
+
+def _passed_over(events: SearchEvents) -> Callable[[Run, TrainingError], None]:
+    """What a run that cannot be trained to its end is to a search: a warning, and a run that the report misses."""
+    return lambda run, error: events.on_warning(str(error))

@@ -78,8 +78,8 @@ class Ledger:
             return "failed", f"its process died, or it raised an error, {self._folder.search.retries + 1} times"
         if record is None:
             return "running", "stopped before its first epoch"
-        if record["diverged"]:
-            return "failed", record["ended"]
+        if record["failed"]:
+            return "failed", record["failed"]
         if record["ended"]:
             return "done", record["ended"]
         if _now() >= self._end_s:

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mien.connection import environment
 from mien.data.splits import Split
-from mien.errors import ExperimentError
+from mien.errors import ExperimentError, TrainingError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
 from mien.experiment.space import with_point
@@ -23,6 +23,7 @@ from mien.results.run import Run
 from mien.results.search_folder import SearchFolder, Trial, keep_of
 from mien.training.group import fit_group
 from mien.training.loop import Training
+from mien.training.memory import memory_explained
 from mien.training.place import HERE, Place, place_of
 from mien.training.run_job import RunJob
 from mien.training.search.ctrl_c import CtrlC
@@ -137,8 +138,7 @@ def _trainable() -> Any:
             return True
 
         def step(self) -> dict[str, Any]:
-            history, ended = next(self._epochs)
-            return summary(history, ended, self._keep, self._mode)
+            return summary(*next(self._epochs), self._keep, self._mode)
 
         def cleanup(self) -> None:
             self._epochs.close()
@@ -146,19 +146,35 @@ def _trainable() -> Any:
     return TrialTraining
 
 
-Epochs = Generator[tuple[list[dict[str, Any]], str]]
+class Progress(NamedTuple):
+    """How far a trial came. history: its records. ended: why there is no further epoch, "" while there is one. failed:
+    why it cannot go on, "" while it can."""
+
+    history: Sequence[Record]
+    ended: str = ""
+    failed: str = ""
+
+
+Epochs = Generator[Progress]
 
 
 def _train_here(job: RunJob, dataset: Any) -> Epochs:
-    """History so far, and why there is no further epoch ("" while there is one), after each epoch."""
+    """After each epoch; once more where it failed."""
     import ray
 
     place = place_of(job.experiment)
-    training = Training(job.run, job.experiment, ray.get(dataset), job.split, place=place)
-    if training.stopped:  # its process died between its last epoch and the word of it
-        yield training.history, training.stopped
-    for _ in training.epochs(save_every_s=SAVE_EVERY_S):
-        yield training.history, _ended(training)
+    history: Sequence[Record] = job.run.history()
+    try:
+        with memory_explained(job.run, job.experiment):
+            training = Training(job.run, job.experiment, ray.get(dataset), job.split, place=place)
+            history = training.history
+            if training.stopped:  # its process died between its last epoch and the word of it
+                yield Progress(history, training.stopped)
+            for _ in training.epochs(save_every_s=SAVE_EVERY_S):
+                history = training.history
+                yield Progress(history, training.stopped or "")
+    except TrainingError as error:
+        yield Progress(history, failed=error.reason)
 
 
 def _train_in_group(job: RunJob, dataset: Any) -> Epochs:
@@ -172,20 +188,25 @@ def _train_in_group(job: RunJob, dataset: Any) -> Epochs:
     try:
         while True:
             ended, _ = ray.wait([group], timeout=FOLLOW_S)
+            failed = ray.get(group) if ended else ""
             history = job.run.history()
             for n_epochs in range(n_seen + 1, len(history) + 1):
-                is_last = bool(ended) and n_epochs == len(history)
-                yield history[:n_epochs], "all epochs of the group done" if is_last else ""
+                is_last = bool(ended) and n_epochs == len(history) and not failed
+                yield Progress(history[:n_epochs], "all epochs of the group done" if is_last else "")
             n_seen = max(n_seen, len(history))
             if ended:
-                ray.get(group)
-                yield history, "all epochs of the group done"
+                yield Progress(history, "" if failed else "all epochs of the group done", failed)
     finally:
         ray.cancel(group, force=True)
 
 
-def _fit(job: RunJob, dataset: list[Any], execution: Any) -> None:
-    fit_group(job, dataset[0], execution, train=_train_in_worker)
+def _fit(job: RunJob, dataset: list[Any], execution: Any) -> str:
+    """Why it cannot be trained to its end; "" where it was."""
+    try:
+        fit_group(job, dataset[0], execution, train=_train_in_worker)
+    except TrainingError as error:
+        return error.reason
+    return ""
 
 
 def _train_in_worker(
@@ -198,15 +219,10 @@ def _train_in_worker(
     place: Place = HERE,
     report: Callable[[dict[str, Any]], None],
 ) -> None:
-    training = Training(run, experiment, dataset, split, parents=parents, place=place)
-    for record in training.epochs(save_every_s=SAVE_EVERY_S):
-        report(record)
-
-
-def _ended(training: Training) -> str:
-    if training.history[-1]["train_loss"] is None:
-        return "diverged"
-    return training.stopped or ""
+    with memory_explained(run, experiment):
+        training = Training(run, experiment, dataset, split, parents=parents, place=place)
+        for record in training.epochs(save_every_s=SAVE_EVERY_S):
+            report(record)
 
 
 def mode_of(search: Search) -> str:
@@ -215,27 +231,27 @@ def mode_of(search: Search) -> str:
     return "max" if METRICS[target.kind][target.primary].higher_is_better else "min"
 
 
-def summary(history: Sequence[Record], ended: str, keep: str, mode: str) -> dict[str, Any]:
+def summary(history: Sequence[Record], ended: str, failed: str, keep: str, mode: str) -> dict[str, Any]:
     """What Tune, the pruner and the sampler learn of an epoch; score is what the trial would compete with, ended now.
 
-    `epoch` counts the trial's own epochs: Tune's iterations begin anew where a trial is taken up again.
+    `epoch` counts the trial's own epochs: Tune's iterations begin anew where a trial is taken up again. A trial that
+    failed has no score, whatever it had before.
     """
-    kept, last = kept_record(history, keep), history[-1]
-    best = kept if kept and kept["score"] is not None else None
+    kept, last = kept_record(history, keep), history[-1] if history else {}
+    best = kept if kept and kept["score"] is not None and not failed else None
     worst = -NO_SCORE if mode == "max" else NO_SCORE
-    has_diverged = last["train_loss"] is None
     return {
-        "epoch": last["epoch"],
+        "epoch": last.get("epoch", 0),
         "score": best["score"] if best else worst,
         "has_score": best is not None,
         "best_epoch": best["epoch"] if best else 0,
-        "validation_score": last["score"] if last["score"] is not None else worst,
-        "validation_loss": last["validation_loss"],
-        "train_loss": last["train_loss"],
+        "validation_score": last["score"] if last and last["score"] is not None else worst,
+        "validation_loss": last.get("validation_loss"),
+        "train_loss": last.get("train_loss"),
         "seconds": round(sum(record["seconds"] for record in history), 3),
-        "ended": f"the loss was not finite in epoch {last['epoch']}" if has_diverged else ended,
-        "diverged": has_diverged,
-        "done": bool(ended) or has_diverged,
+        "ended": ended,
+        "failed": failed,
+        "done": bool(ended or failed),
     }
 
 
@@ -319,7 +335,7 @@ def _replay(scheduler: Any, folder: SearchFolder, earlier: Sequence[Trial]) -> N
         scheduler.on_trial_add(None, past)
         history, keep = folder.history(trial), keep_of(folder.search, trial.point)
         for n_epochs in range(1, len(history) + 1):
-            result = summary(history[:n_epochs], "", keep, mode_of(folder.search))
+            result = summary(history[:n_epochs], "", "", keep, mode_of(folder.search))
             if scheduler.on_trial_result(None, past, result) == scheduler.STOP:
                 break  # later trials may have made an earlier one a weak one
 
