@@ -86,6 +86,7 @@ def caveats_of_data(series: Series) -> Iterator[Caveat]:
             "judged. Do not compare these scores with scores that do without.",
         )
     yield from _of_meetings(series)
+    yield from _of_groups(series)
 
 
 def _of_meetings(series: Series) -> Iterator[Caveat]:
@@ -109,6 +110,29 @@ def _of_meetings(series: Series) -> Iterator[Caveat]:
             "Several people in one recording",
             f"Clips of at least {n_sharing} subjects hold the same seconds of one recording. Its sound or picture is "
             "of all who are in it, so a clip tells less of its own subject than a recording of this person alone.",
+        )
+
+
+def _of_groups(series: Series) -> Iterator[Caveat]:
+    """Stimuli that the test shares with training, and groups that no interval is over."""
+    protocol = series.experiment.protocol
+    n_same = series.data.get("n_same_stimulus", 0)
+    if n_same and protocol.kind in ("by-subject", "loso", "official"):
+        yield Caveat(
+            "known-stimuli",
+            False,
+            "Test people saw what training people saw",
+            f"{n_same} subjects were recorded at a stimulus that another was recorded at, and {protocol.kind} keeps "
+            "people apart, not stimuli. What tells the stimulus tells how most people felt at it, so these scores are "
+            "of new people at known stimuli; --protocol.kind crossed --protocol.group stimulus tests them at new ones.",
+        )
+    if protocol.kind == "crossed":
+        yield Caveat(
+            "interval-of-people",
+            False,
+            "Intervals are over people alone",
+            f"An interval says how far the score may lie elsewhere with other people, each {protocol.group} as it is; "
+            f"with another {protocol.group} it may lie further.",
         )
 
 
