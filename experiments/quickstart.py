@@ -1,58 +1,98 @@
-"""The whole path on synthetic corpora, in minutes: sample -> prepare -> train sync_aug -> report.
+"""The whole path of a system on synthetic corpora, in minutes: sample -> prepare -> train -> report.
 
-    make quickstart        # or: python experiments/quickstart.py DIRECTORY
+    make quickstart                                  # python experiments/quickstart.py DIRECTORY
+    make quickstart SYSTEM=va_transformer            # python experiments/quickstart.py DIRECTORY va_transformer
+    python experiments/quickstart.py DIRECTORY video_full --workers 2    # what follows is handed to the training
 
-Faces are embedded by a network with random weights, since the published ones must be downloaded; the report says so.
-Five of them a second, and two clips per person and emotion, are enough to see the path.
-Asked again, every step does only what is missing.
+It prints the commands that it runs. Asked again, every step does only what is missing; systems share corpora and store.
+Corpora, pictures and models are small, enough to see the path. Faces are embedded by a network with random weights,
+since the published ones must be downloaded; the report says so.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import sys
+import argparse
+import shlex
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import affect_fusion
 from mien.cli.main import leave, main
-from mien.experiment import ExecutionConfig, ProtocolConfig, TrainingConfig
-from sync_aug import EXPERIMENT as SYNC_AUG
 
-EXPERIMENT = dataclasses.replace(
-    SYNC_AUG,
-    name="quickstart",
-    protocol=ProtocolConfig(folds=2),
-    training=TrainingConfig(epochs=10),
+HERE = Path(__file__).parent
+
+
+class System(NamedTuple):
+    """What each command is told. corpora: name to the options that only its `mien prepare` has; ROOT is its folder.
+    train: fields of the experiment in the script that has the system's name."""
+
+    corpora: dict[str, str]
+    sample: str
+    features: str
+    train: str
+
+
+ACTED = {"ravdess": "", "cremad": ""}
+OF_ACTED = "--subjects 4 --per-emotion 2"
+FACE = "facenet --facenet.weights random --facenet.rate-hz"
+VOICE_AND_FACE = System(ACTED, OF_ACTED, f"--features egemaps {FACE} 5", "--protocol.folds 2 --training.epochs 10")
+SENSORS = System(
+    {"mahnob": ""},
+    "--subjects 6 --per-emotion 1",
+    f"--features eeg-bands physio physio-raw {FACE} 2",
+    "--protocol.folds 2 --training.epochs 10 --model.units 32",
 )
-SAMPLE = ("--subjects", "4", "--per-emotion", "2")
-FEATURES = ("--features", "egemaps", "facenet", "--facenet.weights", "random", "--facenet.rate-hz", "5")
+SYSTEMS = {
+    "sync_aug": VOICE_AND_FACE,
+    "attention_focal": VOICE_AND_FACE,
+    "va_transformer": System(
+        {"ami": "--ami.ratings ROOT/ratings.csv"},
+        "--subjects 12 --per-emotion 1",
+        f"--features logmel {FACE} 5",
+        "--protocol.folds 2 --training.epochs 10 --model.width 32 --model.heads 4 --model.layers 1 "
+        "--model.feedforward 64 --model.step-s 0.1",
+    ),
+    "affect_ensemble": SENSORS,
+    "affect_fusion": SENSORS,
+    "video_full": System(
+        ACTED,
+        OF_ACTED,
+        "--features frames --frames.size-px 32 --frames.rate-hz 10",
+        "--protocol.folds 2 --training.epochs 4 --data.pictures 8 --model.width 16 --model.lstm-units 32",
+    ),
+}
 
 
-def quickstart(directory: Path) -> int:
-    """Exit code of the first step that fails, else 0."""
+def quickstart(directory: Path, name: str = "sync_aug", more: tuple[str, ...] = ()) -> int:
+    """Exit code of the first step that fails, else 0. more: words for the training."""
     start_s = time.monotonic()
-    corpora, store = directory / "corpora", directory / "store"
-    steps = [["sample", str(corpora), *SAMPLE]]
-    for corpus in ("ravdess", "cremad"):
-        steps.append(["prepare", corpus, str(corpora / corpus), "--store", str(store), *FEATURES])
+    system = SYSTEMS[name]
+    corpora, places = directory / "corpora", ["--store", str(directory / "store")]
+    steps = [["sample", str(corpora), "--corpora", *system.corpora, *system.sample.split()]]
+    for corpus, options in system.corpora.items():
+        root = str(corpora / corpus)
+        own = [word.replace("ROOT", root) for word in options.split()]
+        steps.append(["prepare", corpus, root, *own, *places, *system.features.split()])
     for step in steps:
-        print(f"\n$ mien {' '.join(step)}", flush=True)
+        print(f"\n$ mien {shlex.join(step)}", flush=True)
         if code := main(step):
             return code
-    execution = ExecutionConfig(store=str(store), storage=str(directory / "runs"))
-    saved = directory / "quickstart.json"
-    saved.write_text(_json(dataclasses.replace(EXPERIMENT, execution=execution)))
-    print(f"\n$ mien train {saved}", flush=True)
-    code = main(["train", str(saved)])
+    words = [*places, "--storage", str(directory / "runs"), *system.train.split(), *more]
+    script = str(HERE / f"{name}.py")
+    if name == "affect_fusion":  # several trainings, which no single experiment declares
+        print(f"\n$ python {shlex.join([script, *words])}", flush=True)
+        code = affect_fusion.main(words)
+    else:
+        print(f"\n$ mien {shlex.join(['train', script, *words])}", flush=True)
+        code = main(["train", script, *words])
     print(f"\n{time.monotonic() - start_s:.0f} s. Corpora, store and runs: {directory}", flush=True)
     return code
 
 
-def _json(experiment) -> str:
-    import json
-
-    return json.dumps(experiment.to_json(), indent=2) + "\n"
-
-
 if __name__ == "__main__":
-    leave(quickstart(Path(sys.argv[1] if len(sys.argv) > 1 else "quickstart")))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("directory", type=Path, nargs="?", default=Path("quickstart"))
+    parser.add_argument("system", choices=SYSTEMS, nargs="?", default="sync_aug")
+    asked, more = parser.parse_known_args()
+    leave(quickstart(asked.directory, asked.system, tuple(more)))

@@ -23,7 +23,7 @@ from mien.experiment import (
     SvmConfig,
     TargetConfig,
 )
-from mien.experiment.protocol import ProtocolKind
+from mien.experiment.protocol import OF_GROUPS, ProtocolKind
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, read_space, with_point
 from mien.experiment.target import TargetSpec
@@ -65,7 +65,7 @@ def series_directory(
     prediction; 0 is chance. The noise of a clip is the same for every series, so two of them err on the same clips, as
     real models do. target: classes by default. unrated: share of the ratings that are missing. baseline_skill: None
     trains no support vector machine beside it. absent_class: no clip of subject 01, whom fold 0 tests, shows it. data:
-    fields of DataConfig. group: of the protocol by-group. experiment: taken as it is, but for what the arguments above name.
+    fields of DataConfig. group: of by-group and crossed. experiment: taken as it is, but for what the arguments above name.
     """
     asked = experiment or Experiment(name=name, question="Does the factory write what a report can read?")
     asked = with_target(asked, target or asked.target)
@@ -73,7 +73,7 @@ def series_directory(
         asked,
         name=name,
         data=replace(asked.data, **({"corpora": ("ravdess",)} | data)),
-        protocol=ProtocolConfig(kind=protocol, folds=folds, group=group if protocol == "by-group" else ""),
+        protocol=ProtocolConfig(kind=protocol, folds=folds, group=group if protocol in OF_GROUPS else ""),
         training=replace(asked.training, epochs=epochs),
         execution=replace(asked.execution, storage=str(storage), seeds=tuple(seeds)),
     )
