@@ -1,6 +1,7 @@
 """Each sensor alone, and all of them fused early, late and in the middle, on the same folds: one page compares them.
 
 python experiments/affect_fusion.py --store store --storage runs --seeds 0 1 2
+python experiments/affect_fusion.py --data.features eeg-bands physio physio-raw    # without the face
 
 The late fusion builds on the runs of the sensors alone, which are not trained again: it learns how far to trust each
 from what they predicted of people that they had not learned from.
@@ -21,9 +22,15 @@ from mien.experiment import AffectEnsembleConfig, Experiment
 SENSORS = {"eeg": ("eeg-bands",), "body": ("physio", "physio-raw"), "face": ("facenet",)}
 
 
+def sensors_of(base: Experiment) -> dict[str, tuple[str, ...]]:
+    """The sensors of which the experiment reads a feature, and these."""
+    read = {name: tuple(one for one in features if one in base.data.features) for name, features in SENSORS.items()}
+    return {name: features for name, features in read.items() if features}
+
+
 def alone(sensor: str, base: Experiment = HYBRID) -> Experiment:
     """One sensor, with nothing beside it."""
-    data = dataclasses.replace(base.data, features=SENSORS[sensor])
+    data = dataclasses.replace(base.data, features=sensors_of(base)[sensor])
     return dataclasses.replace(base, name=f"affect-{sensor}", data=data)
 
 
@@ -46,7 +53,7 @@ def late(kind: str, parents: tuple[str, ...], base: Experiment = HYBRID) -> Expe
 
 def compare_fusions(base: Experiment = HYBRID) -> str:
     """Trains what is missing; returns the page that compares all."""
-    sensors = [mien.launch(alone(sensor, base)) for sensor in SENSORS]
+    sensors = [mien.launch(alone(sensor, base)) for sensor in sensors_of(base)]
     parents = tuple(f"{one.experiment.name}/{one.signature}" for one in sensors)
     late_fusions = [mien.launch(late(kind, parents, base)) for kind in ("weighted", "meta")]
     others = [mien.launch(fused(kind, base)) for kind in ("early", "hybrid")]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,28 +65,32 @@ SYSTEMS = {
 }
 
 
-def quickstart(directory: Path, name: str = "sync_aug", more: tuple[str, ...] = ()) -> int:
-    """Exit code of the first step that fails, else 0. more: words for the training."""
-    start_s = time.monotonic()
-    system = SYSTEMS[name]
-    corpora, places = directory / "corpora", ["--store", str(directory / "store")]
+def commands(directory: Path, name: str) -> list[list[str]]:
+    """The words of each command of mien, the training last."""
+    system, script = SYSTEMS[name], str(HERE / f"{name}.py")
+    corpora, store = directory / "corpora", ["--store", str(directory / "store")]
     steps = [["sample", str(corpora), "--corpora", *system.corpora, *system.sample.split()]]
     for corpus, options in system.corpora.items():
         root = str(corpora / corpus)
         own = [word.replace("ROOT", root) for word in options.split()]
-        steps.append(["prepare", corpus, root, *own, *places, *system.features.split()])
-    for step in steps:
-        print(f"\n$ mien {shlex.join(step)}", flush=True)
-        if code := main(step):
-            return code
-    words = [*places, "--storage", str(directory / "runs"), *system.train.split(), *more]
-    script = str(HERE / f"{name}.py")
-    if name == "affect_fusion":  # several trainings, which no single experiment declares
-        print(f"\n$ python {shlex.join([script, *words])}", flush=True)
-        code = affect_fusion.main(words)
-    else:
-        print(f"\n$ mien {shlex.join(['train', script, *words])}", flush=True)
-        code = main(["train", script, *words])
+        steps.append(["prepare", corpus, root, *store, *own, *system.features.split()])
+    return [*steps, ["train", script, *store, "--storage", str(directory / "runs"), *system.train.split()]]
+
+
+def quickstart(directory: Path, name: str, more: Sequence[str]) -> int:
+    """Exit code of the first step that fails, else 0. more: words for the training."""
+    start_s = time.monotonic()
+    *before, train = commands(directory, name)
+    code = 0
+    for step in [*before, [*train, *more]]:
+        if name == "affect_fusion" and step[0] == "train":  # several trainings: a script that is no single experiment
+            print(f"\n$ python {shlex.join(step[1:])}", flush=True)
+            code = affect_fusion.main(step[2:])
+        else:
+            print(f"\n$ mien {shlex.join(step)}", flush=True)
+            code = main(step)
+        if code:
+            break
     print(f"\n{time.monotonic() - start_s:.0f} s. Corpora, store and runs: {directory}", flush=True)
     return code
 
@@ -95,4 +100,4 @@ if __name__ == "__main__":
     parser.add_argument("directory", type=Path, nargs="?", default=Path("quickstart"))
     parser.add_argument("system", choices=SYSTEMS, nargs="?", default="sync_aug")
     asked, more = parser.parse_known_args()
-    leave(quickstart(asked.directory, asked.system, tuple(more)))
+    leave(quickstart(asked.directory, asked.system, more))
