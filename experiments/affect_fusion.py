@@ -9,7 +9,7 @@ from what they predicted of people that they had not learned from.
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 from tyro.conf import arg
@@ -17,6 +17,7 @@ from tyro.conf import arg
 import mien
 from affect_ensemble import EXPERIMENT as HYBRID
 from mien.experiment import AffectEnsembleConfig, Experiment
+from mien.results.run import Series
 
 # What is one sensor: its features are fused by the network of that sensor alone.
 SENSORS = {"eeg": ("eeg-bands",), "body": ("physio", "physio-raw"), "face": ("facenet",)}
@@ -51,12 +52,12 @@ def late(kind: str, parents: tuple[str, ...], base: Experiment = HYBRID) -> Expe
     )
 
 
-def compare_fusions(base: Experiment = HYBRID) -> str:
+def compare_fusions(base: Experiment = HYBRID, launch: Callable[[Experiment], Series] = mien.launch) -> str:
     """Trains what is missing; returns the page that compares all."""
-    sensors = [mien.launch(alone(sensor, base)) for sensor in sensors_of(base)]
+    sensors = [launch(alone(sensor, base)) for sensor in sensors_of(base)]
     parents = tuple(f"{one.experiment.name}/{one.signature}" for one in sensors)
-    late_fusions = [mien.launch(late(kind, parents, base)) for kind in ("weighted", "meta")]
-    others = [mien.launch(fused(kind, base)) for kind in ("early", "hybrid")]
+    late_fusions = [launch(late(kind, parents, base)) for kind in ("weighted", "meta")]
+    others = [launch(fused(kind, base)) for kind in ("early", "hybrid")]
     series = [*sensors, *late_fusions, *others]
     for one in series:
         mien.report(one)
@@ -66,10 +67,13 @@ def compare_fusions(base: Experiment = HYBRID) -> str:
 def main(argv: Sequence[str]) -> int:
     """The exit code of a command line of fields of the experiment."""
     from mien.cli.main import script
+    from mien.cli.progress import training_events
 
     def fusions(experiment: Annotated[Experiment, arg(name="")] = HYBRID) -> None:
         """Each sensor alone, and all of them fused early, late and in the middle, compared."""
-        print(f"report: {compare_fusions(experiment)}")
+        with training_events() as events:
+            page = compare_fusions(experiment, lambda one: mien.launch(one, events))
+        print(f"report: {page}")
 
     return script(fusions, argv)
 

@@ -40,8 +40,8 @@ FACE = "facenet --facenet.weights random --facenet.rate-hz"
 VOICE_AND_FACE = System(ACTED, OF_ACTED, f"--features egemaps {FACE} 5", "--protocol.folds 2 --training.epochs 10")
 SENSORS = System(
     {"mahnob": ""},
-    "--subjects 6 --per-emotion 1",
-    f"--features eeg-bands physio physio-raw {FACE} 2",
+    "--subjects 4 --per-emotion 1",
+    f"--features eeg-bands physio physio-raw {FACE} 1",
     "--protocol.folds 2 --training.epochs 10 --model.units 32",
 )
 SYSTEMS = {
@@ -50,7 +50,7 @@ SYSTEMS = {
     "va_transformer": System(
         {"ami": "--ami.ratings ROOT/ratings.csv"},
         "--subjects 12 --per-emotion 1",
-        f"--features logmel {FACE} 5",
+        f"--features logmel {FACE} 2",
         "--protocol.folds 2 --training.epochs 10 --model.width 32 --model.heads 4 --model.layers 1 "
         "--model.feedforward 64 --model.step-s 0.1",
     ),
