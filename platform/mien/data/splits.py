@@ -59,8 +59,8 @@ def make_splits(
     protocol.folds parts as by-subject does, and the groups to as many; fold i * folds + j tests subjects of part i in
     groups of part j, and learns from other subjects in other groups: a clip trains, validates or tests where its
     subject and its group both do, and is left out of the fold where they differ. official takes protocol.official as
-    it is, or the sides or folds that the corpus itself states. random-leaky deals clips at random,
-    the same share of each stratum to each fold. The rest of a fold trains, but for protocol.validation of its units
+    it is, or the sides or folds that the corpus itself states. random-leaky deals clips at random, the same share of
+    each stratum to each fold. The rest of a fold trains, but for protocol.validation of its units
     (crossed: of its subjects and of its groups), drawn evenly from the corpora (random-leaky: strata).
 
     copies: (N,) the same number for clips of the same content. strata: (N,) class or bin of the target. groups: name of

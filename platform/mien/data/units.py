@@ -3,8 +3,8 @@
 Grouped protocols (all but random-leaky) keep a subject whole; subjects who share a recording become one unit, because
 no split between them could keep that recording on one side. by-group keeps whole groups (meetings, stimuli), joined in
 the same way by the subjects and the recordings that they share. crossed has units of two kinds at once, subjects and
-groups, and each clip is of one of both. random-leaky keeps copies of a clip together, and clips
-cut from overlapping stretches of one file, and nothing else: the leak that it is there to show is that of subjects.
+groups, and each clip is in one of each kind. random-leaky keeps copies of a clip together, and clips cut from
+overlapping stretches of one file, and nothing else: the leak that it is there to show is that of subjects.
 """
 
 from __future__ import annotations
