@@ -37,12 +37,13 @@ class System(NamedTuple):
 ACTED = {"ravdess": "", "cremad": ""}
 OF_ACTED = "--subjects 4 --per-emotion 2"
 FACE = "facenet --facenet.weights random --facenet.rate-hz"
+FEW_CLIPS = "--training.batch-size 8 --training.average 0.9"  # so that an epoch has steps, and their average follows
 VOICE_AND_FACE = System(ACTED, OF_ACTED, f"--features egemaps {FACE} 5", "--protocol.folds 2 --training.epochs 10")
 SENSORS = System(
     {"mahnob": ""},
     "--subjects 4 --per-emotion 1",
     f"--features eeg-bands physio physio-raw {FACE} 1",
-    "--protocol.folds 2 --training.epochs 10 --model.units 32",
+    f"--protocol.folds 4 --training.epochs 20 {FEW_CLIPS} --model.units 32",
 )
 SYSTEMS = {
     "sync_aug": VOICE_AND_FACE,
@@ -51,8 +52,8 @@ SYSTEMS = {
         {"ami": "--ami.ratings ROOT/ratings.csv"},
         "--subjects 12 --per-emotion 1",
         f"--features logmel {FACE} 2",
-        "--protocol.folds 2 --training.epochs 10 --model.width 32 --model.heads 4 --model.layers 1 "
-        "--model.feedforward 64 --model.step-s 0.1",
+        f"--protocol.folds 3 --training.epochs 20 {FEW_CLIPS} --training.learning-rate 2e-3 "
+        "--model.width 32 --model.heads 4 --model.layers 1 --model.feedforward 64 --model.step-s 0.1",
     ),
     "affect_ensemble": SENSORS,
     "affect_fusion": SENSORS,
@@ -60,7 +61,8 @@ SYSTEMS = {
         ACTED,
         OF_ACTED,
         "--features frames --frames.size-px 32 --frames.rate-hz 10",
-        "--protocol.folds 2 --training.epochs 4 --data.pictures 8 --model.width 16 --model.lstm-units 32",
+        f"--protocol.folds 2 --training.epochs 10 {FEW_CLIPS} --training.learning-rate 1e-3 "
+        "--data.pictures 8 --model.blocks 1 1 1 1 --model.width 16 --model.lstm-units 32",
     ),
 }
 

@@ -248,12 +248,14 @@ def _of_baseline(series: Series, summary: Json) -> Iterator[Caveat]:
                 "same target is in that folder of this storage. Copy it there to have the two compared.",
             )
         elif not isinstance(series.experiment.model, SvmConfig):
+            # A data.json that an older mien wrote names no codec.
+            has_pictures = any(spec.get("codec") == "jpeg" for spec in series.data["features"].values())
             yield Caveat(
                 "no-baseline",
                 False,
                 "No baseline",
-                "No support vector machine was trained on the same features, so it is open whether this "
-                "model is worth its cost. Train with --baseline to add one.",
+                "No support vector machine was trained on the same features, so it is open whether this model is worth "
+                f"its cost. {'It reads no pictures.' if has_pictures else 'Train with --baseline to add one.'}",
             )
         return
     if baseline["difference"] is None:
