@@ -23,10 +23,12 @@ lock: $(READY)
 	$(BIN)/uv pip compile pyproject.toml --group dev --override overrides.txt --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
-# Sample corpora -> feature store -> sync-aug training -> report, on an embedded Ray. Asked again, it does what is missing.
+# Sample corpora -> feature store -> training -> report, on an embedded Ray. Asked again, it does what is missing.
+# make quickstart SYSTEM=attention_focal, va_transformer, affect_ensemble, affect_fusion or video_full: another system.
 QUICKSTART := quickstart
+SYSTEM := sync_aug
 quickstart: $(READY)
-	@$(BIN)/python experiments/quickstart.py $(QUICKSTART)
+	@$(BIN)/python experiments/quickstart.py $(QUICKSTART) $(SYSTEM)
 
 guards: $(READY)
 	$(BIN)/ruff format --check .

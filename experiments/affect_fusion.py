@@ -1,25 +1,37 @@
 """Each sensor alone, and all of them fused early, late and in the middle, on the same folds: one page compares them.
 
-python experiments/affect_fusion.py --store store --storage runs
+python experiments/affect_fusion.py --store store --storage runs --seeds 0 1 2
+python experiments/affect_fusion.py --data.features eeg-bands physio physio-raw    # without the face
 
 The late fusion builds on the runs of the sensors alone, which are not trained again: it learns how far to trust each
 from what they predicted of people that they had not learned from.
 """
 
-import argparse
 import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from tyro.conf import arg
 
 import mien
 from affect_ensemble import EXPERIMENT as HYBRID
-from mien.experiment import AffectEnsembleConfig, ExecutionConfig, Experiment
+from mien.experiment import AffectEnsembleConfig, Experiment
+from mien.results.run import Series
 
 # What is one sensor: its features are fused by the network of that sensor alone.
 SENSORS = {"eeg": ("eeg-bands",), "body": ("physio", "physio-raw"), "face": ("facenet",)}
 
 
+def sensors_of(base: Experiment) -> dict[str, tuple[str, ...]]:
+    """The sensors of which the experiment reads a feature, and these."""
+    read = {name: tuple(one for one in features if one in base.data.features) for name, features in SENSORS.items()}
+    return {name: features for name, features in read.items() if features}
+
+
 def alone(sensor: str, base: Experiment = HYBRID) -> Experiment:
     """One sensor, with nothing beside it."""
-    data = dataclasses.replace(base.data, features=SENSORS[sensor])
+    data = dataclasses.replace(base.data, features=sensors_of(base)[sensor])
     return dataclasses.replace(base, name=f"affect-{sensor}", data=data)
 
 
@@ -40,23 +52,33 @@ def late(kind: str, parents: tuple[str, ...], base: Experiment = HYBRID) -> Expe
     )
 
 
-def compare_fusions(execution: ExecutionConfig, base: Experiment = HYBRID) -> str:
+def compare_fusions(base: Experiment = HYBRID, launch: Callable[[Experiment], Series] = mien.launch) -> str:
     """Trains what is missing; returns the page that compares all."""
-    base = dataclasses.replace(base, execution=execution)
-    sensors = [mien.launch(alone(sensor, base)) for sensor in SENSORS]
+    sensors = [launch(alone(sensor, base)) for sensor in sensors_of(base)]
     parents = tuple(f"{one.experiment.name}/{one.signature}" for one in sensors)
-    late_fusions = [mien.launch(late(kind, parents, base)) for kind in ("weighted", "meta")]
-    others = [mien.launch(fused(kind, base)) for kind in ("early", "hybrid")]
+    late_fusions = [launch(late(kind, parents, base)) for kind in ("weighted", "meta")]
+    others = [launch(fused(kind, base)) for kind in ("early", "hybrid")]
     series = [*sensors, *late_fusions, *others]
     for one in series:
         mien.report(one)
-    return mien.compare(series, f"{execution.storage}/affect-fusions")[0]
+    return mien.compare(series, f"{base.execution.storage}/affect-fusions")[0]
+
+
+def main(argv: Sequence[str]) -> int:
+    """The exit code of a command line of fields of the experiment."""
+    from mien.cli.main import script
+    from mien.cli.progress import training_events
+
+    def fusions(experiment: Annotated[Experiment, arg(name="")] = HYBRID) -> None:
+        """Each sensor alone, and all of them fused early, late and in the middle, compared."""
+        with training_events() as events:
+            page = compare_fusions(experiment, lambda one: mien.launch(one, events))
+        print(f"report: {page}")
+
+    return script(fusions, argv)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--store", default="store")
-    parser.add_argument("--storage", default="runs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    asked = parser.parse_args()
-    print(compare_fusions(ExecutionConfig(store=asked.store, storage=asked.storage, seeds=tuple(asked.seeds))))
+    from mien.cli.main import leave
+
+    leave(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ from mien.experiment import (
     SvmConfig,
     TargetConfig,
 )
-from mien.experiment.protocol import ProtocolKind
+from mien.experiment.protocol import OF_GROUPS, ProtocolKind
 from mien.experiment.search import Search
 from mien.experiment.space import Choice, Distribution, read_space, with_point
 from mien.experiment.target import TargetSpec
@@ -75,7 +75,7 @@ def series_directory(
     real models do. target: classes by default. unrated: share of the ratings that are missing. baseline_skill: None
     trains no support vector machine beside it. absent_class: no clip of subject 01, whom fold 0 tests, shows it. data:
     fields of DataConfig. meetings: into how many those of each subject are dealt. older: without clips.parquet, model/
-    and confusions in the history, as an older mien wrote it. group: of the protocol by-group. experiment: taken as it is,
+    and confusions in the history, as an older mien wrote it. group: of by-group and crossed. experiment: taken as it is,
     but for what the arguments above name. conditions: each run was asked under conditions: without sound it has half of
     its skill left, without pictures most of it.
     """
@@ -85,7 +85,7 @@ def series_directory(
         asked,
         name=name,
         data=replace(asked.data, **({"corpora": ("ravdess",)} | data)),
-        protocol=ProtocolConfig(kind=protocol, folds=folds, group=group if protocol == "by-group" else ""),
+        protocol=ProtocolConfig(kind=protocol, folds=folds, group=group if protocol in OF_GROUPS else ""),
         training=replace(asked.training, epochs=epochs),
         execution=replace(asked.execution, storage=str(storage), seeds=tuple(seeds)),
     )

@@ -37,6 +37,34 @@ def test_a_job_prepares_with_the_code_of_the_working_directory(head, tmp_path):
     assert "working_dir_files" in where.stdout, "a stale install was imported instead of the working directory"
 
 
+def test_an_experiment_of_a_torch_family_is_a_job_of_two_workers(head, tmp_path):
+    from mien.results.run import Series
+    from tiny import write_store
+
+    write_store(str(tmp_path / "store"))
+    words = ["--store", str(tmp_path / "store"), "--storage", str(tmp_path / "runs"), "--workers", "2"]
+    words += ["--data.corpora", "ravdess", "--data.features", "voice", "face", "--training.epochs", "3"]
+    words += [
+        "--protocol.kind",
+        "crossed",
+        "--protocol.group",
+        "stimulus",
+        "--protocol.folds",
+        "2",
+        "--only-folds",
+        "1",
+    ]
+    words += ["--model.width", "8", "--model.heads", "2", "--model.layers", "1", "--model.feedforward", "8"]
+    done = submit(head, "python", "experiments/va_transformer.py", *words)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    (signature,) = (tmp_path / "runs" / "va-transformer").iterdir()
+    series = Series.open(str(signature))
+    (run,) = series.runs()
+    assert run.is_done and len(run.history()) == 3
+    assert series.folder.exists("report.html")
+    assert series.baseline is not None
+
+
 def test_a_search_is_a_job(head, tmp_path):
     from mien.results.search_folder import SearchFolder
     from tiny import search, write_store

@@ -31,10 +31,10 @@ def test_every_fusion_is_trained_on_the_same_folds_and_compared(
         loss=LossConfig(),
         model=AffectEnsembleConfig(units=12, kernel=3, step_s=0.2),
         training=dataclasses.replace(affect_fusion.HYBRID.training, epochs=12, batch_size=8, learning_rate=0.01),
+        execution=ExecutionConfig(store=str(tmp_path / "store"), storage=str(tmp_path / "runs"), baseline=False),
     )
-    execution = ExecutionConfig(store=str(tmp_path / "store"), storage=str(tmp_path / "runs"), baseline=False)
     # All of them have the same clips: a clip without a face has a face that is masked.
-    page = affect_fusion.compare_fusions(execution, base)
+    page = affect_fusion.compare_fusions(base)
     compared = {one["label"]: one for one in json.loads(Path(page).with_suffix(".json").read_text())["series"]}
     names = ["voice", "face", "late-weighted", "late-meta", "early", "hybrid"]
     assert list(compared) == [f"affect-{name}" for name in names]

@@ -97,7 +97,7 @@ def test_mahnob_brain_body_and_face_tell_what_was_felt_and_more_together(
     assert main(["train", SCRIPT, *words, "--protocol.kind", "by-group", "--protocol.group", "stimulus"]) == 2
     said = capsys.readouterr().err
     assert "share a subject" in said
-    assert said.strip().endswith("choose protocol.kind=by-subject")
+    assert said.strip().endswith("choose protocol.kind=crossed or by-subject")
     assert "lower protocol.folds" not in said
 
 

@@ -181,6 +181,11 @@ def test_training_by_hand():
     )
     stage = by_name(job)["train, 8 runs"]
     assert stage.hours == pytest.approx(2 * 0.5)  # four at a time
+    assert job.search
+    protocol = ProtocolConfig(kind="crossed", group="stimulus", folds=2, validation=0.25)
+    crossed = replace(job.search, experiment=replace(EXPERIMENT, protocol=protocol))
+    stage = by_name(replace(job, search=crossed))["train, 8 runs"]  # two parts each way: 1,600 x 1/2 x 1/2 x 3/4 x 3/4
+    assert stage.hours == pytest.approx(2 * 0.125)
     searched = replace(job, search=Search(experiment=EXPERIMENT, space={"loss.gamma": "0 .. 4"}, trials=2,
                                           questions={"loss.kind": "cross-entropy | focal"}))  # fmt: skip
     stages = by_name(searched)

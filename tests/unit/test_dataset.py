@@ -317,7 +317,10 @@ def test_groups_are_columns_with_a_gap_where_a_clip_has_none(tmp_path):
 def test_who_met_and_who_is_in_one_recording_is_counted(tmp_path):
     """Of subjects 0, 1, 2, 0, 1, the last two are in meetings alone or in none."""
     meetings = ["m1", "m1", "m2", "", "m1"]
-    clips = [clip(n, groups={"meeting": name} if name else {}) for n, name in enumerate(meetings)]
+    clips = [
+        clip(n, groups={"meeting": name, "stimulus": f"film {n % 4}"} if name else {})
+        for n, name in enumerate(meetings)
+    ]
     one, two = (0.0, 2.0), (1.0, 3.0)
     alone = {0: ("a", *one), 3: ("a", *two)}  # one person's own windows
     for name, shared, n_sharing in (
@@ -329,9 +332,10 @@ def test_who_met_and_who_is_in_one_recording_is_counted(tmp_path):
         store = write(tmp_path / name, clips, voice=lambda n, shared=shared: shared.get(n, content(n)))
         summary = read_dataset(store, replace(BOTH, features=("voice",)), CLASSES).summary()
         assert (summary["n_met"], summary["n_sharing"]) == (2, n_sharing), name
+        assert summary["n_same_stimulus"] == 2, "clips 0 and 4, of subjects 0 and 1, are of one film"
     store = write(tmp_path / "no groups", [clip(n) for n in range(3)])
     summary = read_dataset(store, BOTH, CLASSES).summary()
-    assert (summary["n_met"], summary["n_sharing"]) == (0, 0)
+    assert (summary["n_met"], summary["n_sharing"], summary["n_same_stimulus"]) == (0, 0, 0)
 
 
 def test_the_summary_is_the_data_in_short(tmp_path):

@@ -26,6 +26,7 @@ from mien.families.recipe import ModelRecipe
 from mien.features.spec import FeatureSpec, Frames
 from mien.features.store import rows as store_rows
 from mien.features.store.rows import encoded
+from mien.training.baseline import baseline_of, has_baseline
 from mien.training.refusals import check_launch
 
 SPEC = FeatureSpec(
@@ -217,6 +218,18 @@ def test_a_choice_without_pictures_is_refused(data: Dataset) -> None:
         check_launch(dataclasses.replace(SPREAD, model=MlpConfig()), tiny.dataset(), [])
     with pytest.raises(ValueError, match=r"data\.picture_step is -1: 0 or more"):
         DataConfig(picture_step=-1)
+
+
+def test_pictures_have_no_baseline_and_it_is_not_asked_for_after_the_training(data: Dataset) -> None:
+    """What the support vector machine cannot read it would refuse, when all else was trained."""
+    assert not has_baseline(SPREAD, data.specs)
+    with pytest.raises(ExperimentError, match=r"svm does not read frames \(pictures\): it reads row, sequence"):
+        check_launch(baseline_of(SPREAD), data, [])
+    numbers = tiny.dataset().specs
+    assert has_baseline(SPREAD, numbers)
+    assert not has_baseline(SPREAD, numbers | data.specs)
+    assert not has_baseline(baseline_of(SPREAD), numbers)
+    assert not has_baseline(SPREAD, {}), "a late fusion reads what its parents predict"
 
 
 def test_stored_pictures_are_arrays_to_numpy(data: Dataset) -> None:

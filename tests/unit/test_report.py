@@ -187,6 +187,14 @@ def test_every_caveat_is_given_where_it_applies(tmp_path, kind, options, word):
     assert word in kinds(series_directory(tmp_path, **(plain | options)))[kind]
 
 
+def test_of_pictures_no_baseline_is_recommended(tmp_path):
+    series = series_directory(tmp_path, n_subjects=12, folds=2)
+    features = {name: {**spec, "codec": "jpeg"} for name, spec in series.data["features"].items()}
+    series.folder.write_json("data.json", {**series.data, "features": features})
+    found = kinds(Series.open(series.folder.uri))["no-baseline"]
+    assert found.endswith("It reads no pictures.") and "--baseline" not in found
+
+
 @pytest.mark.parametrize(
     ("value", "low", "high", "title", "verdict"),
     [

@@ -18,7 +18,7 @@ from mien.results.report.comparison import paired_difference
 from mien.results.report.kinds import KINDS
 from mien.results.report.summary import read_baseline, summarise
 from mien.results.report.tested import read_tested
-from mien.results.report.wording import baseline_sentence
+from mien.results.report.wording import baseline_sentence, statement
 from mien.results.run import Series
 from reading import Page
 
@@ -160,6 +160,25 @@ def test_people_who_met_are_a_caveat_unless_meetings_stay_whole(tmp_path, protoc
         assert "7 subjects were recorded in one room" in found["recorded-together"]
         assert "--protocol.group meeting" in found["recorded-together"]
     assert "at least 4 subjects" in found["shared-recording"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "known", "people"),
+    [("by-subject", True, False), ("loso", True, False), ("crossed", False, True), ("random-leaky", False, False)],
+)
+def test_films_that_others_saw_are_a_note_until_they_are_crossed(tmp_path, protocol, known, people):
+    series = series_directory(tmp_path, n_subjects=12, folds=2, target=PLANE, protocol=protocol)
+    assert "known-stimuli" not in kinds(summary_of(series))
+    series.folder.write_json("data.json", {**series.data, "n_same_stimulus": 12})
+    summary = summary_of(Series.open(series.folder.uri))
+    found = kinds(summary)
+    assert ("known-stimuli" in found, "interval-of-people" in found) == (known, people)
+    if known:
+        assert "12 subjects were recorded at a stimulus" in found["known-stimuli"]
+        assert "--protocol.kind crossed" in found["known-stimuli"]
+    if people:
+        assert "each stimulus as it is" in found["interval-of-people"]
+        assert "Protocol crossed: no person and no stimulus on both sides of a split." in statement(summary)
 
 
 def test_a_dimension_without_a_rating_leaves_the_score_to_the_others(tmp_path):

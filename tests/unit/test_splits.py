@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections import Counter
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mien.data.leaks import check_leak
@@ -19,6 +20,7 @@ from mien.experiment.official import lists_in, official_folds
 from mien.experiment.protocol import ProtocolConfig
 
 GROUPED = ("by-subject", "loso", "leave-one-corpus-out", "by-group")
+CROSSED = ProtocolConfig(kind="crossed", group="meeting", folds=3)
 KINDS = (*GROUPED, "random-leaky")
 NO_PAIRS = np.zeros((0, 2), np.int64)
 
@@ -346,6 +348,103 @@ def test_by_group_refuses_stimuli_that_everybody_saw() -> None:
         make_splits(**clips, protocol=ProtocolConfig(kind="by-group", group="meeting"))
 
 
+# ------------------------------------------------------------------ people crossed with stimuli
+
+
+@st.composite
+def crossed_clips(draw: st.DrawFn) -> Clips:
+    """Six to nine people, each at most of six to nine films, in any order; some recordings given twice."""
+    people, films = draw(st.integers(6, 9)), draw(st.integers(6, 9))
+    clips = meetings_of({f"film {f}": [f"mahnob/{p}" for p in range(people)] for f in range(films)}, n_clips=1)
+    n = len(clips["clip_ids"])
+    if draw(st.booleans()):
+        clips["copies"][draw(st.integers(0, n - 1))] = clips["copies"][draw(st.integers(0, n - 1))]
+    missing = draw(st.sets(st.integers(0, n - 1), max_size=2))
+    return in_order(clips, draw(st.permutations([row for row in range(n) if row not in missing])))
+
+
+@settings(max_examples=20, deadline=None)
+@given(clips=crossed_clips(), seed=st.integers(0, 3))
+def test_crossed_tests_each_clip_once_and_meets_neither_its_person_nor_its_film(clips: Clips, seed: int) -> None:
+    protocol = dataclasses.replace(CROSSED, folds=2, seed=seed)
+    try:
+        splits = make_splits(**clips, protocol=protocol)
+        inner = inner_splits(splits[0], **clips, protocol=protocol)
+    except ExperimentError as error:
+        assert "Not every subject has a clip of every meeting" in str(error)
+        assume(False)
+    assert len(splits) == protocol.n_folds == 4
+    n = len(clips["clip_ids"])
+    assert sorted(np.concatenate([s.test for s in splits])) == list(range(n))
+    person, film = np.array(clips["subjects"]), np.array(clips["groups"]["meeting"])
+    for split in [*splits, *inner]:
+        check_leak(split, **leak_arguments(clips), protocol=protocol)
+        sides = [split.train, split.validation, *([split.test] if len(split.test) else [])]
+        for column in (person, film):
+            seen = [set(column[rows]) for rows in sides]
+            assert all(seen) and sum(map(len, seen)) == len(set().union(*seen)), "on two sides, by the test's own count"
+        # What no side has is of a person of one side at a film of another, and never of one side alone.
+        for row in set(range(n)) - set(np.concatenate(sides).tolist()):
+            assert not any(person[row] in person[rows] and film[row] in film[rows] for rows in sides)
+
+
+def test_the_folds_of_crossed_are_all_pairs_of_a_part_of_the_people_and_a_part_of_the_films() -> None:
+    clips = meetings_of({f"film {f:02d}": [f"mahnob/{p:02d}" for p in range(24)] for f in range(20)}, n_clips=1)
+    splits = make_splits(**clips, protocol=CROSSED)
+    assert [s.name for s in splits][::4] == [
+        "fold 0 (subjects 0, groups 0)",
+        "fold 4 (subjects 1, groups 1)",
+        "fold 8 (subjects 2, groups 2)",
+    ]
+    by_subject = make_splits(**clips, protocol=ProtocolConfig(folds=3))
+    people = np.array(clips["subjects"])
+    for number, split in enumerate(splits):
+        # The people of a fold are those that by-subject tests with, and 3 or 4 of the 13 films left validate.
+        assert set(people[split.test]) == set(people[by_subject[number // 3].test])
+        assert len(split.test) in (8 * 7, 8 * 6)
+        assert len(split.validation) == 3 * 3
+        assert len(split.train) in (13 * 10, 13 * 11)
+    # The diagonal alone tests each person and each film once: what --execution.only-folds 0 4 8 trains.
+    diagonal = np.concatenate([split.test for split in splits[::4]])
+    assert len(set(people[diagonal])) == 24
+    assert len({clips["groups"]["meeting"][row] for row in diagonal}) == 20
+    assert digest(splits, clips) == digest(make_splits(**clips, protocol=CROSSED), clips) == "4d23d9e1e380c3ab"
+
+
+def test_crossed_keeps_the_films_of_a_recording_in_one_part() -> None:
+    clips = meetings_of({f"film {f}": [f"mahnob/{p}" for p in range(6)] for f in range(6)})
+    clips["copies"][0] = clips["copies"][35]  # one recording, of two people at two films
+    for split in make_splits(**clips, protocol=CROSSED):
+        check_leak(split, **leak_arguments(clips), protocol=CROSSED)
+        assert (0 in split.test) == (35 in split.test)
+
+
+def test_crossed_refuses_what_it_cannot_split() -> None:
+    films = {f"film {f}": [f"mahnob/{p}" for p in range(6)] for f in range(6)}
+    clips = meetings_of(films)
+    with pytest.raises(ExperimentError, match=r"'stimulus' is no group of these clips: choose from meeting"):
+        make_splits(**clips, protocol=dataclasses.replace(CROSSED, group="stimulus"))
+    with pytest.raises(ExperimentError, match=r"'meeting' is no group of these clips: these clips have none; choose"):
+        make_splits(**clips | {"groups": {}}, protocol=CROSSED)
+    two = meetings_of(dict(list(films.items())[:2]))
+    with pytest.raises(
+        ExperimentError, match=r"crossed with protocol.group=meeting .* has 2: lower protocol.folds to 2"
+    ):
+        make_splits(**two, protocol=CROSSED)
+    clips["groups"]["meeting"][3] = ""
+    with pytest.raises(ExperimentError, match=r"crossed: mahnob/003 without a meeting. Leave out"):
+        make_splits(**clips, protocol=CROSSED)
+    # Each person in a meeting of their own: nobody is left who is in the meetings that are left.
+    alone = meetings_of({f"m{k}": [f"ami/{k}"] for k in range(9)})
+    with pytest.raises(
+        ExperimentError, match=r"no clip left to validate on. Not every subject has a clip of every meeting"
+    ):
+        make_splits(**alone, protocol=CROSSED)
+    for wrong in ({"group": ""}, {"kind": "by-subject"}):
+        with pytest.raises(ValueError, match="by-group and crossed need a group, the others take none"):
+            dataclasses.replace(CROSSED, **wrong)
+
+
 @pytest.mark.parametrize(
     ("group", "message"),
     [
@@ -484,6 +583,8 @@ def test_check_leak_names_the_group_under_by_group_alone(one: str, other: str) -
     clips["subjects"][1] = "a/x"
     with pytest.raises(LeakError, match=rf"meeting meeting of a/0 stands on {one} and {other}\. Keep"):
         check_leak(split, **leak_arguments(clips), protocol=protocol_of("by-group"))
+    with pytest.raises(LeakError, match="crossed, .*meeting"):
+        check_leak(split, **leak_arguments(clips), protocol=CROSSED)
     check_leak(split, **leak_arguments(clips), protocol=ProtocolConfig())
 
 

@@ -53,9 +53,14 @@ def main(argv: Sequence[str]) -> int:
 
 def run(declared: Experiment | Search, argv: Sequence[str] | None = None, *, prog: str | None = None) -> None:
     """What a script of experiments/ does: overrides from the command line, train or search, report; then exit."""
-    words = list(sys.argv[1:] if argv is None else argv)
     command = search_command(declared) if isinstance(declared, Search) else train_command(declared)
-    leave(_guarded(lambda: _parsed({"": command}, words, prog or sys.argv[0], ""), words))
+    leave(script(command, sys.argv[1:] if argv is None else argv, prog=prog))
+
+
+def script(command: Command, argv: Sequence[str], *, prog: str | None = None) -> int:
+    """The exit code of a script with one command, whose parameters are its options."""
+    words = list(argv)
+    return _guarded(lambda: _parsed({"": command}, words, prog or sys.argv[0], ""), words)
 
 
 def leave(code: int) -> NoReturn:

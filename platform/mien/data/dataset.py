@@ -18,7 +18,7 @@ from mien.data.mapped_table import Source, mapped_table, source_of
 from mien.data.splits import Split, inner_splits, make_splits
 from mien.data.targets import NO_CLASS, Target, read_target, reason_without_target, target_spec
 from mien.errors import ExperimentError, LeakError
-from mien.experiment import MEETING, DataConfig, ProtocolConfig, TargetConfig
+from mien.experiment import MEETING, STIMULUS, DataConfig, ProtocolConfig, TargetConfig
 from mien.experiment.protocol import is_unknown
 from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureStore, FeatureTable
@@ -118,7 +118,8 @@ class Dataset:
             "n_clips": len(self),
             "n_subjects": len(set(self.subjects)),
             "groups": {name: len(set(groups) - {""}) for name, groups in self.groups.items()},
-            "n_met": self._n_met(),
+            "n_met": self._n_together(MEETING),
+            "n_same_stimulus": self._n_together(STIMULUS),
             "n_sharing": self._n_sharing(),
             **self.target.summary(),
             "left_out": self.left_out,
@@ -137,12 +138,12 @@ class Dataset:
             {name: np.array(groups, str) for name, groups in self.groups.items()},
         )
 
-    def _n_met(self) -> int:
-        """Subjects of whom there are clips of a meeting with another subject."""
+    def _n_together(self, group: str) -> int:
+        """Subjects of whom there are clips of one meeting, or of one stimulus, with those of another subject."""
         people: dict[str, set[str]] = {}
-        for meeting, subject in zip(self.groups.get(MEETING, ()), self.subjects):
-            people.setdefault(meeting, set()).add(subject)
-        together = (met for meeting, met in people.items() if meeting and len(met) > 1)
+        for name, subject in zip(self.groups.get(group, ()), self.subjects):
+            people.setdefault(name, set()).add(subject)
+        together = (found for name, found in people.items() if name and len(found) > 1)
         return len(set[str]().union(*together))
 
     def _n_sharing(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from mien.data.splits import Split
 from mien.data.units import N_NAMED, SIDES, Ints, Texts, coded, listed
 from mien.errors import LeakError
-from mien.experiment.protocol import is_unknown
+from mien.experiment.protocol import OF_GROUPS, is_unknown
 
 if TYPE_CHECKING:
     from mien.experiment import ProtocolConfig
@@ -33,7 +33,8 @@ def check_leak(
     to the start and end, in their file, of what both hold; NaN where not known, inf for the file's end.
 
     Raises LeakError, naming the offenders, where two of the three sides share a clip, a recording (copies, or
-    overlapping stretches of one file) or, unless the protocol is random-leaky, a subject; under by-group, a group.
+    overlapping stretches of one file) or, unless the protocol is random-leaky, a subject; under by-group and crossed, a
+    group.
     """
     groups = groups or {}
     is_of_corpus = protocol.kind == "official" and not protocol.official  # where who is unknown may be on any side
@@ -60,7 +61,7 @@ def check_leak(
                 for found in people
                 if not (is_of_corpus and is_unknown(str(subjects[rows[found[0]]])))
             ]
-        if protocol.kind == "by-group":
+        if protocol.kind in OF_GROUPS:
             column = groups[protocol.group]
             whole = _on_two_sides(coded(column, rows).code, side)
             leaks += [f"{protocol.group} {which(column, found[:1])} stands on {where(found)}" for found in whole]

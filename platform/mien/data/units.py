@@ -2,8 +2,9 @@
 
 Grouped protocols (all but random-leaky) keep a subject whole; subjects who share a recording become one unit, because
 no split between them could keep that recording on one side. by-group keeps whole groups (meetings, stimuli), joined in
-the same way by the subjects and the recordings that they share. random-leaky keeps copies of a clip together, and clips
-cut from overlapping stretches of one file, and nothing else: the leak that it is there to show is that of subjects.
+the same way by the subjects and the recordings that they share. crossed has units of two kinds at once, subjects and
+groups, and each clip is in one of each kind. random-leaky keeps copies of a clip together, and clips cut from
+overlapping stretches of one file, and nothing else: the leak that it is there to show is that of subjects.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mien.errors import ExperimentError, LeakError, nearest
-from mien.experiment.protocol import is_unknown
+from mien.experiment.protocol import OF_GROUPS, is_unknown
 
 if TYPE_CHECKING:
     from mien.experiment import ProtocolConfig
@@ -68,8 +69,9 @@ def make_units(
     groups: Mapping[str, Texts] | None = None,
     overlaps: Ints | None = None,
     sides: Texts = (),
-) -> Units:
-    """The units of a protocol; arguments as those of `mien.data.splits.make_splits`.
+) -> list[Units]:
+    """The units of a protocol, of subjects and of groups under crossed, else of one kind; arguments as those of
+    `mien.data.splits.make_splits`.
 
     Raises ExperimentError where an id occurs twice, or where there are too few units for the protocol.
     """
@@ -93,8 +95,8 @@ def make_units(
     if protocol.kind == "random-leaky":
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        units = _clip_units(copies, place[_pairs(overlaps)], strata, protocol)
-    elif protocol.kind == "by-group":
+        ways = [_clip_units(copies, place[_pairs(overlaps)], strata, protocol)]
+    elif protocol.kind in OF_GROUPS:
         if protocol.group not in groups:
             remedy = (
                 nearest(protocol.group, groups) if groups else "these clips have none; choose another protocol.kind"
@@ -104,20 +106,30 @@ def make_units(
         if not group.is_known.all():
             without = [str(clip_ids[row]) for row in np.sort(order[~group.is_known])]
             raise ExperimentError(
-                f"by-group: {listed(without)} without a {protocol.group}. Leave out the corpora or clips that have "
-                "none (data.corpora, data.only), or choose another protocol.group"
+                f"{protocol.kind}: {listed(without)} without a {protocol.group}. Leave out the corpora or clips that "
+                "have none (data.corpora, data.only), or choose another protocol.group"
             )
-        units = _group_units(group, coded(subjects, order), coded(corpora, order), copies, protocol)
+        people, places = coded(subjects, order), coded(corpora, order)
+        if protocol.kind == "crossed":
+            ways = [
+                _subject_units(people, places, copies, protocol),
+                _group_units(group, None, places, copies, protocol),
+            ]
+        else:
+            ways = [_group_units(group, people, places, copies, protocol)]
     elif protocol.kind == "official" and not protocol.official:
-        people = [clip if is_unknown(subject) else subject for clip, subject in zip(clip_ids, subjects)]
-        units = _units_of_sides(
-            coded(people, order), coded(corpora, order), copies, sides_of(clip_ids, sides)[order], protocol
-        )
+        named = [clip if is_unknown(subject) else subject for clip, subject in zip(clip_ids, subjects)]
+        of_corpus = sides_of(clip_ids, sides)[order]
+        ways = [_units_of_sides(coded(named, order), coded(corpora, order), copies, of_corpus, protocol)]
     else:
-        units = _subject_units(coded(subjects, order), coded(corpora, order), copies, protocol)
-    of_clip = np.empty_like(units.of_clip)
-    of_clip[order] = units.of_clip
-    return units._replace(of_clip=of_clip)
+        ways = [_subject_units(coded(subjects, order), coded(corpora, order), copies, protocol)]
+    return [units._replace(of_clip=_put_back(units.of_clip, order)) for units in ways]
+
+
+def _put_back(column: Ints, order: Ints) -> Ints:
+    back = np.empty_like(column)
+    back[order] = column
+    return back
 
 
 def _subject_units(subject: Coded, corpus: Coded, copies: Ints, protocol: ProtocolConfig) -> Units:
@@ -157,23 +169,24 @@ def _subject_units(subject: Coded, corpus: Coded, copies: Ints, protocol: Protoc
         nobody = [name for name in names if is_unknown(name)]
         remedy = f"{listed(nobody)}: {WHO}" if nobody else "lower protocol.folds, to 2 at least, or add subjects"
         raise ExperimentError(
-            f"by-subject with protocol.folds={protocol.folds} needs as many subjects and has {len(names)} "
+            f"{protocol.kind} with protocol.folds={protocol.folds} needs as many subjects and has {len(names)} "
             f"({listed(names)}): {remedy}"
         )
     fold = _lightest(stratum, np.bincount(unit), draw, protocol.folds)
     return Units(unit, stratum, draw, fold, _numbered(protocol.folds), "subject", " or raise protocol.folds")
 
 
-def _group_units(group: Coded, subject: Coded, corpus: Coded, copies: Ints, protocol: ProtocolConfig) -> Units:
-    """Whole groups; those that share a subject or a recording are one unit, named "ami/ES2002a+ami/ES2002b"."""
+def _group_units(group: Coded, subject: Coded | None, corpus: Coded, copies: Ints, protocol: ProtocolConfig) -> Units:
+    """Whole groups; those that share a recording, or a subject if they are given, are one unit, named
+    "ami/ES2002a+ami/ES2002b"."""
     found = group.names()
-    links = np.concatenate([_links(group.code, subject.code), _links(group.code, copies)])
-    unit_of_group = _sets(len(found), links)
+    links = [_links(group.code, key) for key in (copies, *([subject.code] if subject else []))]
+    unit_of_group = _sets(len(found), np.concatenate(links))
     unit = unit_of_group[group.code]
     names = _joined(found, unit_of_group)
     if len(names) < protocol.folds:
         why = ""
-        if len(names) < len(found):
+        if subject and len(names) < len(found):
             n_of_subject = np.bincount(np.unique(subject.code * len(found) + group.code) // len(found))
             widest = int(n_of_subject.argmax())
             why = (
@@ -182,8 +195,8 @@ def _group_units(group: Coded, subject: Coded, corpus: Coded, copies: Ints, prot
             )
         fewer = f"lower protocol.folds to {len(names)}, or " if len(names) > 1 else ""
         raise ExperimentError(
-            f"by-group with protocol.group={protocol.group} and protocol.folds={protocol.folds} needs as many groups "
-            f"and has {len(names)}{why}: {fewer}choose protocol.kind=by-subject"
+            f"{protocol.kind} with protocol.group={protocol.group} and protocol.folds={protocol.folds} needs as many "
+            f"groups and has {len(names)}{why}: {fewer}choose protocol.kind={'crossed or ' if why else ''}by-subject"
         )
     stratum = corpus.code[np.unique(unit, return_index=True)[1]]
     draw = _draws(names, protocol)

@@ -14,12 +14,13 @@ from mien.experiment.model import (
     Resnet3dLstmConfig,
     SvmConfig,
 )
-from mien.experiment.protocol import MEETING, ProtocolConfig
+from mien.experiment.protocol import MEETING, STIMULUS, ProtocolConfig
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
 
 __all__ = [
     "MEETING",
+    "STIMULUS",
     "AffectEnsembleConfig",
     "AugmentConfig",
     "AvTransformerConfig",

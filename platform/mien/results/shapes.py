@@ -78,6 +78,7 @@ class Data(TypedDict):
     left_out: dict[str, int]
     target: NotRequired[TargetRecord]  # an older mien wrote none
     n_met: NotRequired[int]
+    n_same_stimulus: NotRequired[int]
     n_sharing: NotRequired[int]
     clips_sha256: NotRequired[str]  # of clips.parquet
 

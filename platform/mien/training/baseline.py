@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from mien.experiment import AugmentConfig, ClassesConfig, Experiment, LossConfig, SvmConfig, TrainingConfig
+from mien.families import BASELINE, FAMILIES
+from mien.features.spec import FeatureSpec
+from mien.training.refusals import reads
+
+
+def has_baseline(experiment: Experiment, specs: Mapping[str, FeatureSpec]) -> bool:
+    """Whether there is one: not of a baseline, of parents alone, or of pictures, which it does not read."""
+    if experiment.model.family == BASELINE or not specs:
+        return False
+    return all(reads(spec) in FAMILIES[BASELINE].reads for spec in specs.values())
 
 
 def baseline_of(experiment: Experiment) -> Experiment:

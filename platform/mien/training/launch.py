@@ -14,13 +14,12 @@ from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
 from mien.errors import ExperimentError, TrainingError
 from mien.experiment import ExecutionConfig, Experiment
-from mien.families import BASELINE
 from mien.features.store.store import FeatureStore
 from mien.folder import Folder, absolute
 from mien.results.clips import write_clips
 from mien.results.history import Record
 from mien.results.run import Run, Series
-from mien.training.baseline import baseline_of
+from mien.training.baseline import baseline_of, has_baseline
 from mien.training.failures import task_failure
 from mien.training.follower import FOLLOW_S, Follower, OnEpoch
 from mien.training.group import fit_group
@@ -52,7 +51,7 @@ def launch(experiment: Experiment, events: TrainingEvents = TrainingEvents()) ->
     dataset = read_for(experiment)
     splits = dataset.splits(experiment.protocol)
     series = _train_series(experiment, dataset, splits, events)
-    if experiment.execution.baseline and experiment.model.family != BASELINE and experiment.data.features:
+    if experiment.execution.baseline and has_baseline(experiment, dataset.specs):
         baseline = _train_series(baseline_of(experiment), dataset, splits, events)
         series.folder.write_json(
             "baseline.json",

@@ -27,9 +27,7 @@ def check_launch(experiment: Experiment, dataset: Dataset, splits: Sequence[Spli
     specs = {feature: column.spec for feature, column in dataset.columns.items()}
     for feature, spec in specs.items():
         if reads(spec) not in family.reads:
-            raise ExperimentError(
-                f"{name} does not read {feature}, a {reads(spec)}: it reads {', '.join(family.reads)}"
-            )
+            raise ExperimentError(f"{name} does not read {feature} ({reads(spec)}): it reads {', '.join(family.reads)}")
     if experiment.data.pictures and all(spec.is_numeric for spec in specs.values()):
         raise ExperimentError(
             f"data.pictures is {experiment.data.pictures}, and none of {', '.join(specs)} is of pictures: leave it out"

@@ -193,9 +193,10 @@ def _n_folds(experiment: Experiment) -> int:
 
 def _run_s(experiment: Experiment, n_clips: int, rates: Rates) -> float:
     protocol, training = experiment.protocol, experiment.training
-    share = 1 - 1 / (protocol.n_folds or protocol.folds)
+    ways, parts = (2, protocol.folds) if protocol.kind == "crossed" else (1, protocol.n_folds or protocol.folds)
+    share = (1 - 1 / parts) ** ways
     if training.keep == "best":
-        share *= 1 - protocol.validation
+        share *= (1 - protocol.validation) ** ways
     augment = experiment.augment
     copies = 0.0 if augment.kind == "none" else (augment.factor - 1) * augment.probability
     assert rates.samples_per_s

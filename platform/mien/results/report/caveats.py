@@ -85,6 +85,7 @@ def caveats_of_data(data: Json, experiment: Experiment) -> Iterator[Caveat]:
             "judged. Do not compare these scores with scores that do without.",
         )
     yield from _of_meetings(data, experiment)
+    yield from _of_groups(data, experiment)
 
 
 def _of_meetings(data: Json, experiment: Experiment) -> Iterator[Caveat]:
@@ -108,6 +109,29 @@ def _of_meetings(data: Json, experiment: Experiment) -> Iterator[Caveat]:
             "Several people in one recording",
             f"Clips of at least {n_sharing} subjects hold the same seconds of one recording. Its sound or picture is "
             "of all who are in it, so a clip tells less of its own subject than a recording of this person alone.",
+        )
+
+
+def _of_groups(data: Json, experiment: Experiment) -> Iterator[Caveat]:
+    """Stimuli that the test shares with training, and groups that no interval is over."""
+    protocol = experiment.protocol
+    n_same = data.get("n_same_stimulus", 0)
+    if n_same and protocol.kind in ("by-subject", "loso", "official"):
+        yield Caveat(
+            "known-stimuli",
+            False,
+            "Test people saw what training people saw",
+            f"{n_same} subjects were recorded at a stimulus that another was recorded at, and {protocol.kind} keeps "
+            "people apart, not stimuli. What tells the stimulus tells how most people felt at it, so these scores are "
+            "of new people at known stimuli; --protocol.kind crossed --protocol.group stimulus tests them at new ones.",
+        )
+    if protocol.kind == "crossed":
+        yield Caveat(
+            "interval-of-people",
+            False,
+            "Intervals are over people alone",
+            f"An interval says how far the score may lie elsewhere with other people, each {protocol.group} as it is; "
+            f"with another {protocol.group} it may lie further.",
         )
 
 
@@ -223,12 +247,14 @@ def _of_baseline(series: Series, summary: Json) -> Iterator[Caveat]:
                 "same target is in that folder of this storage. Copy it there to have the two compared.",
             )
         elif not isinstance(series.experiment.model, SvmConfig):
+            # A data.json that an older mien wrote names no codec.
+            has_pictures = any(spec.get("codec") == "jpeg" for spec in series.data["features"].values())
             yield Caveat(
                 "no-baseline",
                 False,
                 "No baseline",
-                "No support vector machine was trained on the same features, so it is open whether this "
-                "model is worth its cost. Train with --baseline to add one.",
+                "No support vector machine was trained on the same features, so it is open whether this model is worth "
+                f"its cost. {'It reads no pictures.' if has_pictures else 'Train with --baseline to add one.'}",
             )
         return
     if baseline["difference"] is None:

@@ -25,6 +25,7 @@ PROTOCOLS = {
     "by-subject": "by-subject: no person on both sides of a split",
     "loso": "leave one subject out: each person tested by a model that never met them",
     "by-group": "by-group: no {group} and no person on both sides of a split",
+    "crossed": "crossed: no person and no {group} on both sides of a split",
     "official": "official folds ({lists}): no person on both sides of a split",
     "leave-one-corpus-out": "leave one corpus out: each corpus tested by a model that never saw it",
     "random-leaky": "random-leaky: clips split at random, the same people on both sides",
@@ -70,8 +71,8 @@ def measured_on(summary: Json) -> str:
 
 
 def protocol_text(protocol: str, group: str, lists: Sequence[str] = ()) -> str:
-    """A protocol in words. group: what by-group keeps apart, else empty. lists: the published ones that official takes;
-    none of them where it takes a file."""
+    """A protocol in words. group: what by-group or crossed keeps apart, else empty. lists: the published ones that
+    official takes; none of them where it takes a file."""
     return PROTOCOLS.get(protocol, protocol).format(group=group, lists=", ".join(lists) or "a list of one's own")
 
 
