@@ -31,6 +31,7 @@ from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
 from mien.cli.flags import with_flags
 from mien.cli.mistakes import no_such_command, refused
+from mien.cli.predict import predict_command
 from mien.cli.results import compare, report, runs_list, runs_pull, runs_verify
 from mien.cli.store import store_verify
 from mien.errors import MienError
@@ -161,12 +162,13 @@ COMMANDS: dict[str, Command] = {
 MADE: dict[str, Callable[[list[str]], Command]] = {
     "verify": verify_command,
     "prepare": prepare_command,
+    "predict": predict_command,
     "train": lambda words: train_command(words),
     "search": lambda words: search_command(words),
 }
 ORDER = (
     *("corpora", "sample", "fetch", "verify", "prepare", "store", "train", "search"),
-    *("report", "compare", "runs", "cluster", "cost"),
+    *("report", "compare", "predict", "runs", "cluster", "cost"),
 )
 
 
