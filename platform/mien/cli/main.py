@@ -18,6 +18,7 @@ import tyro
 from mien.cli.bench import (
     bench_envelope,
     bench_extract,
+    bench_predict,
     bench_prepare,
     bench_scale,
     bench_search,
@@ -154,6 +155,7 @@ COMMANDS: dict[str, Command] = {
     **{command.__name__: command for command in (corpora, sample, fetch, report, compare, cost, doctor)},
     "bench envelope": bench_envelope,
     "bench extract": bench_extract,
+    "bench predict": bench_predict,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
     "bench train": bench_train,

@@ -67,7 +67,7 @@ class Predicted:
 
     scores: of the labelled clips, None where there are none. notes: what must be known of these answers. n_members,
     n_draws: runs that answer, and draws of dropout of each. work_s: of extraction, from the first clip to the last;
-    startup_s before it; predict_s: of the model.
+    startup_s before it; predict_s: reading the features, and the model.
     """
 
     run: str
@@ -165,8 +165,8 @@ def predict_files(
         on_progress=on_progress,
         on_note=on_note,
     )
-    extracted = Extracted(FeatureStore(place.uri), corpus, {name: ensemble.specs[name] for name in features}, parts)
     began_s = time.perf_counter()
+    extracted = Extracted(FeatureStore(place.uri), corpus, {name: ensemble.specs[name] for name in features}, parts)
     try:
         answers = predict_parts(ensemble, extracted, parts, dropout, seed, on_predicted)
     finally:

@@ -24,6 +24,8 @@ def notes(
     clips = list(recordings.clips.values())
     if any(member.recipe.is_synthetic for member in ensemble.members.values()):
         yield ("this model learned from synthetic recordings (mien sample): its answers say nothing about real people")
+    if any(clip.synthetic for clip in clips):
+        yield "among these recordings are synthetic ones (mien sample): nobody felt what they show"
     if random := [name for name, spec in ensemble.specs.items() if spec.settings.get("weights") == "random"]:
         yield f"{', '.join(random)} is extracted by a network with random weights: for trials, its answers mean nothing"
     if ensemble.unfinished:
