@@ -106,7 +106,8 @@ print(json.dumps(plain_loop(*json.loads(sys.argv[1]))))
 
 
 def plain_loop(run: str, paths: Sequence[str]) -> tuple[float, float]:
-    """Seconds and CPU seconds: each file decoded and extracted, one after the other, and predicted in batches; all in this process."""
+    """Seconds and CPU seconds: files decoded and extracted one after the other, and predicted in batches, in this
+    process."""
     ensemble = load_ensemble(run)
     built = {
         name: ExtractorRecipe(one["name"], one["settings"]).build() for name, one in ensemble.extractors.items() if one
