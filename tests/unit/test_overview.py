@@ -13,7 +13,8 @@ from mien.cli.overview import EXAMPLES, TASKS, completion, overview
 
 def test_every_command_stands_under_one_task():
     named = [name for names in TASKS.values() for name in names]
-    assert sorted(named) == sorted({name.split()[0] for name in commands_for([])})
+    assert len(set(named)) == len(named)
+    assert {name.split()[0] for name in commands_for([])} <= set(named)
     said = overview("About.", commands_for([]), GROUPS)
     assert "Further:" not in said and max(map(len, said.splitlines())) < 85
     assert "Further:\n  new" in overview("About.", {"new": test_every_command_stands_under_one_task}, {})

@@ -268,12 +268,16 @@ def test_a_run_that_cannot_be_used_is_told(place, series, run, tmp_path):
         load_ensemble(torn)
     with pytest.raises(MienError, match="none of its 1 runs is finished"):
         load_ensemble(tmp_path)
-    with pytest.raises(MienError, match="no runs here"):
+    with pytest.raises(MienError, match="no finished run here"):
         load_ensemble(tmp_path / "seed-0" / "nothing")
     shutil.copytree(series / "seed-0" / "fold-1", tmp_path / "seed-0" / "fold-1")
     half = load_ensemble(tmp_path)
     assert len(half.members) == 1 and half.unfinished == (str(torn),)
     assert len(load_ensemble(series.parent).members) == 2, "an experiment's folder with one series"
+    with pytest.raises(MienError, match=r"dropout 3: the models of this run \(svm\) have none to draw"):
+        predict_files(run, [next((place / "media").iterdir())], dropout=3)
+    with pytest.raises(MienError, match="dropout -1: give how often"):
+        predict_files(run, [next((place / "media").iterdir())], dropout=-1)
     eeg = tmp_path / "a.bdf"
     eeg.write_bytes(b"\xffBIOSEMI")
     with pytest.raises(

@@ -14,7 +14,7 @@ TASKS: dict[str, tuple[str, ...]] = {
     "Have recordings": ("corpora", "sample", "fetch", "verify"),
     "Make features of them": ("prepare", "store"),
     "Train, and ask what it is worth": ("train", "search", "report", "compare", "runs"),
-    "Use a finished run": ("predict",),
+    "Use a finished run": ("predict", "demo", "export"),
     "Machines, and what they cost": ("doctor", "cluster", "cost", "bench"),
 }
 EXAMPLES = (

@@ -18,7 +18,7 @@ from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder
 from mien.predict.recogniser import Recogniser, load_run
 from mien.results import calibration
-from mien.results.done import DONE, MODEL
+from mien.results.done import DONE
 from mien.results.run import Series, numbers
 
 SMALLEST = 1e-12  # probability whose logarithm is taken
@@ -61,6 +61,11 @@ class Ensemble:
         """Whether every member has a temperature."""
         return all(_temperature(member) is not None for member in self.members.values())
 
+    @property
+    def has_dropout(self) -> bool:
+        """Whether any member can predict with dropout drawn."""
+        return any(getattr(member, "has_dropout", False) for member in self.members.values())
+
     def get_to_know(self, columns: Mapping[str, Column], subjects: Sequence[str], people: frozenset[str]) -> None:
         """Standardise these people by their own clips, where a model was trained so (`Recogniser.get_to_know`)."""
         for member in self.members.values():
@@ -90,9 +95,9 @@ def load_ensemble(path: str | os.PathLike[str]) -> Ensemble:
     there is none of these, or none of the runs is finished.
     """
     folder = Folder(path)
-    if folder.exists(MODEL):
+    series = _series(folder)
+    if series is None:
         return Ensemble(folder.uri, {folder.uri: load_run(folder.uri)})
-    series = folder if numbers(folder, "seed-") else Series.open(folder.uri).folder
     runs = [
         series / f"seed-{seed}" / f"fold-{fold}"
         for seed in numbers(series, "seed-")
@@ -109,6 +114,14 @@ def load_ensemble(path: str | os.PathLike[str]) -> Ensemble:
                 f"{name}: predicts {', '.join(member.names)}, and {', '.join(ensemble.target.names)} others"
             )
     return ensemble
+
+
+def _series(folder: Folder) -> Folder | None:
+    """The series at a path, or the only one of an experiment's folder; None where a path is neither."""
+    if numbers(folder, "seed-"):
+        return folder
+    below = any(numbers(folder / name, "seed-") for name in folder.folders())
+    return Series.open(folder.uri).folder if below else None
 
 
 def uncertainty(samples: NDArray[np.float32], target: TargetSpec) -> dict[str, NDArray[np.float64]]:

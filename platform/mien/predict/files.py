@@ -145,6 +145,11 @@ def predict_files(
         raise MienError(f"dropout {dropout}: give how often it is drawn, or 0 for not at all")
     recordings = read_recordings(files, settings)
     ensemble = run if isinstance(run, Ensemble) else load_ensemble(run)
+    if dropout and not ensemble.has_dropout:
+        raise MienError(
+            f"dropout {dropout}: the models of this run ({ensemble.first.recipe.model.family}) have none to draw; the "
+            "runs of a series tell how unsure they are without"
+        )
     features = _readable(ensemble, recordings, weights or {})
     parts, cut = _parts(recordings, window)
     table = clips_to_table(part.clip for part in parts)
