@@ -122,6 +122,18 @@ def test_dimensions_have_a_spread_over_the_runs(tmp_path):
 
 
 @pytest.mark.slow
+def test_what_a_file_lacks_in_some_windows_is_told(run, tmp_path):
+    sound = np.concatenate([noise(2, 0), np.zeros(RATE_HZ, np.float32), noise(2, 1)])  # 1.6 s, silent in the middle
+    write_wav(tmp_path / "pause.wav", sound, RATE_HZ)
+    (tmp_path / "clips.csv").write_text("audio,video\npause.wav,nobody.mp4\n")
+    predicted = predict_files(run, [tmp_path / "clips.csv"], window=Windows(seconds=0.2))
+    (row,) = predicted.files.to_pylist()
+    assert predicted.track.to_pandas()["reject"].eq("silent").sum() == 4
+    assert "4 of 8 windows without an answer: 4 silent" in row["missing"] and row["reject"] is None
+    assert row["missing"].endswith("; nobody.mp4: missing")
+
+
+@pytest.mark.slow
 def test_a_film_without_sound_is_told_and_the_notes_say_what_the_model_is(run, tmp_path):
     silent = write_movie(tmp_path / "film.mp4", 0.5, audio=None)
     voiced = write_movie(tmp_path / "voiced.mp4", 0.5, rate_hz=16_000)
@@ -213,8 +225,9 @@ def test_the_answers_are_the_same_in_each_format(run, place, tmp_path):
 def test_where_answers_cannot_go_is_said_before_any_work(tmp_path, path, there, said):
     for name in there:
         (tmp_path / name).write_text("mine")
+    (tmp_path / "in.csv").touch()
     with pytest.raises(MienError, match=said):
-        check_output(str(tmp_path / path), [str(tmp_path / "in.csv")], overwrite=False, with_track=True)
+        check_output(str(tmp_path / path), [f"{tmp_path}/in*.csv"], overwrite=False, with_track=True)
     if there:
         check_output(str(tmp_path / path), [], overwrite=True, with_track=True)
 

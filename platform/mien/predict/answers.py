@@ -47,6 +47,9 @@ class Answers:
         rows_of: dict[str, list[int]] = {}
         for row, part in enumerate(self.parts):
             rows_of.setdefault(part.of, []).append(row)
+        lost: dict[str, list[str]] = {}  # files of clips that are answered by their others
+        for reject in rejects:
+            lost.setdefault(reject.id, []).append(f"{reject.path}: {reject.reason}")
         rows = []
         for name, clip in recordings.clips.items():
             own = rows_of[name]
@@ -61,20 +64,25 @@ class Answers:
                 values = self._said(samples.mean(axis=0)[0]) | {
                     key: float(one[0]) for key, one in uncertainty(samples, self.target).items()
                 }
-            missing = Counter(f"{feature}: {why}" for r in judged for feature, why in self.missing[r].items())
+            found = Counter(f"{feature}: {why}" for r in judged for feature, why in self.missing[r].items())
+            missing = [_times(text, n, len(judged)) for text, n in found.items()]
+            if answered and len(answered) < len(own):
+                why = Counter(self.reject[r][0] for r in own if self.reject[r][0])
+                told = ", ".join(f"{n} {reason}" for reason, n in why.most_common())
+                missing.append(f"{len(own) - len(answered)} of {len(own)} windows without an answer: {told}")
             rows.append(
                 about
                 | values
                 | {
                     "used": ", ".join(used),
-                    "missing": "; ".join(_times(text, n, len(judged)) for text, n in missing.items()),
+                    "missing": "; ".join([*missing, *lost.get(name, [])]),
                     "reject": None if answered else self.reject[own[0]][0],
                     "detail": None if answered else self.reject[own[0]][1],
                 }
                 | self._truth(clip)
             )
         for reject in rejects:
-            if reject.id not in recordings.clips:  # a table may name a clip of which one of two files is missing
+            if reject.id not in recordings.clips:
                 rows.append({"clip": reject.id, "file": reject.path, "reject": reject.reason, "detail": reject.detail})
         return pa.Table.from_pylist(rows, schema=self._schema(is_track=False))
 

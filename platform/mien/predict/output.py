@@ -19,16 +19,17 @@ import pyarrow as pa
 from mien.errors import MienError
 from mien.folder import Folder, absolute, to_parquet
 from mien.predict.files import Predicted
+from mien.predict.recordings import places
 
 SUFFIXES = (".csv", ".json", ".jsonl", ".parquet")
 
 
 def check_output(path: str, inputs: Sequence[str], *, overwrite: bool, with_track: bool) -> None:
-    """Raises MienError where the answers cannot be written there, before anything is done for them."""
+    """Raises MienError where the answers cannot be written there, or an input is not there, before anything is done."""
     suffix = PurePosixPath(path).suffix.lower()
     if suffix not in SUFFIXES:
         raise MienError(f"out {path}: {suffix or 'no suffix'} is no format of answers; give {', '.join(SUFFIXES)}")
-    if absolute(path) in {absolute(one) for one in inputs}:
+    if absolute(path) in {absolute(place) for one in inputs for place in places(one)}:
         raise MienError(f"out {path}: is one of the files to predict; give another name")
     for written in (path, *([_track_path(path)] if with_track and suffix in (".csv", ".parquet") else [])):
         folder, name = _place(written)
@@ -58,6 +59,10 @@ def write_output(predicted: Predicted, path: str) -> list[str]:
 
 def document(predicted: Predicted) -> dict[str, Any]:
     """All of it as JSON values; what is not known is null."""
+    return {**_about(predicted), "files": _rows(predicted)}
+
+
+def _about(predicted: Predicted) -> dict[str, Any]:
     return {
         "run": predicted.run,
         "target": {"kind": predicted.target.kind, "names": list(predicted.target.names)},
@@ -69,7 +74,6 @@ def document(predicted: Predicted) -> dict[str, Any]:
         "n_rejects": predicted.n_rejects,
         "reasons": predicted.reasons,
         "scores": predicted.scores,
-        "files": _rows(predicted),
     }
 
 
@@ -98,8 +102,7 @@ def _as_csv(table: pa.Table) -> bytes:
 
 
 def _as_parquet(table: pa.Table, predicted: Predicted) -> bytes:
-    about = {name: value for name, value in document(predicted).items() if name != "files"}
-    return to_parquet(_without_nan(table).replace_schema_metadata({"mien.predicted": json.dumps(about)}))
+    return to_parquet(_without_nan(table).replace_schema_metadata({"mien.predicted": json.dumps(_about(predicted))}))
 
 
 def _without_nan(table: pa.Table) -> pa.Table:

@@ -53,7 +53,7 @@ def read_recordings(files: Sequence[str | os.PathLike[str]], settings: Settings 
     seen: set[str] = set()
     words = [os.fspath(file) for file in files]
     for word in words:
-        for place in _places(word):
+        for place in places(word):
             _add(place, found, seen, settings or Settings())
     if not found.clips:
         first = f"; the first: {found.rejects[0].detail}" if found.rejects else ""
@@ -61,8 +61,8 @@ def read_recordings(files: Sequence[str | os.PathLike[str]], settings: Settings 
     return found
 
 
-def _places(word: str) -> list[str]:
-    """What a word names: itself, or what matches it."""
+def places(word: str) -> list[str]:
+    """What a word names: itself, or what matches it. Raises MienError where that is nothing."""
     if "://" in word or Path(word).expanduser().exists():
         return [word]
     if not glob.has_magic(word):
