@@ -6,6 +6,7 @@
     series = mien.launch(mien.Experiment(name="first"))                  # -> runs, one per fold and seed
     mien.report(series)                                                  # -> report.html, figures, metrics.json
     mien.load_run(series.run(0, 0).folder.uri)(audio="someone.wav")      # -> {"anger": 0.1, ...}
+    mien.predict_files(series.folder.uri, ["recordings/"]).files         # -> a table, of all folds and seeds together
 
 Also search (Ray Tune) and compare. Each is imported when it is first used.
 """
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mien.experiment import Experiment as Experiment
     from mien.features.prepare import prepare as prepare
+    from mien.predict.files import predict_files as predict_files
     from mien.predict.recogniser import load_run as load_run
     from mien.results.report import compare as compare
     from mien.results.report import report as report
@@ -34,8 +36,9 @@ _FACE = {
     "report": "mien.results.report",
     "compare": "mien.results.report",
     "load_run": "mien.predict.recogniser",
+    "predict_files": "mien.predict.files",
 }
-__all__ = ["Experiment", "__version__", "compare", "launch", "load_run", "prepare", "report", "search"]
+__all__ = ["Experiment", "__version__", "compare", "launch", "load_run", "predict_files", "prepare", "report", "search"]
 
 
 def __getattr__(name: str) -> Any:

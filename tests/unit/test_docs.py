@@ -120,3 +120,37 @@ def test_each_reason_of_a_reject_is_explained():
     given = {code: source.name for source in sources for code in reasons_in(source)}
     assert len(given) > 60
     assert {code: name for code, name in given.items() if code not in explained} == {}
+
+
+def sources_of_rejects() -> list[Path]:
+    rooms = ("corpora", "features", "predict")
+    return [
+        path for room in rooms for path in (ROOT / "platform/mien" / room).rglob("*.py") if "sample" not in path.parts
+    ]
+
+
+def test_the_catalogue_of_errors_has_each_reason_and_no_other():
+    page, _, _ = (ROOT / "docs/reference/errors.md").read_text().partition("## Sentences")
+    listed = {code for row in re.findall(r"^\| (`.*?) \|", page, re.M) for code in re.findall(r"`([a-z-]+)`", row)}
+    given = {code for source in sources_of_rejects() if source.name != "__init__.py" for code in reasons_in(source)}
+    assert len(listed) > 70 and given - listed == set(), "a reason that the catalogue lacks"
+    texts = {text for source in sources_of_rejects() for text in texts_in(source)}
+    made = {f"no-{name}" for name in ("audio", "video", "eeg", "physio", "openface", "audio-stream", "video-stream")}
+    made |= {f"missing-{name}" for name in ("words", "segments")}
+    assert listed - texts - made == set(), "a code that no source gives any more"
+
+
+def texts_in(source: Path) -> set[str]:
+    """The texts of a module, those with a place for a value in pieces, without its docstrings."""
+    tree = ast.parse(source.read_text())
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in prose)
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+def test_the_sentences_of_the_catalogue_are_those_of_the_code():
+    _, _, sentences = (ROOT / "docs/reference/errors.md").read_text().partition("## Sentences")
+    fragments = [one for row in re.findall(r"^\| (`.*?) \|", sentences, re.M) for one in re.findall(r"`(.*?)`", row)]
+    assert len(fragments) > 20
+    said = "\n".join(sorted({text for path in (ROOT / "platform/mien").rglob("*.py") for text in texts_in(path)}))
+    assert [one for one in fragments if one not in said] == []

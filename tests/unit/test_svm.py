@@ -51,6 +51,13 @@ def test_a_regressor_predicts_what_scikit_learn_predicts():
     np.testing.assert_allclose(ratings_by(fit_dimension(rows, ratings, 3.0), new), expected, atol=1e-10)
 
 
+def test_ratings_that_hardly_differ_have_no_support_vector_and_are_predicted_all_the_same():
+    rows, _ = clips(3, 31, 0)
+    ratings = np.linspace(0.2, 0.25, 31)
+    expected = SVR(C=3.0, kernel="rbf", gamma="scale").fit(rows, ratings).predict(rows)
+    np.testing.assert_allclose(ratings_by(fit_dimension(rows, ratings, 3.0), rows), expected, atol=1e-10)
+
+
 def fitted(data: Dataset, *, by_class: tuple[float, ...] = (1, 1, 1), **model) -> Svm:
     loss = LossConfig(kind="cross-entropy" if data.target.spec.kind == "classes" else "ccc")
     weights = np.array(by_class, np.float32)

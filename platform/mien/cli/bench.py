@@ -86,6 +86,41 @@ def bench_prepare(
     _print_rows(rows, as_json)
 
 
+def bench_predict(
+    run: Annotated[str, Positional, arg(metavar="RUN")],
+    files: Annotated[tuple[str, ...], Positional, arg(metavar="FILE")],
+    clips: int = 200,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """mien predict against a plain loop of the same extractors and model, in clips a second; start-up stands apart.
+
+    Args:
+        run: A finished run or series. Its extractors and its model must fit into one process for the plain loop:
+            facenet goes with models of torch, not of Keras.
+        files: Recordings, folders or globs.
+        clips: Use the first so many.
+        as_json: Print it as JSON.
+    """
+    from mien.bench.predict import predict_rate
+
+    above_0("clips", clips)
+    measured = predict_rate(run, files, clips)
+    rows: dict[str, Any] = {
+        "clips": measured.n_clips,
+        "clips/s, plain loop, one process": round(measured.plain_clips_per_s, 2),
+    }
+    for workers, rate in measured.by_workers.items():
+        rows[f"clips/s, {workers} worker{'s' if workers > 1 else ''}"] = round(rate, 2)
+        rows[f"ratio, {workers} worker{'s' if workers > 1 else ''}"] = round(measured.ratio(workers), 3)
+    rows |= {
+        "CPU s of a clip, plain loop": round(measured.plain_cpu_s, 4),
+        "CPU s of a clip, 1 worker": round(measured.cpu_s, 4),
+        "ratio in CPU seconds": round(measured.plain_cpu_s / measured.cpu_s, 3),
+    }
+    rows |= {"until the first clip, s": round(measured.startup_s, 1), "all of it, s": round(measured.total_s, 1)}
+    _print_rows(rows, as_json)
+
+
 def bench_extract(
     features: tuple[str, ...] = (),
     corpora_root: Path | None = None,

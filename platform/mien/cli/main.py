@@ -18,6 +18,7 @@ import tyro
 from mien.cli.bench import (
     bench_envelope,
     bench_extract,
+    bench_predict,
     bench_prepare,
     bench_scale,
     bench_search,
@@ -27,10 +28,13 @@ from mien.cli.bench import (
 from mien.cli.cluster import cluster_doctor, cluster_leftovers, cluster_setup
 from mien.cli.corpora import corpora, fetch, sample, verify_command
 from mien.cli.cost import cost
+from mien.cli.doctor import doctor
 from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
 from mien.cli.flags import with_flags
-from mien.cli.mistakes import no_such_command, refused
+from mien.cli.mistakes import no_such_command, options_of, refused
+from mien.cli.overview import completion, overview
+from mien.cli.predict import predict_command
 from mien.cli.results import compare, report, runs_list, runs_pull, runs_verify
 from mien.cli.store import store_verify
 from mien.cli.use import export
@@ -84,12 +88,19 @@ def _dispatch(words: list[str]) -> None:
 
         print(f"mien {mien.__version__}")
         return
+    if words[:1] in ([], ["--help"], ["-h"]):
+        print(overview(DESCRIPTION, commands_for([]), GROUPS))
+        raise SystemExit
+    if words[0] == "--print-completion":
+        options = {name: options_of(command) for name, command in commands_for([]).items()}
+        print(completion(" ".join(words[1:]), options, list(GROUPS)))
+        return
     commands, prog, description = COMMANDS, "mien", DESCRIPTION
-    if words and words[0] in GROUPS:
+    if words[0] in GROUPS:
         group, *words = words
         prog, description = f"mien {group}", GROUPS[group]
         commands = {name.split()[1]: command for name, command in COMMANDS.items() if name.startswith(f"{group} ")}
-    elif not words or words[0] not in commands:
+    elif words[0] not in commands:
         commands = commands_for(words)
     if words and not words[0].startswith("-") and words[0] not in commands:
         raise no_such_command(words[0], [*commands, *GROUPS] if prog == "mien" else commands, prog)
@@ -147,9 +158,10 @@ GROUPS = {  # of commands, whose names have two words
     "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
-    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, export, cost)},
+    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, export, cost, doctor)},
     "bench envelope": bench_envelope,
     "bench extract": bench_extract,
+    "bench predict": bench_predict,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
     "bench train": bench_train,
@@ -167,12 +179,13 @@ COMMANDS: dict[str, Command] = {
 MADE: dict[str, Callable[[list[str]], Command]] = {
     "verify": verify_command,
     "prepare": prepare_command,
+    "predict": predict_command,
     "train": lambda words: train_command(words),
     "search": lambda words: search_command(words),
 }
 ORDER = (
     *("corpora", "sample", "fetch", "verify", "prepare", "store", "train", "search"),
-    *("report", "compare", "runs", "export", "cluster", "cost"),
+    *("report", "compare", "predict", "export", "runs", "cluster", "cost"),
 )
 
 

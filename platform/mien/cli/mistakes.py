@@ -75,8 +75,12 @@ def _unknown(tokens: list[str], function: Callable[..., None]) -> str:
     flag = next((token for token in tokens if token.startswith("-")), None)
     if flag is None:
         return f"{' '.join(tokens)}: one word too many" if len(tokens) == 1 else f"{' '.join(tokens)}: words too many"
-    known = [option for action in tyro.extras.get_parser(function)._actions for option in action.option_strings]
-    return f"no option {flag}{_like(flag.partition('=')[0], known)}"
+    return f"no option {flag}{_like(flag.partition('=')[0], options_of(function))}"
+
+
+def options_of(function: Callable[..., None]) -> list[str]:
+    """The options of a command, as they are typed."""
+    return [option for action in tyro.extras.get_parser(function)._actions for option in action.option_strings]
 
 
 def _like(word: str, known: Iterable[str]) -> str:

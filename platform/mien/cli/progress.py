@@ -27,13 +27,13 @@ SHOWN_TRIALS = 15
 def preparing(*, enabled: bool = True) -> Iterator[Callable[[PrepareProgress], None]]:
     """How far `prepare` is with each feature."""
     with Bars(enabled=enabled) as bars:
-        yield lambda progress: bars.update(progress.feature, progress.n_done, progress.n_clips, _rest(progress))
+        yield lambda progress: bars.update(progress.feature, progress.n_done, progress.n_clips, rest_of(progress))
 
 
-def _rest(progress: PrepareProgress) -> str:
+def rest_of(progress: PrepareProgress) -> str:
     """
     >>> from mien.features.prepare import PrepareProgress
-    >>> _rest(PrepareProgress(feature="f", n_done=1, n_clips=9, n_rejects=0, clips_per_s=0.5, left_s=16.0))
+    >>> rest_of(PrepareProgress(feature="f", n_done=1, n_clips=9, n_rejects=0, clips_per_s=0.5, left_s=16.0))
     'clips, 0 rejects, 0.5 clips/s, 0:00:16 left'
     """
     if progress.left_s is None:

@@ -40,7 +40,7 @@ class Probe:
             "auth": _auth_mode(),
             "disk": _disk(),
             "shm_bytes": _shm_bytes(),
-            "memory": _memory(),
+            "memory": memory(),
             "gpus": gpus(),
             "storage": reach(storage) if storage else None,
         }
@@ -153,11 +153,12 @@ def _shm_bytes() -> int | None:
     return shutil.disk_usage("/dev/shm").total if Path("/dev/shm").is_dir() else None
 
 
-def _memory() -> dict[str, int]:
+def memory() -> dict[str, int]:
+    """Bytes of this machine that are free, and all."""
     import psutil
 
-    memory = psutil.virtual_memory()
-    return {"free": memory.available, "total": memory.total}
+    found = psutil.virtual_memory()
+    return {"free": found.available, "total": found.total}
 
 
 def _last_line(text: str) -> str:

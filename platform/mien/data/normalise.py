@@ -7,7 +7,7 @@ transductive, and named so in each report. Pictures are left as they are, and so
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -51,6 +51,22 @@ class Normaliser:
         np.clip(values, -LARGEST, LARGEST, out=values)
         values[~frames.valid] = 0.0
         return Frames(values, frames.valid)
+
+    def knowing(self, columns: Mapping[str, Column], subjects: Sequence[str], people: Collection[str]) -> Normaliser:
+        """One that also has the moments of these people, of all their rows; those whom it knows stay as they are.
+
+        subjects: of each row of the columns. Of a feature without a column, and of a person with a single valid frame,
+        nothing is added.
+        """
+        moments: dict[str, Mapping[str, Moments]] = {}
+        for name, of_group in self.moments.items():
+            new = set(people) - of_group.keys()
+            sums = {person: _Sums(of_group[EVERYBODY].mean.shape) for person in new if name in columns}
+            for row, subject in enumerate(subjects):
+                if subject in sums:
+                    sums[subject].add(*_part(columns[name][row]))
+            moments[name] = {**of_group, **{person: own.moments() for person, own in sums.items() if own.count > 1}}
+        return Normaliser(moments)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """For a file of arrays (npz): of each feature its groups (G,), and mean and spread, (G, *shape)."""
@@ -101,14 +117,18 @@ def _of_groups(
 ) -> dict[str, Moments]:
     sums = {EVERYBODY: _Sums(column.spec.shape)}
     for row in rows:
-        frames = column[row]
-        values = frames.values[frames.valid].astype(np.float64)
-        part = len(values), values.sum(axis=0), np.square(values).sum(axis=0)
+        part = _part(column[row])
         if row in trains:
             sums[EVERYBODY].add(*part)
         if by_speaker:
             sums.setdefault(subjects[row], _Sums(column.spec.shape)).add(*part)
     return {group: own.moments() for group, own in sums.items() if group == EVERYBODY or own.count > 1}
+
+
+def _part(frames: Frames) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
+    """Number, sum and sum of squares of a clip's valid frames."""
+    values = frames.values[frames.valid].astype(np.float64)
+    return len(values), values.sum(axis=0), np.square(values).sum(axis=0)
 
 
 class _Sums:

@@ -92,6 +92,8 @@ def _scores(machine: Machine, rows: Floats, pairs: Sequence[tuple[int, int]]) ->
 
 
 def _kernel(machine: Machine, rows: Floats) -> Floats:
+    if not len(machine["rows"]):  # all ratings lie within the tube, so the intercept is all there is
+        return np.zeros((len(rows), 0))
     return rbf_kernel(rows, machine["rows"], gamma=float(machine["gamma"]))
 
 

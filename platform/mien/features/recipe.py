@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
+from mien.errors import ExperimentError
 from mien.features import extractors
 from mien.features.spec import Extractor, FeatureSpec
 
@@ -45,3 +46,11 @@ class Description:
         """Of an extractor that was built from this recipe."""
         settings = asdict(extractors.choose(recipe.name, **recipe.settings))  # type: ignore[call-overload]
         return cls(spec=extractor.spec, medium=extractor.medium, is_heavy=extractor.is_heavy, settings=settings)
+
+    def check(self, wanted: FeatureSpec) -> None:
+        """Raises ExperimentError where it gives other features than those that a model was trained on."""
+        if self.spec != wanted:
+            raise ExperimentError(
+                f"{wanted.name}: extracted here as {self.spec.folder}, and this run was trained on {wanted.folder}: "
+                "use the mien and the weights that it was trained with"
+            )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mien.corpora.clip import Medium
 from mien.data.batches import make_batches, plain_order
-from mien.data.columns import absent
+from mien.data.columns import Column, absent
 from mien.data.normalise import EVERYBODY, Normaliser
 from mien.data.pictures import PictureChoice
 from mien.data.targets import Target
@@ -35,9 +35,10 @@ from mien.features.recipe import ExtractorRecipe
 from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder, damaged, shaped, undamaged
 from mien.predict.exported import EXPORT, read_export
-from mien.results.done import MODEL, read_model
+from mien.results.done import DONE, MODEL, read_model
 
 BATCH = 64  # clips at a time, as when the run was tested
+MOST_FRAMES = 2**17  # of a batch, padded: of clips that are longer than those of any corpus, fewer at a time
 
 
 def load_run(path: str | os.PathLike[str]) -> Recogniser:
@@ -55,6 +56,8 @@ def load_run(path: str | os.PathLike[str]) -> Recogniser:
         raise MienError(
             f"{folder}: no finished run here; give a folder <experiment>/<signature>/seed-<n>/fold-<k> with a {MODEL}/"
         )
+    if not folder.exists(DONE):
+        raise MienError(f"{folder}: is not finished, it has no {DONE}: the same `mien train` goes on with it")
     return Recogniser(files, folder.path(MODEL))
 
 
@@ -116,10 +119,10 @@ class Recogniser:
 
         clips: feature to frames, as `frames` returns them or as they lie in a store; a feature that is not there is
         missing. subjects: who each clip is of, for a run with data.normalise "speaker": a person whom it was fitted on
-        is standardised by that person's own clips, any other like the training clips. dropout: the seed of one draw
-        with dropout, of this model and of its parents that have it, see `mien.families.contract.Learner`; clips
-        predicted with it vary from draw to draw by what the model does not know. Raises ExperimentError where neither
-        has any.
+        is standardised by that person's own clips, any other like the training clips (see `get_to_know`). dropout: the
+        seed of one draw with dropout, of this model and of its parents that have it, see
+        `mien.families.contract.Learner`; clips predicted with it vary from draw to draw by what the model does not
+        know. Raises ExperimentError where neither has any.
         """
         if not len(clips):
             return np.zeros((0, len(self.names)), np.float32)
@@ -139,18 +142,31 @@ class Recogniser:
             self.recipe.target, nothing[:, 0], nothing, np.zeros_like(nothing, bool), np.zeros(len(given), np.int64)
         )
         choice = PictureChoice(n=self.recipe.pictures, step=self.recipe.picture_step)
+        longest = max([1, *(len(clip[name].valid) for clip in given for name in inputs)])
+        size = max(1, min(BATCH, MOST_FRAMES // longest))
         batches = make_batches(
-            plain_order(range(len(given)), BATCH),
+            plain_order(range(len(given)), size),
             lambda row, copy: choice(
                 self._normaliser({name: given[row][name] for name in inputs}, people[row]), inputs
             ),
             target,
             inputs,
-            batch_size=BATCH,
+            batch_size=size,
             lengths=choice.lengths(inputs),
         )
         drawn = None if self.has_dropout and not self._has_own_dropout else dropout
         return self._model.predict(batches, dropout=drawn).values
+
+    def get_to_know(self, columns: Mapping[str, Column], subjects: Sequence[str], people: frozenset[str]) -> None:
+        """From now on these people are standardised by their own clips, as the people of the training were.
+
+        Does nothing where the run was not trained with data.normalise "speaker". columns: feature to that of N clips;
+        subjects: (N,) whose each is. Somebody who was met in training, or before, stays as known.
+        """
+        if self.recipe.normalise == "speaker":
+            self._normaliser = self._normaliser.knowing(columns, subjects, people)
+        for parent in self.parents.values():
+            parent.get_to_know(columns, subjects, people)
 
     def frames(self, media: Mapping[str, str | os.PathLike[str] | Medium]) -> dict[str, Frames]:
         """The features of one clip, extracted from its media as `mien prepare` did.
@@ -181,14 +197,12 @@ class Recogniser:
         host = ExtractorHost(
             {name: ExtractorRecipe(one["name"], one["settings"]) for name, one in self.extractors.items() if one}
         )
-        for name, spec in self.specs.items():
-            found = host.descriptions[name].spec
-            if found != spec:
-                host.close()
-                raise ExperimentError(
-                    f"{name}: extracted here as {found.folder}, and this run was trained on {spec.folder}: "
-                    "use the mien and the weights that it was trained with"
-                )
+        try:
+            for name, spec in self.specs.items():
+                host.descriptions[name].check(spec)
+        except ExperimentError:
+            host.close()
+            raise
         return host
 
     def close(self) -> None:

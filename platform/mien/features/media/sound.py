@@ -11,6 +11,7 @@ is on another scale (16-bit steps, percent), and refused: the number to divide b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,7 @@ from mien.features.media.truncation import (
     check_rate,
     check_samples,
 )
+from mien.features.media.unpacked import LATE_S, Sink, unpacked
 
 if TYPE_CHECKING:
     import soundfile
@@ -52,7 +54,7 @@ def decode_sound(medium: Medium, rate_hz: float, most_bytes: int = MOST_BYTES) -
         source_hz = _read_wav_or_flac(mix, file)
         if source_hz is None:
             mix = _Mix(medium, rate_hz, most_bytes)
-            source_hz = _read_container(mix, file)
+            source_hz = _read_unpacked(mix, file) or _read_container(mix, file)
     mono = mix.whole()
     if not np.isfinite(mono).all():
         raise MediaError("not-finite", f"{path}: holds samples that are no numbers; write it again as integer PCM")
@@ -175,7 +177,49 @@ def _wav_data_bytes(file: IO[bytes]) -> tuple[int, int]:
     return 0, 0
 
 
-def _read_container(mix: _Mix, file: IO[bytes]) -> int:
+def _read_unpacked(mix: _Mix, file: IO[bytes]) -> int | None:
+    """Adds the samples of a late stretch from the unpacked file; returns their rate in Hz, None where it is to be
+    decoded."""
+    medium = mix.medium
+    if medium.track is not None or medium.end_s is None or medium.start_s < LATE_S:
+        return None
+    place = unpacked(
+        medium.path, lambda sink: _read_container(_Whole(replace(medium, start_s=0.0, end_s=None), sink), file)
+    )
+    file.seek(0)
+    if place is None:
+        return None
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(str(place)) as sound:
+            rate_hz = int(sound.samplerate)
+            start, stop = round(medium.start_s * rate_hz), round(medium.end_s * rate_hz)
+            if stop > sound.frames:  # whether it is cut off there is for the decoder to say
+                return None
+            mix.expect(stop - start, rate_hz)
+            sound.seek(start)
+            for block in _blocks(sound, stop - start):
+                mix.add(block, None)
+            return rate_hz
+    except (OSError, soundfile.LibsndfileError):  # removed in this moment
+        return None
+
+
+class _Whole:
+    """All samples of a medium on their way to a sink: what `_read_container` takes for a mix."""
+
+    def __init__(self, medium: Medium, sink: Sink) -> None:
+        self.medium, self._sink, self._rate_hz = medium, sink, 0.0
+
+    def expect(self, n_samples: int, source_hz: float) -> None:
+        self._rate_hz = source_hz
+
+    def add(self, samples: NDArray[np.float32], track: int | None) -> None:
+        self._sink.add(samples, self._rate_hz)
+
+
+def _read_container(mix: _Mix | _Whole, file: IO[bytes]) -> int:
     """Adds the samples of the stretch, by ffmpeg; returns their rate in Hz.
 
     Decodes from the start even where the stretch begins late: seeking in mp3 and AAC is not exact to the sample. Only

@@ -63,6 +63,13 @@ def size_of(path: str) -> int:
     return _info(path).size or 0
 
 
+def stamp(path: str) -> tuple[int, int]:
+    """Bytes of a file, and when it was written in nanoseconds since 1970: whether it is another file now. 0 and 0 where
+    there is none."""
+    info = _info(path)
+    return info.size or 0, info.mtime_ns or 0
+
+
 @lru_cache(maxsize=65_536)
 def _hash(path: str, size_bytes: int | None, changed_ns: int | None) -> str:
     with opened(path) as file:

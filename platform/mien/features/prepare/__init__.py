@@ -37,9 +37,10 @@ from mien.features.prepare.tasks import batches, have_medium, largest_part, n_le
 from mien.features.prepare.watch import ClipLimits
 from mien.features.prepare.worker import Feature
 from mien.features.recipe import Description, ExtractorRecipe
+from mien.features.spec import FeatureSpec
 from mien.features.store import FeatureFolder, FeatureStore
 
-__all__ = ["Engine", "PrepareProgress", "Prepared", "PreparedFeature", "prepare"]
+__all__ = ["Engine", "PrepareProgress", "Prepared", "PreparedFeature", "prepare", "prepare_clips"]
 
 Engine = Literal["auto", "ray", "processes"]
 # More clips than this take Ray Data: that is hours of work, which its dashboard shows, and which Ray's memory monitor
@@ -133,15 +134,7 @@ def prepare(
     whose medium no clip has, StoreError for a store that cannot be written or is of another format, ClusterError where
     Ray does not answer.
     """
-    if not features:
-        raise MienError(f"features: none is named; choose from {', '.join(EXTRACTORS)}")
-    if engine not in get_args(Engine):
-        raise MienError(f"engine {engine!r}: choose from {', '.join(get_args(Engine))}")
-    if limit is not None and limit < 1:
-        raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
-    if clip_limit_s <= 0 or clip_limit_mb < 1:
-        raise MienError(f"clip_limit_s {clip_limit_s:g}, clip_limit_mb {clip_limit_mb}: give more than 0")
-    limits = ClipLimits(clip_limit_s, clip_limit_mb * 2**20)
+    _check_asked(features, engine, limit, clip_limit_s, clip_limit_mb)
     clips, rejects = _import(corpus, root, attach or {}, settings)
     if (note := getattr(load(corpus), "note", None)) and "ratings" not in (attach or {}) and (said := note(settings)):
         on_note(said)
@@ -151,9 +144,55 @@ def prepare(
             f"{corpus}: nothing says who is in which clip, so no score can be claimed for people whom a model has not "
             "met: by-subject is refused, and reports say so"
         )
+    return prepare_clips(
+        corpus,
+        clips,
+        rejects,
+        store,
+        features,
+        workers=workers,
+        limit=limit,
+        retry_rejects=retry_rejects,
+        fresh=fresh,
+        engine=engine,
+        clip_limit_s=clip_limit_s,
+        clip_limit_mb=clip_limit_mb,
+        on_progress=on_progress,
+        on_note=on_note,
+    )
+
+
+def prepare_clips(
+    corpus: str,
+    clips: pa.Table,
+    rejects: Sequence[Reject],
+    store: str | os.PathLike[str],
+    features: Sequence[str | tuple[str, Any]],
+    *,
+    specs: Sequence[FeatureSpec] = (),
+    workers: int | None = None,
+    limit: int | None = None,
+    retry_rejects: bool = False,
+    fresh: bool = False,
+    engine: Engine = "auto",
+    clip_limit_s: float = ClipLimits().time_s,
+    clip_limit_mb: int = ClipLimits().memory_bytes // 2**20,
+    on_progress: OnProgress | None = None,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> Prepared:
+    """What `prepare` does once a corpus is imported.
+
+    corpus: the folder of these clips in the store. clips: their table (`mien.corpora.clip.CLIP_SCHEMA`). rejects: what
+    became no clip. specs: what the features must be, in their order, where only these numbers are of use. All else as
+    for `prepare`; raises ExperimentError where an extractor of this machine gives other features than the specs say.
+    """
+    _check_asked(features, engine, limit, clip_limit_s, clip_limit_mb)
+    limits = ClipLimits(clip_limit_s, clip_limit_mb * 2**20)
     recipes = [ExtractorRecipe.of(feature) for feature in features]
     with ExtractorHost({str(number): recipe for number, recipe in enumerate(recipes)}) as host:
         descriptions = list(host.descriptions.values())
+    for extractor, spec in zip(descriptions, specs):
+        extractor.check(spec)
     for recipe, extractor in zip(recipes, descriptions):
         if not len(have_medium(clips, extractor.medium)):
             raise ExperimentError(
@@ -183,6 +222,19 @@ def prepare(
         ray_startup_s=job.ray_startup_s,
         features=tuple(job.finish(number) for number in range(len(asked))),
     )
+
+
+def _check_asked(
+    features: Sequence[Any], engine: str, limit: int | None, clip_limit_s: float, clip_limit_mb: int
+) -> None:
+    if not features:
+        raise MienError(f"features: none is named; choose from {', '.join(EXTRACTORS)}")
+    if engine not in get_args(Engine):
+        raise MienError(f"engine {engine!r}: choose from {', '.join(get_args(Engine))}")
+    if limit is not None and limit < 1:
+        raise MienError(f"limit {limit}: give at least 1, or leave it out for all clips")
+    if clip_limit_s <= 0 or clip_limit_mb < 1:
+        raise MienError(f"clip_limit_s {clip_limit_s:g}, clip_limit_mb {clip_limit_mb}: give more than 0")
 
 
 def _import(
