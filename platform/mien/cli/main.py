@@ -30,6 +30,7 @@ from mien.cli.corpora import corpora, fetch, sample, verify_command
 from mien.cli.cost import cost
 from mien.cli.doctor import doctor
 from mien.cli.experiments import search_command, train_command
+from mien.cli.export import export
 from mien.cli.features import prepare_command
 from mien.cli.flags import with_flags
 from mien.cli.mistakes import no_such_command, options_of, refused
@@ -37,7 +38,6 @@ from mien.cli.overview import completion, overview
 from mien.cli.predict import predict_command
 from mien.cli.results import compare, report, runs_list, runs_pull, runs_verify
 from mien.cli.store import store_verify
-from mien.cli.use import export
 from mien.errors import MienError
 from mien.experiment import Experiment
 from mien.experiment.search import Search
