@@ -250,6 +250,14 @@ def test_files_that_are_not_there_are_told(tmp_path):
         read_recordings([tmp_path / "notes.txt"])
 
 
+def test_a_cluster_needs_a_store_that_its_nodes_reach(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6379")
+    with pytest.raises(
+        MienError, match=r"store: RAY_ADDRESS is 127\.0\.0\.1:6379, and the nodes of a cluster cannot reach"
+    ):
+        predict_files(tmp_path, [tmp_path])
+
+
 def test_files_folders_globs_and_tables_are_taken_once_and_in_order(tmp_path):
     for name in ("b.wav", "a.wav", "deep/c.flac", "deep/d.mp4", "deep/.hidden.wav", "deep/notes.md", "empty.wav"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

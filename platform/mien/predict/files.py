@@ -24,6 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from mien import connection
 from mien.corpora.clip import clips_to_table
 from mien.corpora.table import Settings
 from mien.data.mapped_table import cache_folder
@@ -134,15 +135,20 @@ def predict_files(
     tables of clips. settings: how tables are read. window: predict windows, too; a file's answer is then the mean of
     its windows. dropout: draws of Monte Carlo dropout of each member. seed: of the first of them. weights: feature to
     the file of its network, where it lies elsewhere than where the run was trained. store: keep the features there, for
-    another model of the same ones. workers, engine, clip_limit_s, clip_limit_mb, on_progress: as for
-    `mien.features.prepare.prepare`. on_predicted: called with clips that are predicted, and all. on_note: called with
-    who extracts, and with what is being waited for.
+    another model of the same ones; with a cluster, a place that every node reaches, as the files must be. workers,
+    engine, clip_limit_s, clip_limit_mb, on_progress: as for `mien.features.prepare.prepare`. on_predicted: called with
+    clips that are predicted, and all. on_note: called with who extracts, and with what is being waited for.
 
     Killed and asked again with the same files, it goes on with the extraction. Raises MienError for a run that cannot
     be used and files that are not there; ExperimentError where none of the files has a medium that the run reads.
     """
     if dropout < 0:
         raise MienError(f"dropout {dropout}: give how often it is drawn, or 0 for not at all")
+    if store is None and engine != "processes" and (cluster := connection.named()):
+        raise MienError(
+            f"store: {cluster}, and the nodes of a cluster cannot reach this machine's cache: give a place that all of "
+            "them reach (--store s3://bucket/prefix), or engine processes for this machine alone"
+        )
     recordings = read_recordings(files, settings)
     ensemble = run if isinstance(run, Ensemble) else load_ensemble(run)
     if dropout and not ensemble.has_dropout:
