@@ -64,7 +64,7 @@ class Ensemble:
     @property
     def has_dropout(self) -> bool:
         """Whether any member can predict with dropout drawn."""
-        return any(getattr(member, "has_dropout", False) for member in self.members.values())
+        return any(member.has_dropout for member in self.members.values())
 
     def get_to_know(self, columns: Mapping[str, Column], subjects: Sequence[str], people: frozenset[str]) -> None:
         """Standardise these people by their own clips, where a model was trained so (`Recogniser.get_to_know`)."""
@@ -151,14 +151,14 @@ def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _temperature(member: Recogniser) -> float | None:
-    return getattr(member.recipe, "temperature", None)
+    return member.recipe.temperature
 
 
 def _at_temperature(member: Recogniser, values: NDArray[np.float32]) -> NDArray[np.float32]:
     temperature = _temperature(member)
     if temperature is None or member.recipe.target.kind != "classes":
         return values
-    return np.asarray(calibration.at_temperature(values, temperature), np.float32)  # type: ignore[attr-defined,unused-ignore]
+    return np.asarray(calibration.at_temperature(values, temperature), np.float32)
 
 
 def _needed(member: Recogniser) -> frozenset[str]:
