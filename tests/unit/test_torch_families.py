@@ -19,8 +19,9 @@ from mien.experiment import (
     Resnet3dLstmConfig,
     TrainingConfig,
 )
-from mien.families import FAMILIES
+from mien.families import FAMILIES, reading
 from mien.families.contract import Learner, Task
+from mien.families.frameworks.onnx import example_batch
 from mien.families.steps import steps_of
 from mien.features.spec import FeatureSpec, Frames
 from tiny import FILM, batches, dataset, film
@@ -267,9 +268,23 @@ def test_a_parent_that_is_missing_has_no_vote() -> None:
     np.testing.assert_allclose(without, expected, atol=1e-6)
 
 
-def test_early_fusion_lays_inputs_on_one_clock() -> None:
-    from mien.families.affect_ensemble import read_on_one_clock
+def test_early_fusion_of_one_clip_of_one_step() -> None:
+    """Its mask was an array with a negative stride, which torch refuses."""
+    data = dataset()
+    task = Task(
+        AffectEnsembleConfig(units=12, fusion="early"),
+        TrainingConfig(),
+        LossConfig(),
+        data.specs,
+        data.target.spec,
+        np.ones(3, np.float32),
+        0,
+    )
+    learner = FAMILIES["affect_ensemble"].build(task)
+    assert learner.predict([example_batch(task, (1,))]).values.shape == (1, 3)
 
+
+def test_early_fusion_lays_inputs_on_one_clock() -> None:
     specs = {
         "fast": FeatureSpec(name="fast", version=1, modality="eeg", shape=(1,), hop_s=0.5, offset_s=0.25),
         "slow": FeatureSpec(name="slow", version=1, modality="physio", shape=(1,), hop_s=2.0, offset_s=1.0),
@@ -291,7 +306,7 @@ def test_early_fusion_lays_inputs_on_one_clock() -> None:
         0,
     )
     (batch,) = batches(data, batch_size=1)
-    found = read_on_one_clock(batch, task)
+    found = reading.fused(batch, task)
     steps = found["steps"][0][found["mask"][0]]
     there = steps[:, 1] > 0
     assert np.abs(steps[there, 0] - np.arange(len(steps))[there]).max() <= 0.25, "the nearest frame of each step"

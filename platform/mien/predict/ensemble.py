@@ -20,8 +20,7 @@ from mien.predict.recogniser import Recogniser, load_run
 from mien.results import calibration
 from mien.results.done import DONE
 from mien.results.run import Series, numbers
-
-SMALLEST = 1e-12  # probability whose logarithm is taken
+from mien.results.uncertainty import of_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +136,13 @@ def uncertainty(samples: NDArray[np.float32], target: TargetSpec) -> dict[str, N
     if target.kind == "dimensions":
         spread = np.full(values.shape[1:], np.nan) if alone else values.std(axis=0, ddof=1)
         return {f"sd_{name}": spread[:, k] for k, name in enumerate(target.names)}
-    total, aleatoric = _entropy(values.mean(axis=0)), _entropy(values).mean(axis=0)
-    nothing = np.full(len(total), np.nan)
+    found = of_classes(values)
+    nothing = np.full(len(found.total), np.nan)
     return {
-        "uncertainty": total,
-        "aleatoric": nothing if alone else aleatoric,
-        "epistemic": nothing if alone else np.maximum(total - aleatoric, 0.0),
+        "uncertainty": found.total,
+        "aleatoric": nothing if alone else found.aleatoric,
+        "epistemic": nothing if alone else found.epistemic,
     }
-
-
-def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    return -(probabilities * np.log(np.maximum(probabilities, SMALLEST))).sum(axis=-1)
 
 
 def _temperature(member: Recogniser) -> float | None:
