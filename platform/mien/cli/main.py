@@ -27,6 +27,7 @@ from mien.cli.bench import (
 from mien.cli.cluster import cluster_doctor, cluster_leftovers, cluster_setup
 from mien.cli.corpora import corpora, fetch, sample, verify_command
 from mien.cli.cost import cost
+from mien.cli.demo import demo
 from mien.cli.experiments import search_command, train_command
 from mien.cli.features import prepare_command
 from mien.cli.flags import with_flags
@@ -141,7 +142,7 @@ GROUPS = {  # of commands, whose names have two words
     "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
-    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, cost)},
+    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, demo, cost)},
     "bench envelope": bench_envelope,
     "bench extract": bench_extract,
     "bench prepare": bench_prepare,
@@ -166,7 +167,7 @@ MADE: dict[str, Callable[[list[str]], Command]] = {
 }
 ORDER = (
     *("corpora", "sample", "fetch", "verify", "prepare", "store", "train", "search"),
-    *("report", "compare", "runs", "cluster", "cost"),
+    *("report", "compare", "demo", "runs", "cluster", "cost"),
 )
 
 

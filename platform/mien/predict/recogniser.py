@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -128,7 +128,7 @@ class Recogniser:
             ),
             target,
             inputs,
-            batch_size=BATCH,
+            batch_size=BATCH if len(given) > 1 else 1,  # one clip alone is what somebody waits for
             lengths=choice.lengths(inputs),
         )
         return self._learner.predict(batches).values
@@ -159,11 +159,17 @@ class Recogniser:
 
     @cached_property
     def _host(self) -> ExtractorHost:
-        host = ExtractorHost(
-            {name: ExtractorRecipe(one["name"], one["settings"]) for name, one in self.extractors.items() if one}
-        )
-        for name, spec in self.specs.items():
-            found = host.descriptions[name].spec
+        return self.host(name for name, one in self.extractors.items() if one)
+
+    def host(self, features: Iterable[str]) -> ExtractorHost:
+        """A process with the extractors of these features, which the caller closes. Raises MienError where one cannot
+        be built, or gives other features than those that the run was trained on."""
+        recipes = {
+            name: ExtractorRecipe(one["name"], one["settings"]) for name in features if (one := self.extractors[name])
+        }
+        host = ExtractorHost(recipes)
+        for name, description in host.descriptions.items():
+            found, spec = description.spec, self.specs[name]
             if found != spec:
                 host.close()
                 raise ExperimentError(
