@@ -31,7 +31,7 @@ from mien.errors import MienError
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FRAME_HZ = 25
 START_S = 300.0  # a busy machine needs minutes to load a framework
-FAKE_CAMERA = ("--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+FAKE_CAMERA = ("--no-sandbox", "--use-fake-device-for-media-stream")
 # What the page tells of each prediction that it has shown
 LISTEN = """
 window.told = [];
@@ -124,12 +124,17 @@ def chromium() -> str:
 
 
 @contextmanager
-def browser_page(film: Path | None, sound: Path | None, *more: str, **context: Any) -> Iterator[Any]:
-    """A page of a Chromium whose camera shows a film (y4m) and whose microphone hears a wav; more: its switches."""
+def browser_page(
+    film: Path | None, sound: Path | None, *more: str, consent: bool = True, **context: Any
+) -> Iterator[Any]:
+    """A page of a Chromium whose camera shows a film (y4m) and whose microphone hears a wav.
+
+    more: its switches. consent: whether it lets the page have them without asking. context: of playwright's new_page.
+    """
     path = chromium()
     from playwright.sync_api import sync_playwright
 
-    switches = [*FAKE_CAMERA, *more]
+    switches = [*FAKE_CAMERA, *more, *(["--use-fake-ui-for-media-stream"] if consent else [])]
     switches += [f"--use-file-for-fake-video-capture={film}"] if film else []
     switches += [f"--use-file-for-fake-audio-capture={sound}"] if sound else []
     with sync_playwright() as playwright:
@@ -145,9 +150,7 @@ def demo_server(words: list[str]) -> Iterator[tuple[psutil.Process, str]]:
     """`mien demo` in a process of its own, on a free port; the process, and the address that it prints."""
     command = [sys.executable, "-m", "mien", "demo", *words, "--port", "0"]
     environment = os.environ | {"PYTHONPATH": search_path()}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as made:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as made:
         try:
             assert made.stdout and made.stderr
             address = made.stdout.readline().strip()

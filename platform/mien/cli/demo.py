@@ -58,11 +58,13 @@ def demo(
         for note in engine.notes():
             ERR.print(f"note: {note['text']}", markup=False, soft_wrap=True)
         if host not in LOOPBACK and played is None and seen is None:
+            port = listener.getsockname()[1]
             ERR.print(
-                f"note: browsers give camera and microphone to pages of their own machine or over https only: on another "
-                f"one, open a tunnel (ssh -L {listener.getsockname()[1]}:...) or put a server with https before this one",
+                "note: browsers give camera and microphone to pages of their own machine, or over https: elsewhere, "
+                f"open a tunnel (ssh -L {port}:127.0.0.1:{port} HOST) or put a server with https before this one",
                 markup=False,
                 soft_wrap=True,
             )
         ERR.print("open this in a browser; Ctrl-C ends it:", markup=False)
-        serve(server, listener, on_start=lambda: print(address_of(server, listener), flush=True))
+        print(address_of(server, listener), flush=True)
+        serve(server, listener)

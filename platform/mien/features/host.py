@@ -40,7 +40,8 @@ class ExtractorHost:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVE, str(there.fileno())],
                 pass_fds=[there.fileno()],
-                env=os.environ | {"PYTHONPATH": connection.search_path()},
+                # One thread, as in `prepare`, also of the torch that is imported with the first clip
+                env=os.environ | {"PYTHONPATH": connection.search_path(), "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # what libraries print is of no use to the caller's stdout
                 stderr=self._said,
@@ -124,10 +125,8 @@ def _answered(answers: Connection, work: Any) -> Any:
 
 
 def _build(recipes: Mapping[str, ExtractorRecipe]) -> tuple[dict[str, Description], dict[str, Any]]:
-    """The descriptions, and the extractors themselves, held to one thread as in `prepare`."""
+    """The descriptions, and the extractors themselves."""
     built = {name: recipe.build() for name, recipe in recipes.items()}
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
     return {name: Description.of(recipes[name], extractor) for name, extractor in built.items()}, built
 
 

@@ -161,7 +161,9 @@ def opened_jpeg(data: bytes) -> Picture:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             if image.width * image.height > MOST_PX:
-                raise MediaError("too-large", f"a picture of {image.width} x {image.height}, at most 1920 x 1080 is read")
+                raise MediaError(
+                    "too-large", f"a picture of {image.width} x {image.height}, at most 1920 x 1080 is read"
+                )
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises of damage
         raise MediaError("not-media", f"a picture that is no JPEG: {error}") from None

@@ -111,8 +111,8 @@ class Extractor(Protocol):
     milliseconds, so that a part of the store holds few clips. An extractor of faces may have `track`, the
     `TrackSettings` of the track that it reads; those with equal ones share it.
 
-    To work live (`mien.features.live`), an extractor of pictures or faces has `live()`, a context manager that gives its
-    `Look`, a function of one picture after the other. One of sound hears the latest stretch as a clip; it may have
+    To work live (`mien.features.live`), an extractor of pictures or faces has `live()`, a context manager that gives
+    its `Look`, a function of one picture after the other. One of sound hears the latest stretch as a clip; it may have
     `context_s`, the seconds of sound up to the end of a row that its numbers depend on, if they are few.
 
     A signal may be shared with other extractors, so its arrays are read-only. What an extractor cannot use (too short

@@ -73,7 +73,10 @@ class Engine:
         self.heard = [name for name, facts in self._facts.items() if facts.kind == "sound"]
         self.picture_hz = max([10.0, *(self._facts[name].rate_hz for name in self.seen)]) if self.seen else 0.0
         for name in self.heard:
-            self._n_rows[name] = self._n_rows_of(name, self.window_s), self._n_rows_of(name, self._facts[name].context_s)
+            self._n_rows[name] = (
+                self._n_rows_of(name, self.window_s),
+                self._n_rows_of(name, self._facts[name].context_s),
+            )
         clip = {name: rows.frames(0.0) for name, rows in self.seen_rows().items()}
         clip |= {name: rows.frames() for name, rows in self.heard_rows().items()}
         self._threads["model"].submit(self.recogniser.predict, [clip]).result()  # a model is compiled as it is called

@@ -7,9 +7,9 @@ Binary messages carry what is seen and heard, either way; the rest is JSON. Numb
     bytes 8-15   float64, when it was taken, in ms on a clock of the sender's own
     bytes 16-    a JPEG, or the samples
 
-From the page: {"type": "inputs", "sound_hz": 48000, "pictures": true} first and whenever a camera or microphone comes or
-goes (sound_hz 0: none), and {"type": "pause", "paused": true} where the server plays a file. From the server: "hello",
-"prediction", "ended" and "failed", see `mien.predict.demo.session`.
+From the page: {"type": "inputs", "sound_hz": 48000, "pictures": true} first and whenever a camera or microphone comes
+or goes (sound_hz 0: none), and {"type": "pause", "paused": true}. From the server: "hello", "prediction", "ended" and
+"failed", see `mien.predict.demo.session`.
 
 What does not keep to this ends the connection, with a code of RFC 6455 and a sentence.
 """
@@ -77,7 +77,9 @@ def parsed(message: bytes | str) -> Message:
 
 def _parsed_bytes(message: bytes) -> Picture | Sound:
     if len(message) <= HEADER.size:
-        raise ProtocolError(GARBAGE, f"a binary message of {len(message)} bytes: it begins with {HEADER.size} of header")
+        raise ProtocolError(
+            GARBAGE, f"a binary message of {len(message)} bytes: it begins with {HEADER.size} of header"
+        )
     kind, number, taken_ms = HEADER.unpack_from(message)
     body = message[HEADER.size :]
     if not math.isfinite(taken_ms):
@@ -115,7 +117,9 @@ def picture_message(number: int, taken_ms: float, jpeg: bytes) -> bytes:
 
 def sound_message(number: int, taken_ms: float, samples: NDArray[np.float32]) -> bytes:
     """(N,) float32 in [-1, 1], as the page sends it."""
-    return HEADER.pack(SOUND, number, taken_ms) + np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
+    return (
+        HEADER.pack(SOUND, number, taken_ms) + np.clip(np.rint(samples * 32768), -32768, 32767).astype("<i2").tobytes()
+    )
 
 
 @dataclass(slots=True)

@@ -1,8 +1,8 @@
 """The web server of a demo: its page, one WebSocket a client, and recordings as Parquet.
 
-It listens on this machine alone, unless it is told otherwise, and every address that does something needs the token that
-is printed with it. A browser says which page opens a socket, and only our own may. What people show and say is held for
-the length of a window, in memory, and nowhere else.
+It listens on this machine alone, unless it is told otherwise, and every address that does something needs the token
+that is printed with it. A browser says which page opens a socket, and only our own may. What people show and say is
+held for the length of a window, in memory, and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import io
 import json
 import secrets
 import socket
-from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -40,7 +39,12 @@ class DemoServer:
     """The application of one engine. token: what every address needs."""
 
     def __init__(
-        self, engine: Engine, source: Source | None = None, *, host: str = "127.0.0.1", size: tuple[int, int] = (800, 600)
+        self,
+        engine: Engine,
+        source: Source | None = None,
+        *,
+        host: str = "127.0.0.1",
+        size: tuple[int, int] = (800, 600),
     ) -> None:
         """size: width and height of the page's panel in CSS pixels, where the window has room for it."""
         self.engine, self.source, self.host, self.size = engine, source, host, size
@@ -136,7 +140,7 @@ class DemoServer:
         return secrets.compare_digest(connection.query_params.get("token", "").encode(), self.token.encode())
 
     def _is_host_ours(self, connection: HTTPConnection) -> bool:
-        """A name that leads here by a foreign DNS (rebinding) is none of ours; where all may call, the token decides."""
+        """A name that leads here by a foreign DNS (rebinding) is not; where all may call, the token decides."""
         return self.host not in LOOPBACK or connection.url.hostname in LOOPBACK
 
     def _is_own_page(self, connection: HTTPConnection) -> bool:
@@ -195,9 +199,11 @@ def listening(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError, OverflowError):
         raise MienError(f"host {host}: no such address; give an IP address or a name of this machine") from None
+    if not 0 <= port <= 65535:
+        raise MienError(f"port {port}: give a number in 0..65535")
     try:
         return socket.create_server(address, family=family)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise MienError(f"port {port}: cannot be had on {host} ({error}); give another, or 0 for a free one") from None
 
 
@@ -208,10 +214,16 @@ def address_of(server: DemoServer, listener: socket.socket) -> str:
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/?token={server.token}"
 
 
-def run(server: DemoServer, listener: socket.socket, on_start: Callable[[], None] = lambda: None) -> None:
+def run(server: DemoServer, listener: socket.socket) -> None:
     """Serves until Ctrl-C or SIGTERM."""
+    with contextlib.suppress(KeyboardInterrupt):
+        web_server(server.app).run(sockets=[listener])
+
+
+def web_server(app: Starlette) -> uvicorn.Server:
+    """With the limits of the protocol; a client that does not answer for half a minute is gone."""
     config = uvicorn.Config(
-        server.app,
+        app,
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -224,13 +236,8 @@ def run(server: DemoServer, listener: socket.socket, on_start: Callable[[], None
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=1,
     )
-    on_start()
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+    return uvicorn.Server(config)
 
 
 def _short(reason: str) -> str:
     return reason.encode()[:MOST_REASON].decode(errors="ignore")
-
-
-__all__: Sequence[str] = ("DemoServer", "address_of", "listening", "parquet_of", "run")

@@ -1,8 +1,8 @@
 """Session: one client, from its first message to its last.
 
-Four tasks: one takes what comes and keeps the latest of it, one looks at pictures, one listens, one predicts. None waits
-for another longer than for one answer, and nothing is queued: what comes while a task is busy takes the place of what
-came before. So a slow machine predicts less often, and never late.
+Four tasks: one takes what comes and keeps the latest of it, one looks at pictures, one listens, one predicts. None
+waits for another longer than for one answer, and nothing is queued: what comes while a task is busy takes the place of
+what came before. So a slow machine predicts less often, and never late.
 
 It sends JSON objects:
 
@@ -16,6 +16,7 @@ It sends JSON objects:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
@@ -82,7 +83,7 @@ class Session:
         self._looked: tuple[float, Picture] | None = None
         self._box: list[float] | None = None
         self._has_face = False
-        self._sound_at_s = -STALE_S
+        self._picture_at_s = self._sound_at_s = -STALE_S  # when the last of them came
         self._picture_came, self._sound_came, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._is_paused = False
         self._n_pictures = self._n_looked = 0
@@ -138,7 +139,8 @@ class Session:
             if not self._inputs.has_pictures:
                 raise ProtocolError(GARBAGE, "a picture, where inputs named no camera")
             self._n_pictures += 1
-            self._picture = time.monotonic(), message
+            self._picture_at_s = time.monotonic()
+            self._picture = self._picture_at_s, message
             self._picture_came.set()
         elif isinstance(message, Sound):
             if not self._inputs.sound_hz:
@@ -272,7 +274,7 @@ class Session:
             return "unused"
         if not self._inputs.has_pictures:
             return "off"
-        if self._looked is None or time.monotonic() - self._looked[0] > 2 * STALE_S:
+        if self._looked is None or time.monotonic() - self._picture_at_s > STALE_S:
             return "waiting"
         return "face" if self._has_face else "no-face"
 
@@ -308,10 +310,12 @@ class Session:
         }
 
     async def _send(self, value: dict[str, Any]) -> None:
-        await asyncio.wait_for(self._client.send_json(value), SEND_S)
+        async with asyncio.timeout(SEND_S):
+            await self._client.send_json(value)
 
     async def _send_bytes(self, data: bytes) -> None:
-        await asyncio.wait_for(self._client.send_bytes(data), SEND_S)
+        async with asyncio.timeout(SEND_S):
+            await self._client.send_bytes(data)
 
 
 async def serve(client: Client, engine: Engine, source: Source | None) -> tuple[int, str]:
@@ -331,11 +335,10 @@ async def serve(client: Client, engine: Engine, source: Source | None) -> tuple[
 
 
 async def _within(waiting: Any, seconds: float) -> None:
-    """Waits for it, and no longer than that."""
-    try:
-        await asyncio.wait_for(waiting, seconds)
-    except TimeoutError:
-        return
+    """Waits for it, and no longer than that. (asyncio.wait_for of Python 3.11 loses a cancellation now and then.)"""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await waiting
 
 
 def _masked(frames: Frames) -> Frames:

@@ -58,7 +58,7 @@ class SeenRows:
         at = place = 0
         rows = list(self._rows)
         for back in range(self.n - 1, -1, -1):
-            moment_s = now_s - back * self._hop_s + self._hop_s / 4  # cameras keep time loosely
+            moment_s = now_s - (back - 0.5) * self._hop_s  # cameras keep time loosely
             while at < len(rows) and rows[at][0] <= moment_s:
                 at += 1
             if not at:
@@ -115,7 +115,13 @@ class HeardRows:
     """
 
     def __init__(
-        self, spec: FeatureSpec, rate_hz: float, window_s: float, n_rows: int, context_s: float | None, n_context: int = 1
+        self,
+        spec: FeatureSpec,
+        rate_hz: float,
+        window_s: float,
+        n_rows: int,
+        context_s: float | None,
+        n_context: int = 1,
     ) -> None:
         """n_rows, n_context: rows that the extractor makes of a window, and of a context."""
         if context_s is not None and context_s > window_s:

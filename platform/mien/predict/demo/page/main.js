@@ -126,7 +126,7 @@ function schedule(prediction) {
 }
 
 function show({ values, why, of, face, voice }) {
-  if (isPaused || !bars) return;
+  if (isPaused || !bars || (hello.source === "browser" && !isStarted)) return;
   const now = performance.now();
   bars.show(values);
   course.add(now, values);
@@ -161,6 +161,7 @@ function show({ values, why, of, face, voice }) {
 }
 
 function shown(prediction) {
+  if (isPaused || (hello.source === "browser" && !isStarted)) return;
   const now = performance.now();
   const taken = hello.source === "browser" ? prediction.taken_ms : (arrivals.get(prediction.picture) ?? null);
   const latency = taken === null || prediction.picture === lastPicture ? null : now - taken;
