@@ -18,6 +18,7 @@ import tyro
 from mien.cli.bench import (
     bench_envelope,
     bench_extract,
+    bench_live,
     bench_prepare,
     bench_scale,
     bench_search,
@@ -145,6 +146,7 @@ COMMANDS: dict[str, Command] = {
     **{command.__name__: command for command in (corpora, sample, fetch, report, compare, demo, cost)},
     "bench envelope": bench_envelope,
     "bench extract": bench_extract,
+    "bench live": bench_live,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
     "bench train": bench_train,
