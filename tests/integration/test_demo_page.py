@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mien.bench.live import browser_page, chromium, demo_server, write_film
+from mien.bench.live import browser_page, chromium, demo_server, until, write_film
 from mien.errors import MienError
 from tiny_runs import CLASSES, tiny_run
 
@@ -66,10 +66,6 @@ def opened(page, address: str) -> list[str]:
 
 def page_origin(address: str) -> str:
     return address.partition("/?")[0]
-
-
-def until(page, condition: str) -> None:
-    page.wait_for_function(condition, timeout=PATIENCE_MS)
 
 
 def state(name: str, word: str) -> str:

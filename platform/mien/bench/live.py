@@ -85,7 +85,7 @@ def live_rate(
         page.goto(address)
         page.click("#start")
         page.evaluate(LISTEN)
-        page.wait_for_function("window.told.some((one) => one.latency !== null)", timeout=1000 * START_S)
+        until(page, "window.told.some((one) => one.latency !== null)")
         page.evaluate("window.told = []")
         time.sleep(2)
         before, page_s = _cpu_s(server), time.monotonic()
@@ -143,6 +143,16 @@ def browser_page(
             yield browser.new_page(**context)
         finally:
             browser.close()
+
+
+def until(page: Any, condition: str, seconds: float = START_S) -> None:
+    """Waits until a JavaScript expression is true. (playwright's own wait evaluates it in the page, whose policy forbids
+    that.) Raises TimeoutError."""
+    end_s = time.monotonic() + seconds
+    while not page.evaluate(f"Boolean({condition})"):
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"not within {seconds:g} s: {condition}; the page says {page.inner_text('body')!r}")
+        page.wait_for_timeout(50)
 
 
 @contextmanager

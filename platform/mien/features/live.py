@@ -106,7 +106,8 @@ class Eyes:
             step_s = 1 / extractor.rate_hz
             if time_s < self._due_s[name] - EARLY * step_s:
                 continue
-            self._due_s[name] = max(self._due_s[name] + step_s, time_s)
+            is_late = time_s > self._due_s[name] + step_s  # or the first: its rows begin here
+            self._due_s[name] = (time_s if is_late else self._due_s[name]) + step_s
             box = boxes[_track(extractor)] if extractor.kind == "faces" else None
             rows[name] = _as_stored(self.looks[name](picture, box, time_s), extractor)
         box = next(iter(boxes.values()), None)

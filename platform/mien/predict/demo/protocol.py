@@ -91,7 +91,7 @@ def _parsed_bytes(message: bytes) -> Picture | Sound:
     if kind == SOUND:
         if len(body) % 2 or len(body) > 2 * SOUND_HZ[1] * MOST_SOUND_S:
             raise ProtocolError(GARBAGE, f"sound of {len(body)} bytes: 2 a sample, at most {MOST_SOUND_S:g} s")
-        return Sound(np.frombuffer(body, "<i2").astype(np.float32) / 32768)
+        return Sound(np.frombuffer(body, "<i2").astype(np.float32) / np.float32(32768))
     raise ProtocolError(GARBAGE, f"a binary message of kind {kind}: 1 is a picture, 2 sound")
 
 
