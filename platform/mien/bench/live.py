@@ -146,8 +146,8 @@ def browser_page(
 
 
 def until(page: Any, condition: str, seconds: float = START_S) -> None:
-    """Waits until a JavaScript expression is true. (playwright's own wait evaluates it in the page, whose policy forbids
-    that.) Raises TimeoutError."""
+    """Waits until a JavaScript expression is true. Raises TimeoutError. (playwright's own wait evaluates it within the
+    page, whose policy forbids that.)"""
     end_s = time.monotonic() + seconds
     while not page.evaluate(f"Boolean({condition})"):
         if time.monotonic() > end_s:
