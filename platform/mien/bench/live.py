@@ -129,7 +129,7 @@ def browser_page(
 ) -> Iterator[Any]:
     """A page of a Chromium whose camera shows a film (y4m) and whose microphone hears a wav.
 
-    more: its switches. consent: whether it lets the page have them without asking. context: of playwright's new_page.
+    more: its switches. consent: whether it lets the page have them without asking. context: of playwright's new_context.
     """
     path = chromium()
     from playwright.sync_api import sync_playwright
@@ -140,7 +140,7 @@ def browser_page(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=switches)
         try:
-            yield browser.new_page(**context)
+            yield browser.new_context(**context).new_page()
         finally:
             browser.close()
 
