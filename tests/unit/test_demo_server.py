@@ -167,8 +167,9 @@ def test_what_it_says_of_a_voice_is_what_the_run_says_of_the_clip(demo: Demo, en
                 break
             values = message["values"] or values
     assert values is not None
-    assert np.argmax(values) == np.argmax(expected)
     np.testing.assert_allclose(values, expected, atol=0.02)
+    other = list(engine.recogniser(audio=write_wav(tmp_path / "b.wav", sound / 20, rate_hz)).values())
+    assert np.abs(np.subtract(other, expected)).max() > 0.1, "it is not what it says of any voice"
 
 
 def test_silence_and_no_microphone_are_told_and_nothing_is_guessed(demo: Demo):

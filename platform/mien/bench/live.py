@@ -129,7 +129,7 @@ def browser_page(
 ) -> Iterator[Any]:
     """A page of a Chromium whose camera shows a film (y4m) and whose microphone hears a wav.
 
-    more: its switches. consent: whether it lets the page have them without asking. context: of playwright's new_context.
+    more: its switches. consent: whether it gives them to the page without asking. context: of playwright's new_context.
     """
     path = chromium()
     from playwright.sync_api import sync_playwright
