@@ -27,7 +27,9 @@ class Demo:
         self.socket_url = f"{self.origin.replace('http', 'ws', 1)}/live?{query}"
 
     def client(self, **options: Any) -> ClientConnection:
-        return connect(self.socket_url, **{"origin": self.origin, "open_timeout": PATIENCE_S, **options})
+        return connect(
+            self.socket_url, **{"origin": self.origin, "open_timeout": PATIENCE_S, "ping_timeout": None, **options}
+        )
 
 
 @contextmanager

@@ -163,13 +163,13 @@ class Session:
             keep_s = self._engine.window_s + 2.0
             rates = set(self._engine.sound_hz.values()) if inputs.sound_hz else set()
             self._sounds = {rate_hz: SoundBuffer(rate_hz, keep_s) for rate_hz in rates}
-            self._resamplers = {rate_hz: _resampler(inputs.sound_hz, rate_hz) for rate_hz in rates}
+            self._resamplers = {rate_hz: resampler(inputs.sound_hz, rate_hz) for rate_hz in rates}
         self._inputs = inputs
         self._news.set()
 
     def _resampled(self, samples: Any, rate_hz: float) -> Any:
-        resampler = self._resamplers[rate_hz]
-        return samples if resampler is None else resampler.resample_chunk(samples)
+        stream = self._resamplers[rate_hz]
+        return samples if stream is None else stream.resample_chunk(samples)
 
     # ------------------------------------------------------------------ what is made of it
 
@@ -345,7 +345,7 @@ def _masked(frames: Frames) -> Frames:
     return Frames(np.zeros_like(frames.values), np.zeros_like(frames.valid))
 
 
-def _resampler(from_hz: float, to_hz: float) -> Any:
+def resampler(from_hz: float, to_hz: float) -> Any:
     """A streaming resampler, as `mien.features.media.sound` resamples files; None where the rates are the same."""
     if from_hz == to_hz:
         return None

@@ -26,7 +26,8 @@ SOUND_HZ = 16_000  # what nearly all extractors hear
 PIECE_S = 0.04
 WIDEST_PX = 640  # as the page asks the browser's camera for
 QUALITY = 90
-CATCH_UP_S = 0.2  # behind its time, from which on the pictures of a file are left out
+LATE_S = 0.2  # behind its time, from which on the pictures of a file are left out,
+SHOWN_S = 0.5  # but for one every so often
 
 
 class FileSource:
@@ -55,9 +56,11 @@ class FileSource:
     async def play(self, is_paused: Callable[[], bool]) -> AsyncIterator[Message]:
         yield Inputs(SOUND_HZ if self._sound is not None else 0, self._has_pictures)
         messages = heapq.merge(self._pictures(), self._pieces(), key=lambda timed: timed[0])
-        start_s = time.monotonic()
+        start_s = shown_s = None
         while (timed := await asyncio.to_thread(next, messages, None)) is not None:
             at_s, message = timed
+            if start_s is None:  # to open a file takes time
+                start_s = time.monotonic() - at_s
             while is_paused():
                 began_s = time.monotonic()
                 await asyncio.sleep(0.05)
@@ -65,9 +68,11 @@ class FileSource:
             late_s = time.monotonic() - start_s - at_s
             if late_s < 0:
                 await asyncio.sleep(-late_s)
-            elif late_s > CATCH_UP_S and isinstance(message, _Still):
-                continue
             if isinstance(message, _Still):
+                now_s = time.monotonic()
+                if late_s > LATE_S and shown_s is not None and now_s - shown_s < SHOWN_S:
+                    continue
+                shown_s = now_s
                 jpeg = await asyncio.to_thread(as_jpeg, message.picture)
                 yield Picture(message.number, 1000 * at_s, jpeg)
             else:
