@@ -56,7 +56,8 @@ class FileSource:
     async def play(self, is_paused: Callable[[], bool]) -> AsyncIterator[Message]:
         yield Inputs(SOUND_HZ if self._sound is not None else 0, self._has_pictures)
         messages = heapq.merge(self._pictures(), self._pieces(), key=lambda timed: timed[0])
-        start_s = shown_s = None
+        start_s: float | None = None
+        shown_s: float | None = None
         while (timed := await asyncio.to_thread(next, messages, None)) is not None:
             at_s, message = timed
             if start_s is None:  # to open a file takes time

@@ -34,6 +34,7 @@ let isScheduled = false;
 const times = []; // when predictions were shown
 const latencies = [];
 const arrivals = new Map(); // of pictures that the server sent
+let announced = { soundHz: 0, pictures: false }; // to the server, which takes nothing else
 let lastPicture = null; // of which a prediction has been shown
 let saidAt = -Infinity;
 let said = "";
@@ -44,6 +45,7 @@ panel.style.minHeight = `${panel.dataset.height}px`;
 
 const link = new Link({
   open() {
+    announced = { soundHz: 0, pictures: false };
     tell("");
     if (isStarted && hello?.source === "browser") sendInputs();
   },
@@ -61,8 +63,12 @@ const link = new Link({
   },
 });
 const capture = new Capture(at("camera"), {
-  picture: (number, taken, jpeg) => link.sendPicture(number, taken, jpeg),
-  sound: (number, taken, samples) => link.sendSound(number, taken, samples),
+  picture(number, taken, jpeg) {
+    if (announced.pictures) link.sendPicture(number, taken, jpeg);
+  },
+  sound(number, taken, samples) {
+    if (announced.soundHz) link.sendSound(number, taken, samples);
+  },
   change() {
     sendInputs();
     showCamera();
@@ -311,8 +317,8 @@ at("discard").addEventListener("click", () => {
 });
 
 function sendInputs() {
-  const soundHz = isPaused ? 0 : Math.round(capture.soundHz);
-  link.send({ type: "inputs", sound_hz: soundHz, pictures: !isPaused && capture.hasPictures });
+  announced = { soundHz: isPaused ? 0 : Math.round(capture.soundHz), pictures: !isPaused && capture.hasPictures };
+  link.send({ type: "inputs", sound_hz: announced.soundHz, pictures: announced.pictures });
 }
 
 function begin() {
