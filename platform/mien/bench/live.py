@@ -183,12 +183,12 @@ def write_film(folder: Path, *, seconds: float = 6.0, size: tuple[int, int] = (6
     film, sound = folder / "film.y4m", folder / "film.wav"
     with av.open(str(film), "w", format="yuv4mpegpipe") as container:
         stream = container.add_stream("wrapped_avframe", rate=FRAME_HZ)
-        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"  # type: ignore[attr-defined]
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
         for performance in performances:
             for picture in act(performance, FRAME_HZ):
                 frame = av.VideoFrame.from_image(picture.resize(size))
-                container.mux(stream.encode(frame.reformat(format="yuv420p")))  # type: ignore[attr-defined]
-        container.mux(stream.encode())  # type: ignore[attr-defined]
+                container.mux(stream.encode(frame.reformat(format="yuv420p")))
+        container.mux(stream.encode())
     write_wav(sound, np.concatenate([speak(one, VOICE_RATE_HZ) for one in performances]), VOICE_RATE_HZ)
     return film, sound
 

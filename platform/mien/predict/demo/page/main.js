@@ -47,7 +47,10 @@ const link = new Link({
   open() {
     announced = { soundHz: 0, pictures: false };
     tell("");
-    if (isStarted && hello?.source === "browser") sendInputs();
+    if (!isStarted || hello?.source !== "browser") return;
+    begin();
+    showCamera();
+    sendInputs();
   },
   message(message) {
     if (message.type === "hello") greet(message);
