@@ -29,6 +29,7 @@ let plane = null;
 let recorder = null;
 let isStarted = false;
 let isPaused = false;
+let isOver = false; // the file of the server
 let pending = null; // the newest prediction that is not on the screen
 let isScheduled = false;
 const times = []; // when predictions were shown
@@ -237,7 +238,7 @@ async function showFilm(number, jpeg) {
     fit(bitmap.width, bitmap.height);
   }
   film.hidden = false;
-  view.classList.add("playing");
+  view.classList.toggle("playing", !isOver); // the last picture may be ready after the end was told
   film.getContext("2d").drawImage(bitmap, 0, 0);
   bitmap.close();
 }
@@ -325,6 +326,7 @@ function sendInputs() {
 }
 
 function begin() {
+  isOver = false;
   at("start").hidden = true;
   at("choices").hidden = true;
   at("cover-text").textContent = hello.source === "browser" ? "" : "Waiting for the first picture.";
@@ -350,7 +352,7 @@ function stop() {
 }
 
 function end(text, again) {
-  view.classList.remove("playing");
+  isOver = true;
   offer(text, again);
 }
 
