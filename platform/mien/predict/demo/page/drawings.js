@@ -3,7 +3,7 @@
 import { colour } from "./colours.js";
 
 const SPAN_MS = 30000;
-const GAP_MS = 1500; // without a prediction, after which a line is broken
+const GAP_MS = 5000; // without a prediction, after which a line is broken
 const TRAIL_MS = 4000;
 
 function prepared(canvas) {

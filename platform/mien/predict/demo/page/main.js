@@ -153,9 +153,10 @@ function show({ values, why, of, face, voice }) {
     at("top-name").style.color = `var(${properties(hello.names)[first]})`;
     at("top-value").textContent = `${Math.round(100 * values[first])} %`;
   } else {
-    at("top-name").textContent = "";
+    at("top-name").textContent = ""; // the plane and the bars say it
     at("top-value").textContent = "";
   }
+  top.hidden = Boolean(values) && hello.kind !== "classes";
   state("face", face.state, values && !of.includes("face"));
   state("voice", voice.state, values && !of.includes("voice"));
   const level = voice.level_db === null ? 0 : Math.max(0, Math.min(1, 1 - voice.level_db / QUIETEST_DB));
