@@ -20,7 +20,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from mien.errors import MienError
+from mien.errors import ExperimentError, MienError
 from mien.predict.demo.engine import Engine
 from mien.predict.demo.protocol import MOST_BYTES, sound_message
 from mien.predict.demo.server import MOST_CLIENTS, listening, parquet_of
@@ -333,3 +333,15 @@ def test_a_port_that_is_in_use_is_named():
         listening("nowhere.invalid", 0)
     with pytest.raises(MienError, match="port 99999"):
         listening("127.0.0.1", 99999)
+
+
+def test_a_run_that_cannot_go_live_says_which_features_and_why(tmp_path):
+    """Of EEG there is nothing in a browser; what can be had is not shown half."""
+    run = tiny_run(tmp_path / "run", {"egemaps-clip": {}, "openface-clip": {}})
+    with load_run(run) as recogniser, pytest.raises(ExperimentError, match="openface-clip: it reads openface"):
+        Engine(recogniser)
+
+
+def test_a_window_of_nothing_is_refused(run):
+    with load_run(run) as recogniser, pytest.raises(MienError, match="window 0: give more than 0"):
+        Engine(recogniser, 0)
