@@ -293,6 +293,48 @@ def bench_search(
     _print_rows(rows, as_json)
 
 
+def bench_live(
+    run: Annotated[str, Positional, arg(metavar="RUN")],
+    seconds: float = 60.0,
+    window: int = 30,
+    as_json: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """How late `mien demo` is: from a frame of the camera to its prediction on the screen, in a browser here.
+
+    The browser is the system's Chromium; its camera is a synthetic film of 640 x 480 at 25 frames a second, with sound.
+
+    Args:
+        run: Folder of a finished run.
+        seconds: That are measured, once the first prediction is there.
+        window: Frames that a prediction is of.
+        as_json: Print it as JSON.
+    """
+    from tempfile import TemporaryDirectory
+
+    from mien.bench.live import live_rate
+    from mien.cli.bench_tables import machine_in_words
+
+    above_0("seconds", seconds)
+    above_0("window", window)
+    with TemporaryDirectory() as folder:
+        rate = live_rate(run, Path(folder), seconds=seconds, window=window)
+    rows = {
+        "from frame to painted prediction, ms, p50 and p95": f"{rate.quantile(0.5):.0f} {rate.quantile(0.95):.0f}",
+        "predictions a second": round(rate.n_predictions / rate.seconds, 1),
+        "frames of the camera a second": round(rate.n_frames / rate.seconds, 1),
+        "share of them that was sent, at the rate of the features": round(rate.n_sent / max(rate.n_frames, 1), 3),
+        "share of those sent that was looked at": round(rate.n_looked_at / max(rate.n_sent, 1), 3),
+        "CPU of the server and of the browser, cores": " ".join(
+            f"{cpu_s / rate.seconds:.2f}" for cpu_s in (rate.server_cpu_s, rate.browser_cpu_s)
+        ),
+        "median ms of a picture, of sound, of the model": " ".join(f"{ms:.0f}" for ms in rate.took_ms.values()),
+        "memory of the server, first and last, MB": " ".join(f"{size:.0f}" for size in rate.server_mb),
+        "last third of the latencies above the first, ms": round(rate.drift_ms()),
+        "machine": machine_in_words(),
+    }
+    _print_rows(rows, as_json)
+
+
 def bench_scale(
     clips: tuple[int, ...] = (10_000, 100_000, 1_000_000),
     limit_gb: float = 20.0,

@@ -18,6 +18,7 @@ import tyro
 from mien.cli.bench import (
     bench_envelope,
     bench_extract,
+    bench_live,
     bench_predict,
     bench_prepare,
     bench_scale,
@@ -28,6 +29,7 @@ from mien.cli.bench import (
 from mien.cli.cluster import cluster_doctor, cluster_leftovers, cluster_setup
 from mien.cli.corpora import corpora, fetch, sample, verify_command
 from mien.cli.cost import cost
+from mien.cli.demo import demo
 from mien.cli.doctor import doctor
 from mien.cli.experiments import search_command, train_command
 from mien.cli.export import export
@@ -158,9 +160,10 @@ GROUPS = {  # of commands, whose names have two words
     "store": "Whether the features that a store holds are what was written.",
 }
 COMMANDS: dict[str, Command] = {
-    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, export, cost, doctor)},
+    **{command.__name__: command for command in (corpora, sample, fetch, report, compare, demo, export, cost, doctor)},
     "bench envelope": bench_envelope,
     "bench extract": bench_extract,
+    "bench live": bench_live,
     "bench predict": bench_predict,
     "bench prepare": bench_prepare,
     "bench search": bench_search,
@@ -185,7 +188,7 @@ MADE: dict[str, Callable[[list[str]], Command]] = {
 }
 ORDER = (
     *("corpora", "sample", "fetch", "verify", "prepare", "store", "train", "search"),
-    *("report", "compare", "predict", "export", "runs", "cluster", "cost"),
+    *("report", "compare", "predict", "demo", "export", "runs", "cluster", "cost"),
 )
 
 

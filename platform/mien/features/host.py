@@ -2,7 +2,7 @@
 
 Some need torch, and the process that asks may have loaded TensorFlow or may have to: the two abort in one process
 (`mien.families.frameworks`). So who only wants to know of an extractor, or wants frames of a few clips, asks a
-host: `prepare` for the specs, a finished run for the frames of new media.
+host: `prepare` for the specs, a finished run for the frames of new media, the demo for those of a camera.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
@@ -39,7 +40,8 @@ class ExtractorHost:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVE, str(there.fileno())],
                 pass_fds=[there.fileno()],
-                env=os.environ | {"PYTHONPATH": connection.search_path()},
+                # One thread, as in `prepare`, also of the torch that is imported with the first clip
+                env=os.environ | {"PYTHONPATH": connection.search_path(), "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # what libraries print is of no use to the caller's stdout
                 stderr=self._said,
@@ -56,7 +58,11 @@ class ExtractorHost:
 
         Raises MediaError where a medium cannot be used.
         """
-        return self._ask(dict(media))
+        return self._ask(("frames", dict(media)))
+
+    def live(self, method: str, *given: Any) -> Any:
+        """What a method of the `mien.features.live.LiveExtractors` over there returns."""
+        return self._ask((method, *given))
 
     def close(self) -> None:
         """Ends the process; what it is at is lost."""
@@ -92,14 +98,17 @@ class ExtractorHost:
 
 
 def _serve(handle: int) -> None:
-    """The other process: recipes first, then the media of a clip at a time, until the asking process is gone."""
+    """The other process: recipes first, then a question at a time, until the asking process is gone."""
     answers = Connection(handle)
     try:
         recipes = answers.recv()
         built = _answered(answers, lambda: _build(recipes))
-        while built is not None:
-            media = answers.recv()
-            _answered(answers, lambda media=media: (_extract(built, media),) * 2)
+        if built is None:
+            return
+        methods = _methods(built)
+        while True:
+            method, *given = answers.recv()
+            _answered(answers, lambda method=method, given=given: (methods(method)(*given), None))
     except (EOFError, OSError):
         return
 
@@ -116,11 +125,17 @@ def _answered(answers: Connection, work: Any) -> Any:
 
 
 def _build(recipes: Mapping[str, ExtractorRecipe]) -> tuple[dict[str, Description], dict[str, Any]]:
-    """The descriptions, and the extractors themselves, held to one thread as in `prepare`."""
+    """The descriptions, and the extractors themselves."""
     built = {name: recipe.build() for name, recipe in recipes.items()}
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
     return {name: Description.of(recipes[name], extractor) for name, extractor in built.items()}, built
+
+
+def _methods(built: Mapping[str, Any]) -> Callable[[str], Callable[..., Any]]:
+    """What can be asked, by name."""
+    from mien.features.live import LiveExtractors
+
+    live = LiveExtractors(built)
+    return lambda name: partial(_extract, built) if name == "frames" else getattr(live, name)
 
 
 def _extract(built: Mapping[str, Any], media: Mapping[str, Medium]) -> dict[str, Frames]:

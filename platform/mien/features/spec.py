@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 Codec = Literal["float32", "jpeg"]
 Kind = Literal["sound", "pictures", "faces", "signals", "table"]
+# (picture, box of the face or None, seconds) -> the row (*shape,), or None where there is nothing to see
+Look = Callable[[NDArray[np.uint8], NDArray[np.float32] | None, float], NDArray[Any] | None]
 
 
 class Frames(NamedTuple):
@@ -108,6 +110,10 @@ class Extractor(Protocol):
     rate_hz: the rate at which it wants the signal; 0 for signals and tables. is_heavy: takes seconds per clip, not
     milliseconds, so that a part of the store holds few clips. An extractor of faces may have `track`, the
     `TrackSettings` of the track that it reads; those with equal ones share it.
+
+    To work live (`mien.features.live`), an extractor of pictures or faces has `live()`, a context manager that gives
+    its `Look`, a function of one picture after the other. One of sound hears the latest stretch as a clip; it may have
+    `context_s`, the seconds of sound up to the end of a row that its numbers depend on, if they are few.
 
     A signal may be shared with other extractors, so its arrays are read-only. What an extractor cannot use (too short
     a sound) raises MediaError, whose reason becomes the reject's.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -151,7 +151,7 @@ class Recogniser:
             ),
             target,
             inputs,
-            batch_size=size,
+            batch_size=size if len(given) > 1 else 1,  # one clip alone is what somebody waits for
             lengths=choice.lengths(inputs),
         )
         drawn = None if self.has_dropout and not self._has_own_dropout else dropout
@@ -194,12 +194,18 @@ class Recogniser:
 
     @cached_property
     def _host(self) -> ExtractorHost:
-        host = ExtractorHost(
-            {name: ExtractorRecipe(one["name"], one["settings"]) for name, one in self.extractors.items() if one}
-        )
+        return self.host(name for name, one in self.extractors.items() if one)
+
+    def host(self, features: Iterable[str]) -> ExtractorHost:
+        """A process with the extractors of these features, which the caller closes. Raises MienError where one cannot
+        be built, or gives other features than those that the run was trained on."""
+        recipes = {
+            name: ExtractorRecipe(one["name"], one["settings"]) for name in features if (one := self.extractors[name])
+        }
+        host = ExtractorHost(recipes)
         try:
-            for name, spec in self.specs.items():
-                host.descriptions[name].check(spec)
+            for name, description in host.descriptions.items():
+                description.check(self.specs[name])
         except ExperimentError:
             host.close()
             raise

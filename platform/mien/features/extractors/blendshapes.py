@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from mien.errors import ExperimentError, MienError
 from mien.features.extractors.action_units import UNITS_OF_BLENDSHAPES, units_of_blendshapes
 from mien.features.extractors.weights import read_weights
-from mien.features.spec import FeatureSpec, Frames, Kind
+from mien.features.spec import FeatureSpec, Frames, Kind, Look
 
 _BOTH = (
     *("browDown", "browOuterUp", "cheekSquint", "eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp"),
@@ -99,22 +99,33 @@ class Blendshapes:
         """Frames of pictures at the rate of the spec."""
         if rate_hz != self.rate_hz:
             raise ValueError(f"blendshapes wants pictures at {self.rate_hz:g} Hz, not {rate_hz:g} Hz")
+        with self.live() as look:
+            rows = [look(picture, None, number / rate_hz) for number, picture in enumerate(signal)]
+        values = np.zeros((len(rows), *self.spec.shape), np.float32)
+        for number, row in enumerate(rows):
+            if row is not None:
+                values[number] = row
+        return Frames(values, np.array([row is not None for row in rows], dtype=bool))
+
+    @contextmanager
+    def live(self) -> Iterator[Look]:
+        """With a landmarker that has seen no picture yet."""
         import_mediapipe()
         from mediapipe import Image, ImageFormat
 
-        rows: list[NDArray[np.float32]] = []
-        valid: list[bool] = []
-        nothing = np.zeros(len(BLENDSHAPES), np.float32)
         with landmarker(_model(self.model, self.spec.settings["weights"])) as of_clip:
-            for number, picture in enumerate(signal):
+
+            def look(picture: NDArray[np.uint8], box: object, time_s: float) -> NDArray[np.float32] | None:
                 image = Image(image_format=ImageFormat.SRGB, data=np.ascontiguousarray(picture))
-                shapes = of_clip.detect_for_video(image, round(1000 * number / rate_hz)).face_blendshapes
-                valid.append(bool(shapes))
-                rows.append(np.array([shape.score for shape in shapes[0]], np.float32) if shapes else nothing)
-        values = np.stack(rows) if rows else nothing[None][:0]
-        if self.spec.columns == UNITS_OF_BLENDSHAPES:
-            values = units_of_blendshapes(values, BLENDSHAPES)
-        return Frames(values, np.array(valid, dtype=bool))
+                shapes = of_clip.detect_for_video(image, round(1000 * time_s)).face_blendshapes
+                if not shapes:
+                    return None
+                row = np.array([shape.score for shape in shapes[0]], np.float32)
+                if self.spec.columns == UNITS_OF_BLENDSHAPES:
+                    return units_of_blendshapes(row[None], BLENDSHAPES)[0]
+                return row
+
+            yield look
 
 
 @contextmanager

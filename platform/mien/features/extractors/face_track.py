@@ -73,12 +73,13 @@ class FaceTrack:
         self._every, self._search_every = (
             max(1, round(s * TRACK_HZ)) for s in (settings.detect_every_s, SEARCH_EVERY_S)
         )
-        self._next_detection = 0
+        self._next_detection = self._n_points = 0
         self.boxes: list[Box | None] = []
 
     def follow(self, picture: Picture) -> Box | None:
         """The box of the face in the next picture of the track, None where there is none."""
-        index = len(self.boxes)
+        index = self._n_points
+        self._n_points += 1
         box = self.boxes[-1] if self.boxes else None
         if box is not None:
             box, probability = refine(picture, box)
@@ -92,6 +93,10 @@ class FaceTrack:
             self._next_detection = index + (self._search_every if box is None else self._every)
         self.boxes.append(box)
         return box
+
+    def skip(self, n: int) -> None:
+        """n points of the track go by unseen: a live one keeps its time, however slow the machine is."""
+        self._n_points += n
 
     def is_known(self, time_s: float) -> bool:
         """Whether the track has both points around this time."""

@@ -5,7 +5,8 @@ The face is that of `mien.features.extractors.face_track`; the cut is a square a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from mien.errors import ExperimentError
 from mien.features.extractors.face_track import Box, Picture, TrackSettings
-from mien.features.spec import FeatureSpec, Frames, Kind
+from mien.features.spec import FeatureSpec, Frames, Kind, Look
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +80,11 @@ class FaceFrames:
             valid.append(box is not None)
             pictures.append(nothing if box is None else cut(picture, box, margin, size_px))
         return Frames(np.array(pictures, np.uint8).reshape(-1, *self.spec.shape), np.array(valid, dtype=bool))
+
+    @contextmanager
+    def live(self) -> Iterator[Look]:
+        size_px, margin = self.spec.shape[0], self.spec.settings["margin"]
+        yield lambda picture, box, time_s: None if box is None else cut(picture, box, margin, size_px)
 
 
 def cut(picture: Picture, box: Box, margin: float, size_px: int) -> NDArray[np.uint8]:

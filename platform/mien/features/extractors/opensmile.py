@@ -31,6 +31,9 @@ OVERHANG_S = 0.05
 # Low-level frames. Spectra hear 20 ms and pitch 60 ms, both from the same start: their centres are 10 and 30 ms later.
 FRAME_STEP_S = 0.01
 FRAME_CENTRE_S = 0.02
+# Of sound before a window, that a live one hears as well: with it a row is what one pass over three seconds gives, but
+# for 0.02 standard deviations (mean of 89 columns).
+LEAD_S = 0.2
 SILENCE = 1e-10  # mean power that is called silence: -100 dB re full scale
 
 Sound = NDArray[np.float32]
@@ -64,6 +67,10 @@ class OpenSmile:
     kind: ClassVar[Kind] = "sound"
     rate_hz: ClassVar[float] = 16_000.0
     is_heavy: ClassVar[bool] = False
+
+    @property
+    def context_s(self) -> float | None:
+        return None if self.windows is None else self.windows.window_s + LEAD_S
 
     def __call__(self, signal: Sound, rate_hz: float) -> Frames:
         """Frames of (N,) float32 in [-1, 1] at 16 kHz; below SHORTEST_S raises MediaError "too-short"."""
