@@ -192,7 +192,7 @@ def test_of_pictures_no_baseline_is_recommended(tmp_path):
     features = {name: {**spec, "codec": "jpeg"} for name, spec in series.data["features"].items()}
     series.folder.write_json("data.json", {**series.data, "features": features})
     found = kinds(Series.open(series.folder.uri))["no-baseline"]
-    assert found.endswith("It reads no pictures.") and "--baseline" not in found
+    assert found.endswith("It cannot read pictures.") and "--baseline" not in found
 
 
 @pytest.mark.parametrize(

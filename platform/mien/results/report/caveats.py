@@ -254,7 +254,7 @@ def _of_baseline(series: Series, summary: Json) -> Iterator[Caveat]:
                 False,
                 "No baseline",
                 "No support vector machine was trained on the same features, so it is open whether this model is worth "
-                f"its cost. {'It reads no pictures.' if has_pictures else 'Train with --baseline to add one.'}",
+                f"its cost. {'It cannot read pictures.' if has_pictures else 'Train with --baseline to add one.'}",
             )
         return
     if baseline["difference"] is None:
