@@ -36,12 +36,12 @@ def test_clips_of_noise_are_what_a_family_reads(family):
 @pytest.mark.torch
 def test_both_train_the_same_clips_as_often(monkeypatch: pytest.MonkeyPatch):
     """The plain loop calls for an epoch of mien before each of its own, and the first of each is left out."""
-    from mien.bench import train
+    from mien.bench import plain_torch, train
 
     experiment, data = clips_for("mlp", 100)
     given = []
-    plain = train._plain_torch
-    monkeypatch.setattr(train, "_plain_torch", lambda *arguments: (given.append(arguments), plain(*arguments))[1])
+    plain = plain_torch.train
+    monkeypatch.setattr(plain_torch, "train", lambda *arguments: (given.append(arguments), plain(*arguments))[1])
     timing = train.training(experiment, data, n_rounds=2)
     assert (timing.framework, timing.n_clips) == ("torch", 80)
     assert (

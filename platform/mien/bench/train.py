@@ -8,12 +8,12 @@ the machine does falls on both. Validation and checkpoints are timed on neither 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ from mien.data.splits import Split
 from mien.errors import ExperimentError
 from mien.experiment import AugmentConfig, Experiment, LossConfig
 from mien.families import FAMILIES
-from mien.families.contract import Task
 from mien.families.files import written
 from mien.features.store import FeatureStore
 from mien.folder import Folder
@@ -34,8 +33,6 @@ from mien.training.loop import Training, resume
 from mien.training.place import place_of
 
 Clock = Callable[[], float]
-Between = Callable[[], None]
-Epochs = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +107,7 @@ def training(experiment: Experiment, dataset: Dataset | None = None, *, n_rounds
         one_epoch()
         first_s = time.perf_counter() - start_s
         batches = [_without_fillers(batch) for batch in Feed(experiment, dataset, split.train, 0).training(1)]
-        plain = _plain_keras if framework == "tensorflow" else _plain_torch
+        plain = import_module(f"mien.bench.plain_{'keras' if framework == 'tensorflow' else 'torch'}").train
         start_s = time.perf_counter()
         plain_s, plain_cpu_s = zip(*plain(ours.task, batches, n_rounds, one_epoch, clock))
         plain_startup_s = time.perf_counter() - start_s - sum(mien_s[1:]) - sum(plain_s[1:])
@@ -171,99 +168,4 @@ def _timed(learner: Any, clock: Clock) -> list[float]:
         return trained
 
     learner.train_epoch = timed
-    return seconds
-
-
-def _plain_keras(task: Task, batches: Sequence[Batch], n_rounds: int, between: Between, clock: Clock) -> Epochs:
-    """Seconds, and those by the clock, of each epoch of `model.fit` on a list of batches. between: called before each
-    but the first."""
-    from mien.families import lstm_attention
-
-    # isort: split
-    import keras
-    import tensorflow as tf
-
-    built = lstm_attention.build_model(task)
-    model = keras.Model(built.input, list(built.output.values()))  # compile takes no names with a plus sign
-    loss = (
-        keras.losses.CategoricalCrossentropy(from_logits=True)
-        if task.target.kind == "classes"
-        else keras.losses.MeanSquaredError()
-    )
-    training = task.training
-    model.compile(
-        keras.optimizers.AdamW(
-            training.learning_rate, weight_decay=training.weight_decay, global_clipnorm=training.clip_norm or None
-        ),
-        loss=[loss for _ in model.outputs],
-    )
-    n_heads = len(model.outputs)
-    given = [(lstm_attention.model_inputs(b), (b.targets,) * n_heads, (b.weights,) * n_heads) for b in batches]
-    seconds: Epochs = []
-    starts: Epochs = []
-
-    def ended(epoch: int, logs: Any) -> None:
-        start_s, start_cpu_s = starts[-1]
-        seconds.append((time.perf_counter() - start_s, clock() - start_cpu_s))
-        if len(seconds) <= n_rounds:
-            between()
-
-    # Of a bare generator fit takes the shape of the first batches for that of all, and their lengths differ.
-    signature = (
-        {name: tf.TensorSpec((None, None, *array.shape[2:]), array.dtype) for name, array in given[0][0].items()},
-        (tf.TensorSpec((None, len(task.target.names)), tf.float32),) * n_heads,
-        (tf.TensorSpec((None,), tf.float32),) * n_heads,
-    )
-    model.fit(
-        tf.data.Dataset.from_generator(lambda: itertools.cycle(given), output_signature=signature),
-        steps_per_epoch=len(given),
-        epochs=n_rounds + 1,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.LambdaCallback(
-                on_epoch_begin=lambda epoch, logs: starts.append((time.perf_counter(), clock())), on_epoch_end=ended
-            )
-        ],
-    )
-    return seconds
-
-
-def _plain_torch(task: Task, batches: Sequence[Batch], n_rounds: int, between: Between, clock: Clock) -> Epochs:
-    """The same of a loop over arrays: forward, backward, clip, AdamW.
-
-    What a family makes of a batch before its torch module reads it is part of the model.
-    """
-    import torch
-    from torch.nn import functional
-
-    built: Any = FAMILIES[task.model.family].build(task)
-    model, head_weights, device = built._model, built._head_weights, task.group.device
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    training = task.training
-    optimizer = torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
-
-    def loss_of(output: Any, targets: Any) -> Any:
-        if task.target.kind == "classes":
-            return functional.cross_entropy(output, targets)
-        return functional.mse_loss(output, targets)
-
-    seconds = []
-    for number in range(n_rounds + 1):
-        if number:
-            between()
-        start_s, start_cpu_s = time.perf_counter(), clock()
-        total = 0.0
-        model.train()
-        for batch in batches:
-            inputs = built._read(batch, task)
-            heads = model({name: torch.from_numpy(array).to(device) for name, array in inputs.items()})
-            wanted = torch.from_numpy(batch.targets).to(device)
-            loss = sum(weight * loss_of(head, wanted) for weight, head in zip(head_weights, heads))
-            optimizer.zero_grad()
-            loss.backward()
-            if training.clip_norm:
-                torch.nn.utils.clip_grad_norm_(parameters, training.clip_norm)
-            optimizer.step()
-            total += loss.item()
-        seconds.append((time.perf_counter() - start_s, clock() - start_cpu_s))
     return seconds
