@@ -7,9 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
-from moto import mock_aws
-
 from conftest import ROOT
 
 REGION, BUCKET, ADDRESS = "eu-central-1", "emotion-bucket", "198.51.100.7/32"
@@ -28,6 +25,8 @@ def filled(folder: Path, *, bucket: str = BUCKET, ssh_from: str = ADDRESS, regio
 
 def account_and_home(folder: Path, monkeypatch) -> Iterator[Path]:
     """An empty AWS account in moto, a home with a token, and the filled-in file in it."""
+    from moto import mock_aws
+
     for name in [name for name in os.environ if name.startswith(("AWS_", "RAY_AUTH"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
@@ -44,6 +43,8 @@ def account_and_home(folder: Path, monkeypatch) -> Iterator[Path]:
 
 
 def client(service: str):
+    import boto3
+
     return boto3.client(service, region_name=REGION)
 
 
