@@ -78,6 +78,19 @@ def test_a_worker_starts_ray_and_listens_for_the_notice_of_ec2(tmp_path):
     assert spot.startswith(f"{tmp_path}/mien/platform token") and spot.endswith("python -m mien.cluster.aws.spot")
 
 
+def test_upgrades_do_not_come_between(tmp_path):
+    """The first command of a node's set-up, with a systemd that notes what it is told and fails."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sudo").write_text(f'#!/bin/sh\necho "$*" >{tmp_path}/told; exit 1\n')
+    (programs / "sudo").chmod(0o755)
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-ec", CLUSTER["setup_commands"][0]], env=environment, check=True)
+    told = (tmp_path / "told").read_text()
+    assert told.startswith("systemctl mask --runtime --now ")
+    assert {"unattended-upgrades.service", "apt-daily-upgrade.timer", "apt-daily.timer"} <= set(told.split())
+
+
 # ---------------------------------------------------------------------- what IAM would say
 
 REGION, ACCOUNT, OTHER = "eu-central-1", "123456789012", "999999999999"
