@@ -110,7 +110,7 @@ def bench_extract(
         rounds: Each measurement so often.
         corpora: Measure nothing; print what each full corpus costs by the rates of mien cost.
         rates: For --corpora: what this command printed on your machine with --json.
-        as_json: Print it as JSON, which mien cost --rates reads.
+        as_json: Print it as JSON, which --corpora --rates reads.
     """
     from mien.cli import bench_tables as tables
 
