@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from conftest import ROOT
 
@@ -40,6 +42,46 @@ def account_and_home(folder: Path, monkeypatch) -> Iterator[Path]:
     token.chmod(0o600)
     with mock_aws():
         yield filled(folder)
+
+
+def up_to_ssh(file: Path) -> SimpleNamespace:
+    """`ray up` of a cluster file until it would go to the head by SSH: what it would do there (`NodeUpdater`'s arguments,
+    among them node_resources, ray_start_commands), and, as bootstrap, the configuration that the head would get."""
+    from pytest import MonkeyPatch
+    from ray.autoscaler._private import commands
+
+    updaters = []
+
+    class Updater:
+        """In the place of the thread that goes to the head by SSH."""
+
+        exitcode = 0
+
+        def __init__(self, **wanted: Any) -> None:
+            mounted = Path(wanted["file_mounts"]["~/ray_bootstrap_config.yaml"]).read_text()
+            updaters.append(SimpleNamespace(**wanted, bootstrap=mounted))
+
+        def start(self) -> None:
+            pass
+
+        def join(self) -> None:
+            pass
+
+    with MonkeyPatch.context() as until_up:
+        until_up.chdir(ROOT)
+        until_up.setattr(commands, "NodeUpdaterThread", Updater)
+        commands.create_or_update_cluster(
+            config_file=str(file),
+            override_min_workers=None,
+            override_max_workers=None,
+            no_restart=False,
+            restart_only=False,
+            yes=True,
+            override_cluster_name=None,
+            no_config_cache=True,
+        )
+    (updater,) = updaters
+    return updater
 
 
 def client(service: str):

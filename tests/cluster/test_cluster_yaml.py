@@ -18,7 +18,7 @@ from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import InstanceState
 
-from aws_account import ADDRESS, REGION, account_and_home, as_list, client, filled
+from aws_account import ADDRESS, REGION, account_and_home, as_list, client, filled, up_to_ssh
 from conftest import ROOT
 from mien.cli.main import main
 from mien.cluster.aws.account import Account
@@ -87,27 +87,11 @@ def launched(aws_of_module, request):
     asked: parameters of RunInstances by node type; instances: what EC2 has of them; updater: what `ray up` would do on
     the head next, by SSH; by_user, by_head: actions of AWS that setup and `ray up`, and that the head asked for.
     """
-    from ray.autoscaler._private import commands
     from ray.autoscaler._private.providers import _get_node_provider
     from ray.autoscaler.v2.instance_manager.config import FileConfigReader
     from ray.autoscaler.v2.instance_manager.node_provider import NodeProviderAdapter
 
-    asked, actions, updaters = {}, [], []
-
-    class Updater:
-        """In the place of the thread that goes to the head by SSH."""
-
-        exitcode = 0
-
-        def __init__(self, **wanted):
-            mounted = Path(wanted["file_mounts"]["~/ray_bootstrap_config.yaml"]).read_text()
-            updaters.append(SimpleNamespace(**wanted, bootstrap=mounted))
-
-        def start(self):
-            pass
-
-        def join(self):
-            pass
+    asked, actions = {}, []
 
     call = BaseClient._make_api_call
 
@@ -123,22 +107,9 @@ def launched(aws_of_module, request):
     request.addfinalizer(patch.undo)
     patch.setattr(BaseClient, "_make_api_call", remembered)
     Account(Declaration.read(aws_of_module), tell=lambda line: None).set_up()
-    with pytest.MonkeyPatch.context() as until_up:
-        until_up.chdir(ROOT)
-        until_up.setattr(commands, "NodeUpdaterThread", Updater)
-        commands.create_or_update_cluster(
-            config_file=str(aws_of_module),
-            override_min_workers=None,
-            override_max_workers=None,
-            no_restart=False,
-            restart_only=False,
-            yes=True,
-            override_cluster_name=None,
-            no_config_cache=True,
-        )
+    updater = up_to_ssh(aws_of_module)
     by_user = set(actions)
     actions.clear()
-    (updater,) = updaters
     on_head = aws_of_module.with_name("ray_bootstrap_config.yaml")
     config = json.loads(updater.bootstrap)
     key = config["auth"]["ssh_private_key"] = str(aws_of_module.with_name("key.pem"))
