@@ -21,6 +21,7 @@ from conftest import ROOT
 from iam import Request, allowed, as_list, may_assume
 from mien.cluster.aws.declaration import Declaration
 from mien.cluster.aws.policy import policy
+from mien.errors import MienError
 
 CLUSTER: dict[str, Any] = yaml.safe_load((ROOT / "cluster.yaml").read_text())
 
@@ -37,6 +38,14 @@ def test_ray_reads_the_file_in_silence(caplog):
         for _ in range(2):
             prepare_config(CLUSTER)
     assert not caplog.messages
+
+
+def test_each_worker_declares_what_it_has():
+    """Where EC2 does not answer Ray's question for it, this is all that the autoscaler knows."""
+    kinds = {name: kind["resources"] for name, kind in CLUSTER["available_node_types"].items()}
+    assert kinds.pop("head") == {"CPU": 0}
+    assert all(resources["CPU"] > 0 for resources in kinds.values())
+    assert [name for name, resources in kinds.items() if resources.get("GPU")] == ["gpu", "gpu-on-demand"]
 
 
 # ---------------------------------------------------------------------- what starts on a node
@@ -249,6 +258,18 @@ def test_each_word_of_a_policy_is_needed(declared, name):
             assert any(allowed(document, request) for request in FORBIDDEN[name]), what
         else:
             assert not all(allowed(document, request) for request in NEEDED[name]), what
+
+
+def test_a_key_of_ones_own_for_the_disks_is_lent_by_the_head(tmp_path):
+    file = filled(tmp_path)
+    plain = file.read_text()
+    file.write_text(plain.replace("Encrypted: true", f"Encrypted: true, KmsKeyId: '{KEY}'"))
+    declared = Declaration.read(file)
+    for request in NEEDED["disks"]:
+        assert allowed(statements("head", declared), request) and not allowed(statements("worker", declared), request)
+    file.write_text(plain.replace("Encrypted: true", "Encrypted: true, KmsKeyId: alias/disks"))
+    with pytest.raises(MienError, match="KmsKeyId: alias/disks: give one key for all disks, by its ARN"):
+        Declaration.read(file)
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])

@@ -45,7 +45,8 @@ def cost(
     if used:
         rows = bill.used(used, prices, worker(declared).instance_type)
         if json:
-            return print_json([asdict(row) for row in rows])
+            print_json([asdict(row) for row in rows])
+            return
         columns = ["", "n", "core hours", "machine", "on demand, $", "spot, $"]
         cells = [
             [row.name, row.n, f"{row.core_hours:.3f}", row.instance + ", assumed" * row.assumed, *_usd(row, 4)]
@@ -57,16 +58,15 @@ def cost(
         stages, notes = estimate(str(corpus), features, search, declared, prices, load_rates())
         low, high = (sum(getattr(stage, side) for stage in stages) for side in ("low_usd", "high_usd"))
         if json:
-            return print_json(
-                {"stages": [asdict(stage) for stage in stages], "low_usd": low, "high_usd": high, "notes": notes}
-            )
+            told = {"stages": [asdict(stage) for stage in stages], "low_usd": low, "high_usd": high, "notes": notes}
+            print_json(told)
+            return
         columns = ["stage", "machines", "hours", "on demand, $", "spot, $"]
         cells = [[stage.name, stage.nodes, f"{stage.hours:,.2f}", *_usd(stage, 2)] for stage in stages]
         notes = [f"all of it on demand: between ${low:,.2f} and ${high:,.2f}", *notes]
     table(columns, cells)
     for note in notes:
         OUT.print(f"- {note}", markup=False, soft_wrap=True)
-    return None
 
 
 def _usd(row: object, digits: int) -> list[str]:
