@@ -11,11 +11,12 @@ import pytest
 
 from conftest import ROOT
 from mien.bench.bare import BARE
+from mien.bench.corpora import costs
 from mien.bench.extractors import ExtractorRate, compared, decoded, length_s
 from mien.bench.media import subject
 from mien.cli.bench_tables import COLUMNS, corpora_rows, derived, row
 from mien.cli.main import main
-from mien.cluster.cost.corpora import OF_MEDIUM, WHOLE, costs, medium_of
+from mien.cluster.cost.corpora import OF_MEDIUM, WHOLE, medium_of
 from mien.cluster.cost.rates import PrepareRate, Rates, load_rates
 from mien.errors import MienError
 from mien.features.extractors import EXTRACTORS, build

@@ -115,7 +115,7 @@ def bench_extract(
     from mien.cli import bench_tables as tables
 
     if corpora:
-        from mien.cluster.cost.corpora import costs
+        from mien.bench.corpora import costs
         from mien.cluster.cost.rates import load_rates
 
         loaded = load_rates(rates)

@@ -1,15 +1,9 @@
-"""The full size of each corpus, as published, and what each feature of it costs at the rates that were measured."""
+"""The full size of each corpus, as published, and which medium each feature reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mien.cluster.cost.rates import Rates
-
-# Which medium each feature reads.
 OF_MEDIUM: dict[str, tuple[str, ...]] = {
     "audio": ("egemaps", "egemaps-clip", "egemaps-lld", "compare-clip", "logmel", "speech-encoder"),
     "video": ("facenet", "image-encoder", "frames", "blendshapes"),
@@ -61,30 +55,6 @@ WHOLE: dict[str, Whole] = {
         source="527 trials of 30 to 120 s; that they last 81 s in the mean is assumed",
     ),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class CorpusCost:
-    """core_hours: of the core that the rate was measured on. n_gb: of the store."""
-
-    corpus: str
-    feature: str
-    core_hours: float
-    n_gb: float
-
-
-def costs(rates: Rates) -> Iterator[CorpusCost]:
-    """Of each corpus and each feature that it has the medium for and that has a rate."""
-    for corpus, size in WHOLE.items():
-        for feature in (feature for medium in size.media for feature in OF_MEDIUM[medium]):
-            if feature in rates.prepare:
-                rate = rates.prepare[feature]
-                yield CorpusCost(
-                    corpus,
-                    feature,
-                    size.n_clips * rate.core_s(size.clip_s) / 3600,
-                    size.n_clips * rate.n_bytes(size.clip_s) / 1e9,
-                )
 
 
 def medium_of(feature: str) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from mien.cluster.aws.cluster_file import ClusterFile, ClusterFileError, Kind
 from mien.cluster.cost.corpora import MEDIA_GB, WHOLE, Whole
-from mien.cluster.cost.prices import Prices
+from mien.cluster.cost.prices import Instance, Prices
 from mien.cluster.cost.rates import Rates
 from mien.data.splits import n_inner_splits
 from mien.errors import MienError
@@ -89,8 +89,16 @@ def estimate(
     n_gb = MEDIA_GB.get(corpus, 0.0) + stored_gb
     usd = dict.fromkeys(("on_demand_usd", "spot_usd", "low_usd", "high_usd"), n_gb * prices.storage_gb_month)
     stages.append(Stage(name="S3, a month", nodes=f"{n_gb:,.0f} GB", **usd))
-    notes = [f"{part.source}" for part in parts]
-    notes += _notes(corpus, features, search, stored_gb, kind, prices, rates)
+    used = {kind.instance_type, cluster.kinds()[cluster.head_node_type].instance_type}
+    unchecked = [name for name in prices.unchecked if name in used or name not in prices.instances]
+    notes = [
+        *(part.source for part in parts),
+        f"prices are those of {prices.date}, as a table says, in {prices.region}: nothing was fetched",
+        *([f"not looked up, only known approximately: {', '.join(unchecked)}"] if unchecked else []),
+        f"rates were measured on {rates.machine}; another core may be {rates.uncertainty:g} times slower or faster",
+        NOT_COUNTED + ("" if corpus in MEDIA_GB else ", the media themselves in S3"),
+        *(_of_training(search, features, stored_gb, prices.instance(kind.instance_type)) if search else ()),
+    ]
     return stages, notes
 
 
@@ -154,29 +162,15 @@ def _run_h(experiment: Experiment, n_clips: int, rates: Rates) -> float:
     return (rates.run_startup_s + n_samples / rates.samples_per_s) / 3600
 
 
-def _notes(
-    corpus: str,
-    features: Sequence[str],
-    search: Search | None,
-    stored_gb: float,
-    kind: Kind,
-    prices: Prices,
-    rates: Rates,
-) -> Iterator[str]:
-    yield f"prices are those of {prices.date}, as a table says, in {prices.region}: nothing was fetched"
-    if prices.unchecked:
-        yield f"not looked up, only known approximately: {', '.join(prices.unchecked)}"
-    yield f"rates were measured on {rates.machine}; another core may be {rates.uncertainty:g} times slower or faster"
-    yield NOT_COUNTED + ("" if corpus in MEDIA_GB else ", the media themselves in S3")
-    if search is None:
-        return
-    name, shared_gb = kind.instance_type, OBJECT_STORE_SHARE * prices.instance(kind.instance_type).memory_gib * 1.074
+def _of_training(search: Search, features: Sequence[str], stored_gb: float, machine: Instance) -> Iterator[str]:
+    """What has to be known of a training."""
+    experiment, shared_gb = search.experiment, OBJECT_STORE_SHARE * machine.memory_gib * 1.074
     if stored_gb > shared_gb:
         yield (
-            f"training will not work on {name}: all features lie in each machine's object store, {stored_gb:,.0f} GB "
-            f"of these clips, and it has {shared_gb:,.0f} GB"
+            f"training will not work on {machine.name}: all features lie in each machine's object store, "
+            f"{stored_gb:,.0f} GB of these clips, and it has {shared_gb:,.0f} GB"
         )
-    if lacking := sorted(set(search.experiment.data.features) - set(features)):
-        yield f"{search.experiment.name} reads {', '.join(lacking)} as well, which --features leaves out: not counted"
-    if search.experiment.execution.baseline:
+    if lacking := sorted(set(experiment.data.features) - set(features)):
+        yield f"{experiment.name} reads {', '.join(lacking)} as well, which --features leaves out: not counted"
+    if experiment.execution.baseline:
         yield "the SVC baseline beside an experiment is not counted: its time grows with the square of the clips"
