@@ -6,9 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-
-import boto3
-from moto import mock_aws
+from types import SimpleNamespace
+from typing import Any
 
 from conftest import ROOT
 
@@ -28,6 +27,8 @@ def filled(folder: Path, *, bucket: str = BUCKET, ssh_from: str = ADDRESS, regio
 
 def account_and_home(folder: Path, monkeypatch) -> Iterator[Path]:
     """An empty AWS account in moto, a home with a token, and the filled-in file in it."""
+    from moto import mock_aws
+
     for name in [name for name in os.environ if name.startswith(("AWS_", "RAY_AUTH"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
@@ -43,7 +44,49 @@ def account_and_home(folder: Path, monkeypatch) -> Iterator[Path]:
         yield filled(folder)
 
 
+def up_to_ssh(file: Path) -> SimpleNamespace:
+    """`ray up` of a cluster file until it would go to the head by SSH: what it would do there (`NodeUpdater`'s arguments,
+    among them node_resources, ray_start_commands), and, as bootstrap, the configuration that the head would get."""
+    from pytest import MonkeyPatch
+    from ray.autoscaler._private import commands
+
+    updaters = []
+
+    class Updater:
+        """In the place of the thread that goes to the head by SSH."""
+
+        exitcode = 0
+
+        def __init__(self, **wanted: Any) -> None:
+            mounted = Path(wanted["file_mounts"]["~/ray_bootstrap_config.yaml"]).read_text()
+            updaters.append(SimpleNamespace(**wanted, bootstrap=mounted))
+
+        def start(self) -> None:
+            pass
+
+        def join(self) -> None:
+            pass
+
+    with MonkeyPatch.context() as until_up:
+        until_up.chdir(ROOT)
+        until_up.setattr(commands, "NodeUpdaterThread", Updater)
+        commands.create_or_update_cluster(
+            config_file=str(file),
+            override_min_workers=None,
+            override_max_workers=None,
+            no_restart=False,
+            restart_only=False,
+            yes=True,
+            override_cluster_name=None,
+            no_config_cache=True,
+        )
+    (updater,) = updaters
+    return updater
+
+
 def client(service: str):
+    import boto3
+
     return boto3.client(service, region_name=REGION)
 
 

@@ -15,9 +15,9 @@ from botocore.exceptions import ClientError
 from aws_account import ADDRESS, BUCKET, REGION, account_and_home, as_list, client, filled
 from mien.cli.main import MISTAKE, main
 from mien.cluster.aws.account import Account
-from mien.cluster.aws.cluster_file import Kind
 from mien.cluster.aws.declaration import Declaration
-from mien.cluster.aws.quotas import _family
+from mien.cluster.aws.launches import Launch
+from mien.cluster.aws.quotas import _counted
 from mien.cluster.aws.refusals import said_by_aws
 from mien.errors import MienError
 
@@ -177,44 +177,163 @@ def test_two_clusters_do_not_take_each_others_rights(aws, capsys):
     assert "changed     policy of mien-worker" in capsys.readouterr().out
 
 
-def test_quotas_of_a_new_account_are_told_before_they_stop_a_launch(aws, capsys):
-    """AWS's defaults for a new account; moto knows no quotas of EC2, so the answers are given to botocore."""
-    defaults = {"L-1216C47A": 5.0, "L-34B43A08": 5.0, "L-DB2E81BA": 32.0}
+QUOTAS = {"L-1216C47A": 5.0, "L-34B43A08": 5.0, "L-DB2E81BA": 32.0}  # AWS's defaults for a new account
+
+
+def with_quotas(account: Account, allowed: dict[str, float]) -> Account:
+    """moto knows no quotas of EC2, so the answers are given to botocore; one that is not here may not be read."""
 
     def answer(params, **_):
         code = json.loads(params["body"])["QuotaCode"]
-        if code not in defaults:  # a user who may not read it
+        if code not in allowed:
             return SimpleNamespace(status_code=400), {
                 "Error": {"Code": "AccessDeniedException", "Message": "no"},
                 "ResponseMetadata": {"HTTPStatusCode": 400},
             }
-        return SimpleNamespace(status_code=200), {"Quota": {"Value": defaults[code]}, "ResponseMetadata": {}}
+        return SimpleNamespace(status_code=200), {"Quota": {"Value": allowed[code]}, "ResponseMetadata": {}}
 
-    account = Account(Declaration.read(aws), dry_run=True)
     account.session.events.register("before-call.service-quotas.GetServiceQuota", answer)
-    account.set_up()
+    return account
+
+
+def test_quotas_of_a_new_account_are_told_before_they_stop_a_launch(aws, capsys):
+    """All is made, for AWS takes days to raise them; and then it is said that no worker can come."""
+    with pytest.raises(MienError, match="no node of cpu can start: quota All Standard") as refused:
+        with_quotas(Account(Declaration.read(aws)), QUOTAS).set_up()
+    assert "--quota-code L-34B43A08 --desired-value 128" in str(refused.value)
     on_demand, spot, gpu_on_demand, gpu_spot = [
         line for line in capsys.readouterr().out.splitlines() if line.startswith("quota ")
     ]
-    assert on_demand.endswith("instances: 5 vCPUs, 4 may be asked for")  # the head
+    assert (
+        "instances: 5 vCPUs, 132 may be asked for: too few for one node" in on_demand
+    )  # the head, and what falls back
     assert "5 vCPUs, 128 may be asked for: too few for one node" in spot
-    assert "request-service-quota-increase" in spot and "--quota-code L-34B43A08 --desired-value 128" in spot
+    assert "request-service-quota-increase" in spot
     assert gpu_on_demand.endswith("32 vCPUs, 32 may be asked for")  # to which `gpu` falls back
     assert gpu_spot.endswith("not to be read; 32 vCPUs may be asked for")
+    assert json.loads(state())[4], "the roles were made"
+
+
+def test_a_quota_that_others_in_the_account_use_up(aws, capsys):
+    """400 vCPUs are enough for all, but 320 of them run already, and are not of this cluster."""
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    named = [{"ResourceType": "instance", "Tags": [{"Key": "ray-cluster-name", "Value": "mien"}]}]
+    asked = {"ImageId": image, "InstanceType": "m5.16xlarge"}
+    ec2.run_instances(MinCount=5, MaxCount=5, **asked)
+    ec2.run_instances(MinCount=1, MaxCount=1, **asked, TagSpecifications=named)
+    with_quotas(Account(Declaration.read(aws)), {"L-1216C47A": 400.0}).set_up()
+    assert "400 vCPUs, 320 used by others, 132 may be asked for: fewer nodes" in (out := capsys.readouterr().out), out
+    assert "--desired-value 452" in out
+    with pytest.raises(MienError, match="no node of head can start"):
+        with_quotas(Account(Declaration.read(aws)), {"L-1216C47A": 322.0}).set_up()
 
 
 @pytest.mark.parametrize(
-    ("instance_type", "family"),
-    [("c7i.4xlarge", "c"), ("trn1.2xlarge", "trn"), ("g6e.xlarge", "g"), ("mac2.metal", "mac")],
+    ("instance_type", "counted"),
+    [("c7i.4xlarge", (False, True)), ("trn1.2xlarge", None), ("g6e.xlarge", (True, True)), ("mac2.metal", None)],
 )
-def test_a_type_counts_against_the_quota_of_its_own_family(instance_type, family):
-    assert _family(Kind(instance_type=instance_type, n_max=1, disk_gb=1.0)) == family
+def test_a_type_counts_against_the_quota_of_its_own_family(instance_type, counted):
+    assert _counted(Launch(instance_type, True)) == counted
 
 
-def test_an_instance_type_that_there_is_not(aws, capsys):
+# ---------------------------------------------------------------------- machines
+
+
+def test_a_type_that_there_is_not(aws, capsys):
     aws.write_text(aws.read_text().replace("c7i.4xlarge", "c7x.4xlarge"))
     assert main(["cluster", "setup", str(aws)]) == MISTAKE
-    assert "InvalidInstanceType" in (line := said(capsys)) and "c7x.4xlarge" in line
+    assert "cpu: c7x.4xlarge is not offered in eu-central-1: name another" in said(capsys)
+
+
+@pytest.mark.parametrize(
+    ("region", "to_mend", "told"),
+    [  # by moto's copy of what EC2 offers where
+        ("eu-west-1", "", "gpu: g6.2xlarge is not offered in eu-west-1: take g5.2xlarge or g4dn.2xlarge, or set"),
+        ("ap-southeast-1", "", "take g4dn.2xlarge, or set max_workers: 0 there"),
+        ("il-central-1", "head: r7i.xlarge is not offered in il-central-1: take r6i.xlarge or r5.xlarge", "gpu: g6."),
+        (
+            "me-south-1",
+            "cpu: c7i.4xlarge is not offered in me-south-1: take c6i.4xlarge",
+            "cpu-96: c7i.24xlarge is not",
+        ),
+        (
+            "eu-central-2",
+            "take r6i.xlarge",
+            "provider.fallbacks.cpu: c6i.4xlarge is not offered in eu-central-2: leave",
+        ),
+    ],
+)
+def test_a_region_without_a_type_says_what_to_take(tmp_path, monkeypatch, capsys, region, to_mend, told):
+    for aws in account_and_home(tmp_path, monkeypatch):
+        file = filled(tmp_path, region=region)
+        assert main(["cluster", "setup", str(file)]) == (MISTAKE if to_mend else 0)
+        out = capsys.readouterr()
+        assert f"! {told}" in out.out or told in out.out, out.out
+        assert to_mend in out.err and out.err.count("\n") == bool(to_mend)
+        made = boto3.client("s3", region_name=region).list_buckets()["Buckets"]
+        assert not made if to_mend else made, "nothing is made for a cluster that cannot work"
+        assert aws.exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            "resources: {CPU: 16}",
+            "resources: {CPU: 8}",
+            "cpu: resources say CPU: 8, and c7i.4xlarge has 16: declare CPU",
+        ),
+        ("resources: {CPU: 16}", "resources: {}", "cpu: resources say CPU: 0, and c7i.4xlarge has 16"),
+        ("resources: {CPU: 8, GPU: 1}", "resources: {CPU: 8}", "gpu: resources say GPU: 0, and g6.2xlarge has 1"),
+        (
+            "cpu: [c6i.4xlarge",
+            "cpu: [c6i.8xlarge",
+            "fallbacks.cpu: c6i.8xlarge cannot stand in for c7i.4xlarge: it has 32",
+        ),
+        ("cpu: [c6i.4xlarge", "cpu: [c7g.4xlarge", "its processor is arm64, and the image is not made for it"),
+        ("gpu: [g5.2xlarge", "gpu: [c6i.2xlarge", "it has 8 CPUs and 0 GPUs, not 8 and 1"),
+        ("gpu: [g5.2xlarge", "head: [c6i.xlarge", "it has 8 GiB of memory, not 32"),
+    ],
+)
+def test_numbers_and_fallbacks_that_are_wrong(aws, capsys, old, new, words):
+    assert old in aws.read_text()
+    aws.write_text(aws.read_text().replace(old, new))
+    assert main(["cluster", "setup", str(aws)]) == MISTAKE
+    assert words in said(capsys)
+
+
+def throttling(n_times: int):
+    """A handler by which EC2 refuses so many requests, and how many it saw."""
+    from botocore.awsrequest import AWSResponse
+
+    error = "<Error><Code>RequestLimitExceeded</Code><Message>Request limit exceeded.</Message></Error>"
+    body = f"<Response><Errors>{error}</Errors><RequestID>0</RequestID></Response>".encode()
+    seen: list[str] = []
+
+    def answer(request, **_):
+        seen.append(request.url)
+        if len(seen) > n_times:
+            return None
+        return AWSResponse(request.url, 503, {}, SimpleNamespace(stream=lambda: iter([body]), read=lambda: body))
+
+    return answer, seen
+
+
+@pytest.mark.parametrize("operation", ["DescribeInstanceTypes", "DescribeInstanceTypeOfferings"])
+def test_a_throttled_description_is_asked_for_again_and_then_said(aws, monkeypatch, operation):
+    monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
+    for n_times, answered in ((6, True), (99, False)):
+        account = Account(Declaration.read(aws), tell=lambda line: None)
+        answer, seen = throttling(n_times)
+        account.session.events.register_first(f"before-send.ec2.{operation}", answer)
+        if answered:
+            account.set_up()
+            assert len(seen) > n_times
+        else:
+            with pytest.raises(MienError, match=f"AWS refused {operation}: RequestLimitExceeded.*in some minutes"):
+                account.set_up()
+            assert len(seen) == 8
 
 
 # ---------------------------------------------------------------------- policies
@@ -323,7 +442,12 @@ def test_files_that_are_no_cluster(tmp_path, capsys, text, words):
     [
         ("  # key_pair: {key_name: my-key}", "  key_pair: my-key", "provider.key_pair: Input should be a valid dict"),
         ("max_workers: 16 ", "max_workers: eight ", "max_workers: Input should be a valid integer"),
-        ("on_demand_fallback: [gpu]", "on_demand_fallback: [gpus]", "on_demand_fallback: no node type gpus; there are"),
+        ("    gpu: [g5.2xlarge", "    gpus: [g5.2xlarge", "provider.fallbacks: no node type gpus; there are head"),
+        (
+            "  fallbacks:",
+            "  on_demand_fallback: [gpu]\n  fallbacks:",
+            "on_demand_fallback: write fallbacks: {gpu: [on-dem",
+        ),
         ("head_node_type: head", "head_node_type: main", "head_node_type: no node type main; there are head, cpu"),
     ],
 )
@@ -347,7 +471,7 @@ def test_missing_credentials(aws, monkeypatch, capsys):
     assert "no AWS credentials" in said(capsys)
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     assert main(["cluster", "setup", str(aws)]) == MISTAKE
-    assert "nobody" in said(capsys)
+    assert "AWS_PROFILE: The config profile (nobody) could not be found: name another" in said(capsys)
 
 
 def test_a_user_without_rights(aws, monkeypatch, capsys):
@@ -368,7 +492,7 @@ def test_a_user_without_rights(aws, monkeypatch, capsys):
 
     assert setup() == MISTAKE
     assert (
-        "AWS refused DescribeInstanceTypes: AccessDenied" in (line := said(capsys))
+        "AWS refused DescribeInstanceTypeOfferings: AccessDenied" in (line := said(capsys))
         and "your user lacks this right" in line
     )
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAUNKNOWN000000000")
@@ -445,7 +569,7 @@ def test_a_region_without_a_network(aws, capsys):
     [
         ("ExpiredToken", "sign in again"),
         ("OptInRequired", "OptInRequired"),
-        ("RequestLimitExceeded", "RequestLimitExceeded"),
+        ("RequestLimitExceeded", "ask again in some minutes"),
     ],
 )
 def test_what_moto_does_not_raise(code, words):

@@ -69,6 +69,14 @@ def test_each_kind_of_work_brings_up_its_kind_of_node_and_idle_ones_go(tmp_path)
     assert len(seen["the doctor saw"]) == 2, "the head, and the node that it had asked for"
     assert seen["and missed"] == ["gpu"]
     assert seen["head's CPUs"] == 0
+    assert seen["room for a CPU"].startswith("the cluster has 0 CPU; it may start ")
+    assert set(seen["room for a CPU"].rpartition("may start ")[2].split(", ")) == {
+        "8 x cpu",
+        "1 x cpu-96",
+        "4 x gpu",
+        "1 x gpu-on-demand",
+    }
+    assert seen["room for a GPU"].endswith("it may start 4 x gpu, 1 x gpu-on-demand")
 
 
 # ---------------------------------------------------------------------- inside of the namespaces
@@ -81,6 +89,7 @@ def main(folder: Path) -> None:
     from ray.cluster_utils import AutoscalingCluster
 
     from mien.cluster.doctor import examine
+    from mien.connection import room
 
     class FakeNodes(AutoscalingCluster):
         def _generate_config(self, head_resources: Any, worker_node_types: Any, **_: Any) -> dict[str, Any]:
@@ -138,6 +147,7 @@ def main(folder: Path) -> None:
     (head,) = ray.nodes()
     seen["head's CPUs"] = head["Resources"].get("CPU", 0)
     seen["at first"] = settled([], for_s=5)
+    seen["room for a CPU"], seen["room for a GPU"] = room({"CPU": 1.0}), room({"GPU": 1.0})
     held, seen["worked on"] = [], []
     for what, asked in ASKED.items():
         held.append(Worker.options(**asked).remote())

@@ -18,7 +18,7 @@ from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import InstanceState
 
-from aws_account import ADDRESS, REGION, account_and_home, as_list, client, filled
+from aws_account import ADDRESS, REGION, account_and_home, as_list, client, filled, up_to_ssh
 from conftest import ROOT
 from mien.cli.main import main
 from mien.cluster.aws.account import Account
@@ -87,27 +87,11 @@ def launched(aws_of_module, request):
     asked: parameters of RunInstances by node type; instances: what EC2 has of them; updater: what `ray up` would do on
     the head next, by SSH; by_user, by_head: actions of AWS that setup and `ray up`, and that the head asked for.
     """
-    from ray.autoscaler._private import commands
     from ray.autoscaler._private.providers import _get_node_provider
     from ray.autoscaler.v2.instance_manager.config import FileConfigReader
     from ray.autoscaler.v2.instance_manager.node_provider import NodeProviderAdapter
 
-    asked, actions, updaters = {}, [], []
-
-    class Updater:
-        """In the place of the thread that goes to the head by SSH."""
-
-        exitcode = 0
-
-        def __init__(self, **wanted):
-            mounted = Path(wanted["file_mounts"]["~/ray_bootstrap_config.yaml"]).read_text()
-            updaters.append(SimpleNamespace(**wanted, bootstrap=mounted))
-
-        def start(self):
-            pass
-
-        def join(self):
-            pass
+    asked, actions = {}, []
 
     call = BaseClient._make_api_call
 
@@ -123,22 +107,9 @@ def launched(aws_of_module, request):
     request.addfinalizer(patch.undo)
     patch.setattr(BaseClient, "_make_api_call", remembered)
     Account(Declaration.read(aws_of_module), tell=lambda line: None).set_up()
-    with pytest.MonkeyPatch.context() as until_up:
-        until_up.chdir(ROOT)
-        until_up.setattr(commands, "NodeUpdaterThread", Updater)
-        commands.create_or_update_cluster(
-            config_file=str(aws_of_module),
-            override_min_workers=None,
-            override_max_workers=None,
-            no_restart=False,
-            restart_only=False,
-            yes=True,
-            override_cluster_name=None,
-            no_config_cache=True,
-        )
+    updater = up_to_ssh(aws_of_module)
     by_user = set(actions)
     actions.clear()
-    (updater,) = updaters
     on_head = aws_of_module.with_name("ray_bootstrap_config.yaml")
     config = json.loads(updater.bootstrap)
     key = config["auth"]["ssh_private_key"] = str(aws_of_module.with_name("key.pem"))
@@ -186,6 +157,7 @@ def test_each_type_is_asked_for_as_declared(launched):
             assert asked["InstanceMarketOptions"]["SpotOptions"]["InstanceInterruptionBehavior"] == "terminate"
         (disk,) = asked["BlockDeviceMappings"]
         assert disk["Ebs"]["Encrypted"] and disk["Ebs"]["DeleteOnTermination"] and disk["Ebs"]["VolumeType"] == "gp3"
+        assert (disk["Ebs"].get("Throughput") == 500) == (kind != "head"), "workers spill"
         assert asked["SecurityGroupIds"] == [group["GroupId"]] and asked["KeyName"] == f"ray-autoscaler_{REGION}"
         assert asked["tags"]["project"] == "mien" and asked["tags"]["ray-cluster-name"] == "mien"
         volume = {tag["Key"]: tag["Value"] for tag in asked["TagSpecifications"][1]["Tags"]}
@@ -232,7 +204,7 @@ def test_the_head_gets_the_token_and_the_code_by_ssh_only(launched):
     mounts = launched.updater.file_mounts
     assert {"~/.ray/auth_token", "~/mien/requirements.lock", "~/mien/platform"} <= set(mounts)
     assert (Path.home() / ".ray" / "auth_token").read_text() not in launched.updater.bootstrap
-    assert launched.updater.setup_commands == ["~/mien/platform/mien/cluster/aws/node_setup.sh"]
+    assert launched.updater.setup_commands[-1] == "~/mien/platform/mien/cluster/aws/node_setup.sh"
 
 
 def allowed(statements: list) -> set[str]:
@@ -259,57 +231,66 @@ def test_the_policies_allow_what_is_asked_for(launched, aws_of_module):
         assert any(fnmatch.fnmatch(parameter, pattern) for pattern in parameters)
 
 
-def refuse_spot(codes: Sequence[str]):
-    """A handler by which EC2 refuses spot launches, zone by zone, and the parameters of all launches that it saw."""
-    seen: list[dict[str, str]] = []
+def refuse(n_types: int, codes: Sequence[str]):
+    """A handler by which EC2 refuses, zone by zone, the first so many of what it is asked for; and that, in order."""
+    asked: dict[str, int] = {}
 
     def answer(params, **_):
-        seen.append(params["body"])
-        if params["body"].get("InstanceMarketOptions.MarketType") != "spot":
+        spot = params["body"].get("InstanceMarketOptions.MarketType") == "spot"
+        what = f"{params['body']['InstanceType']}, {'spot' if spot else 'on demand'}"
+        asked[what] = asked.get(what, 0) + 1
+        if len(asked) > n_types:
             return None
-        code = codes[min(len(seen), len(codes)) - 1]
+        code = codes[min(asked[what], len(codes)) - 1]
         response = SimpleNamespace(status_code=500)
         return response, {"Error": {"Code": code, "Message": "none left"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
 
-    return answer, seen
+    return answer, asked
+
+
+CPU = ["c7i.4xlarge, spot", "c6i.4xlarge, spot", "m7i.4xlarge, spot", "c7i.4xlarge, on demand"]
+NONE_LEFT = ["InsufficientInstanceCapacity"]
 
 
 @pytest.mark.parametrize(
-    ("kind", "codes", "falls_back"),
+    ("kind", "n_types", "codes", "asked"),
     [
-        ("gpu", ["InsufficientInstanceCapacity"], True),
-        ("gpu", ["InsufficientInstanceCapacity", "Unsupported"], True),  # the type is not in every zone
-        ("gpu", ["MaxSpotInstanceCountExceeded"], False),  # a quota is for the user to raise, not to be paid around
-        ("cpu", ["InsufficientInstanceCapacity"], False),  # not among on_demand_fallback
+        ("cpu", 1, NONE_LEFT, CPU[:2]),
+        ("cpu", 3, NONE_LEFT, CPU),
+        ("gpu", 2, [*NONE_LEFT, "Unsupported"], ["g6.2xlarge, spot", "g5.2xlarge, spot", "g6.2xlarge, on demand"]),
+        ("cpu", 1, ["MaxSpotInstanceCountExceeded"], CPU[:1]),  # a quota is the user's to raise, not to be paid around
+        ("cpu", 9, NONE_LEFT, CPU),
+        ("cpu-96", 1, NONE_LEFT, ["c7i.24xlarge, spot"]),  # not among the fallbacks
     ],
 )
-def test_spot_without_capacity_falls_back_to_on_demand_where_declared(launched, kind, codes, falls_back):
+def test_what_ec2_has_not_is_replaced_by_what_is_declared(launched, kind, n_types, codes, asked):
     autoscaler = launched.autoscaler
     events = autoscaler.v1_provider.ec2_fail_fast.meta.client.meta.events
-    refuse, seen = refuse_spot(codes)
+    answer, seen = refuse(n_types, codes)
     before = set(autoscaler.get_non_terminated())
-    events.register("before-call.ec2.RunInstances", refuse)
+    events.register("before-call.ec2.RunInstances", answer)
     try:
-        autoscaler.launch({kind: 1}, f"fallback-{kind}-{len(codes)}-{falls_back}")
+        autoscaler.launch({kind: 1}, f"fallback-{kind}-{n_types}-{codes[-1]}")
         ended_s = time.monotonic() + 60
         while not (errors := autoscaler.poll_errors()) and set(autoscaler.get_non_terminated()) == before:
             assert time.monotonic() < ended_s
             time.sleep(0.1)
     finally:
-        events.unregister("before-call.ec2.RunInstances", refuse)
-    subnets = {body["SubnetId"] for body in seen}
-    assert len(subnets) > 1, "not every availability zone was asked"
+        events.unregister("before-call.ec2.RunInstances", answer)
+    assert list(seen) == asked
+    assert all(n > 1 for n in list(seen.values())[:n_types]), "not every availability zone was asked"
     new = set(autoscaler.get_non_terminated()) - before
-    if not falls_back:
+    if n_types >= len(asked):
         assert not new and codes[-1] in str(errors[0].__cause__)
         return
     (instance,) = client("ec2").describe_instances(InstanceIds=list(new))["Reservations"][0]["Instances"]
-    assert instance.get("InstanceLifecycle") != "spot" and instance["InstanceType"] == TYPES[kind]
+    market = "spot" if instance.get("InstanceLifecycle") == "spot" else "on demand"
+    assert f"{instance['InstanceType']}, {market}" == asked[-1]
     assert autoscaler.get_non_terminated()[instance["InstanceId"]].node_type == kind
 
 
 def test_ray_itself_still_does_not_fall_back():
-    """When this fails Ray has learned it: mien.cluster.aws.provider may go."""
+    """When this fails Ray has learned it, and mien.cluster.aws.provider may go: docs/decisions/0012-fallbacks.md."""
     from ray.autoscaler.v2.instance_manager.subscribers.cloud_resource_monitor import CloudResourceMonitor
     from ray.core.generated.instance_manager_pb2 import Instance, InstanceUpdateEvent
 

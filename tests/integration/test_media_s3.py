@@ -13,7 +13,7 @@ import boto3
 import numpy as np
 import pytest
 
-from mien.cluster.cost.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART, WRITES_OF_A_PART
+from mien.bench.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART, WRITES_OF_A_PART
 from mien.corpora import mahnob
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.remote import import_clips

@@ -178,3 +178,19 @@ def test_a_trial_of_two_workers_is_a_trial_of_one(place, tmp_path_factory):
         assert trial.state == "done", trial.reason
         scores.append([record["validation_loss"] for record in folder(where).history(trial)])
     assert scores[1] == pytest.approx(scores[0], abs=1e-5)
+    assert_tune_can_read(folder(place))
+
+
+def assert_tune_can_read(found: SearchFolder) -> None:
+    """Ray's own analysis of what Tune left of fold 0."""
+    from ray.tune import ExperimentAnalysis
+
+    (left,) = (Path(found.folder.uri) / "tune").glob("tiny-search-fold-0-*")
+    analysis = ExperimentAnalysis(str(left), default_metric="score", default_mode="max")
+    (trial,) = found.trials()
+    assert analysis.best_config == {"signature": trial.signature, "point": trial.point}
+    assert analysis.best_result["score"] == pytest.approx(trial.score)
+    (row,) = analysis.dataframe().to_dict("records")
+    assert (row["epoch"], row["config/signature"]) == (trial.n_epochs, trial.signature)
+    (epochs,) = analysis.trial_dataframes.values()
+    assert epochs["validation_loss"].tolist() == [record["validation_loss"] for record in found.history(trial)]

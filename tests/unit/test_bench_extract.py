@@ -11,11 +11,12 @@ import pytest
 
 from conftest import ROOT
 from mien.bench.bare import BARE
+from mien.bench.corpora import costs
 from mien.bench.extractors import ExtractorRate, compared, decoded, length_s
 from mien.bench.media import subject
 from mien.cli.bench_tables import COLUMNS, corpora_rows, derived, row
 from mien.cli.main import main
-from mien.cluster.cost.corpora import HEAVY, OF_MEDIUM, WHOLE, costs, medium_of
+from mien.cluster.cost.corpora import OF_MEDIUM, WHOLE, medium_of
 from mien.cluster.cost.rates import PrepareRate, Rates, load_rates
 from mien.errors import MienError
 from mien.features.extractors import EXTRACTORS, build
@@ -111,11 +112,11 @@ def test_each_extractor_stands_with_the_medium_that_it_reads() -> None:
     assert sorted(name for names in OF_MEDIUM.values() for name in names) == sorted(EXTRACTORS)
     for name in set(EXTRACTORS) - {"facenet", "blendshapes", "speech-encoder", "image-encoder"}:  # without weights
         extractor = build(name)
-        assert (medium_of(name), name in HEAVY) == (extractor.medium, extractor.is_heavy), name
+        assert medium_of(name) == extractor.medium, name
         assert load_rates().prepare[name].is_row == (extractor.spec.hop_s is None), name
 
 
-def test_what_was_measured_is_a_rate_for_mien_cost(tmp_path, capsys) -> None:
+def test_what_was_measured_is_a_rate_for_the_table(tmp_path, capsys) -> None:
     file = tmp_path / "measured.json"
     file.write_text(json.dumps({"machine": "2 cores of mine", "extractors": {"egemaps": asdict(RATE) | derived(RATE)}}))
     rates = load_rates([file])

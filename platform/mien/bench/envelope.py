@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mien.cluster.cost.autoscaling import finished_s, nodes_up
-from mien.cluster.cost.requests import GETS_OF_A_CLIP, WRITES_OF_A_PART
+from mien.bench.autoscaling import finished_s, nodes_up
+from mien.bench.requests import GETS_OF_A_CLIP, WRITES_OF_A_PART
 from mien.errors import MienError
 from mien.features.prepare.tasks import largest_part
 

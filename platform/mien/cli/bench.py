@@ -145,12 +145,12 @@ def bench_extract(
         rounds: Each measurement so often.
         corpora: Measure nothing; print what each full corpus costs by the rates of mien cost.
         rates: For --corpora: what this command printed on your machine with --json.
-        as_json: Print it as JSON, which mien cost --rates reads.
+        as_json: Print it as JSON, which --corpora --rates reads.
     """
     from mien.cli import bench_tables as tables
 
     if corpora:
-        from mien.cluster.cost.corpora import costs
+        from mien.bench.corpora import costs
         from mien.cluster.cost.rates import load_rates
 
         loaded = load_rates(rates)

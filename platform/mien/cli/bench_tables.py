@@ -15,9 +15,9 @@ from mien.cli.terminal import ERR, OUT, print_json
 from mien.errors import MienError, nearest
 
 if TYPE_CHECKING:
+    from mien.bench.corpora import CorpusCost
     from mien.bench.extractors import ExtractorRate
     from mien.bench.media import Subject
-    from mien.cluster.cost.corpora import CorpusCost
 
 COLUMNS = (
     *("extractor", "a clip", "CPU s", "clips/s", "of real time", "over the bare call", "peak MB", "MB an hour"),

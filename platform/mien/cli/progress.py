@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mien.training.launch import TrainingEvents
     from mien.training.search.events import SearchEvents
 
-LOG_EVERY_EPOCHS = 10
 SHOWN_TRIALS = 15
 
 
@@ -86,7 +85,7 @@ class _Loading:
 
 @contextmanager
 def training_events(*, quiet: bool = False, verbose: bool = False) -> Iterator[TrainingEvents]:
-    """Shows what `launch` reports: a bar of epochs in a terminal and a line per run; in a log a line every ten epochs.
+    """Shows what `launch` reports: a bar of epochs in a terminal, a line every ten seconds in a log; a line per run.
 
     verbose: a line per epoch.
     """
@@ -97,13 +96,12 @@ def training_events(*, quiet: bool = False, verbose: bool = False) -> Iterator[T
         return
     with Bars() as bars:
         shown = _Epochs(bars)
-        log_every = 1 if verbose else LOG_EVERY_EPOCHS
 
         def on_epoch(run: Run, record: Mapping[str, Any]) -> None:
             if shown.has_begun(run) and record["epoch"] > 1:
                 bars.line(f"{_named(run)}: goes on at epoch {record['epoch']}")
             shown.epoch(run, record)
-            if (verbose or not ERR.is_terminal) and record["epoch"] % log_every == 0:
+            if verbose:
                 bars.line(f"{_named(run)}  {epoch_line(record)}")
 
         def on_run(run: Run, metrics: Mapping[str, Any]) -> None:

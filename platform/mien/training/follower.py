@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from threading import Event, Thread
 from typing import Any
 
+from mien.connection import SAY_EVERY_S
 from mien.results.run import Run
-from mien.training.waits import SAY_EVERY_S
 
 FOLLOW_S = 1.0  # between two looks at the history of a run that is trained elsewhere
 

@@ -13,6 +13,7 @@ from mien import connection
 from mien.errors import DivergedError, MienError
 from mien.experiment import ExecutionConfig
 from mien.families import FAMILIES
+from mien.families.frameworks.imports import without_native_lines
 from mien.training.failures import failure
 from mien.training.loop import train_run
 from mien.training.place import place_of
@@ -38,8 +39,7 @@ def fit_group(job: RunJob, shared: Any, execution: ExecutionConfig, train: Calla
 
     run = job.run
     elastic = bool(execution.min_workers) and execution.min_workers < execution.workers
-    module, _, name = TRAINERS[FAMILIES[job.experiment.model.family].framework].partition(":")
-    trainer = getattr(import_module(module), name)(
+    trainer = _trainer(FAMILIES[job.experiment.model.family].framework)(
         _worker,
         # A reference in a list is handed on; one on its own Ray would replace by the dataset.
         train_loop_config={"job": job, "dataset": [shared], "train": train},
@@ -61,6 +61,14 @@ def fit_group(job: RunJob, shared: Any, execution: ExecutionConfig, train: Calla
     (run.folder / "ray").remove()
     if diverged is not None:
         raise diverged
+
+
+def _trainer(framework: str) -> Any:
+    """That of Ray Train, whose module imports TensorFlow, which greets with a dozen lines."""
+    module, _, name = TRAINERS[framework].partition(":")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with without_native_lines():
+        return getattr(import_module(module), name)
 
 
 def _worker(config: dict[str, Any]) -> DivergedError | None:

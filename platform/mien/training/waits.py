@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from mien.connection import room
 from mien.errors import ExperimentError
 from mien.experiment import ExecutionConfig
-
-SAY_EVERY_S = 10.0  # between two lines on what is waited for
 
 
 def demand(execution: ExecutionConfig) -> dict[str, float]:
@@ -43,12 +42,9 @@ def _fits(execution: ExecutionConfig, nodes: list[dict[str, float]], n_workers: 
 
 
 def missing(execution: ExecutionConfig, n_workers: int) -> str:
-    """One line on what is waited for: how many workers there is room for now, and what the cluster has free."""
-    import ray
-
-    free = ray.available_resources()
-    has = ", ".join(f"{free.get(name, 0.0):g} {name}" for name in demand(execution))
-    return f"waiting for {n_workers} worker{'s' * (n_workers > 1)} of {_named(execution)} (free now: {has})"
+    """One line on what is waited for: workers, what the cluster has for them, and what it may start."""
+    workers = f"{n_workers} worker{'s' * (n_workers > 1)}"
+    return f"waiting for {workers} of {_named(execution)}: {room(demand(execution))}"
 
 
 def _named(execution: ExecutionConfig) -> str:

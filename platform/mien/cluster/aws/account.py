@@ -12,13 +12,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from mien.cluster.aws.declaration import Declaration
-from mien.cluster.aws.quotas import quotas
+from mien.cluster.aws.offers import named, offered, wrong
+from mien.cluster.aws.policy import policy
+from mien.cluster.aws.quotas import quotas, stuck
 from mien.cluster.aws.refusals import AccountError, found, said_by_aws
 
 TOKEN = Path("~/.ray/auth_token")
@@ -38,6 +38,7 @@ SOURCES = {
     "UserIdGroupPairs": "GroupId",
 }
 NOT_PUBLIC = dict.fromkeys(("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"), True)
+N_TRIES = 8  # of a call that AWS throttles or fails, with waits of up to 20 s between them
 ENCRYPTED = {"Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]}
 
 
@@ -50,12 +51,16 @@ class Account:
 
     def __init__(self, cluster: Declaration, *, tell: Callable[[str], None] = print, dry_run: bool = False) -> None:
         import boto3
+        from botocore.config import Config
+        from botocore.session import get_session
 
         self.cluster = cluster
         self.n_made = 0
         self._tell, self._dry_run = tell, dry_run
         with said_by_aws():
-            self.session = boto3.Session(region_name=cluster.region)
+            patient = get_session()
+            patient.set_default_client_config(Config(retries={"mode": "standard", "total_max_attempts": N_TRIES}))
+            self.session = boto3.Session(botocore_session=patient, region_name=cluster.region)
             me = self.session.client("sts").get_caller_identity()
         self.id: str = me["Account"]
         self._partition = me["Arn"].split(":")[1]
@@ -64,10 +69,10 @@ class Account:
     # ------------------------------------------------------------------ all of it
 
     def set_up(self) -> None:
-        """Bucket, roles, the spot service's role, security group and token. Raises AccountError."""
+        """Bucket, roles, the spot service's role, security group and token. Raises AccountError: for what cannot work,
+        before anything is made, and for a quota in which no node fits once all is, since raising it takes days."""
         with said_by_aws():
-            for quota in quotas(self.session, list(self.cluster.kinds.values())):
-                self._tell(quota.line(self.cluster.region))
+            short = self._machines()
             self._key_pair()
             self._bucket()
             for name, document in ((self.cluster.worker, "worker"), (self.cluster.head, "head")):
@@ -75,19 +80,12 @@ class Account:
             self._spot_role()
             self._group()
         self._token()
+        if short:
+            raise AccountError("; ".join(short))
 
     def policy(self, name: str) -> dict[str, Any]:
         """A document of policies/ with the names of this account and cluster in it."""
-        text = (resources.files("mien.cluster.aws") / "policies" / f"{name}.json").read_text()
-        filled = Template(text).substitute(
-            partition=self._partition,
-            account=self.id,
-            region=self.cluster.region,
-            cluster=self.cluster.cluster,
-            bucket=self.cluster.bucket,
-            worker=self.cluster.worker,
-        )
-        return json.loads(filled)
+        return policy(name, self.cluster, account=self.id, partition=self._partition)
 
     # ------------------------------------------------------------------ parts
 
@@ -101,6 +99,20 @@ class Account:
         verb = ("would change" if changes else "would make") if self._dry_run else ("changed" if changes else "made")
         self._tell(f"{verb:<11} {what}")
         return made
+
+    def _machines(self) -> list[str]:
+        """The instance types and the quotas; answers with the node types that no quota has room for."""
+        kinds, region = self.cluster.kinds, self.cluster.region
+        found = offered(self.session.client("ec2"), named(kinds))
+        complaints = list(wrong(kinds, self.cluster.head_kind, region, found))
+        for said in (said for must_be, said in complaints if not must_be):
+            self._tell(f"! {said}")
+        if to_mend := [said for must_be, said in complaints if must_be]:
+            raise AccountError("cluster.yaml: " + "; ".join(to_mend))
+        limits = quotas(self.session, self.cluster.cluster, kinds, found)
+        for quota in limits.values():
+            self._tell(str(quota))
+        return [f"no node of {name} can start: {quota}" for name, quota in stuck(kinds, found, limits)]
 
     def _key_pair(self) -> None:
         """Ray takes a key pair of the user only where EC2 and ~/.ssh have it both; else it would make another."""

@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
+from mien.cluster.aws.launches import Launch, launches
 from mien.errors import MienError
 
 CLUSTER_FILE = Path("cluster.yaml")
@@ -30,6 +40,8 @@ class _Market(BaseModel):
 
 class _Ebs(BaseModel):
     VolumeSize: PositiveFloat
+    Throughput: PositiveFloat = 125.0
+    KmsKeyId: Name | None = None
 
 
 class _Disk(BaseModel):
@@ -46,6 +58,7 @@ class _NodeConfig(BaseModel):
 class _NodeType(BaseModel):
     node_config: _NodeConfig
     max_workers: NonNegativeInt | None = None
+    resources: dict[str, NonNegativeFloat] = {}
 
 
 class _Group(BaseModel):
@@ -58,9 +71,17 @@ class _KeyPair(BaseModel):
 
 class _Provider(BaseModel):
     region: Name
-    on_demand_fallback: tuple[Name, ...] = ()
+    fallbacks: dict[Name, tuple[Name, ...]] = {}
+    on_demand_fallback: None = None
     security_group: _Group | None = None
     key_pair: _KeyPair | None = None
+
+    @field_validator("on_demand_fallback", mode="before")
+    @classmethod
+    def _is_another_now(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError("write fallbacks: {gpu: [on-demand]} instead, and module: ....provider.FallbackProvider")
+        return value
 
 
 class _Metadata(BaseModel):
@@ -70,14 +91,22 @@ class _Metadata(BaseModel):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Kind:
-    """A node type. n_max: nodes of it at the most. markets: True for spot, False for on demand, both where the one
-    falls back to the other. profile: its instance profile."""
+    """A node type. launches: what EC2 is asked for, in this order. n_max: nodes of it at the most. n_cpus, n_gpus: as
+    declared. disk_mb_s: of the fastest disk. disk_keys: KMS keys that its disks name. profile: its instance profile."""
 
-    instance_type: str
+    launches: tuple[Launch, ...]
     n_max: int
     disk_gb: float
-    markets: frozenset[bool] = frozenset({False})
+    disk_mb_s: float = 125.0
+    disk_keys: frozenset[str] = frozenset()
+    n_cpus: float = 0
+    n_gpus: float = 0
     profile: str | None = None
+
+    @property
+    def instance_type(self) -> str:
+        """The one that is asked for first."""
+        return self.launches[0].instance_type
 
 
 class ClusterFile(BaseModel):
@@ -99,12 +128,15 @@ class ClusterFile(BaseModel):
     def _kind(self, name: str, declared: _NodeType) -> Kind:
         node = declared.node_config
         lid = self.max_workers if declared.max_workers is None else min(declared.max_workers, self.max_workers)
-        markets = {node.InstanceMarketOptions is not None and node.InstanceMarketOptions.MarketType == "spot"}
+        spot = node.InstanceMarketOptions is not None and node.InstanceMarketOptions.MarketType == "spot"
         return Kind(
-            instance_type=node.InstanceType,
+            launches=tuple(launches(Launch(node.InstanceType, spot), self.provider.fallbacks.get(name, ()))),
             n_max=1 if name == self.head_node_type else lid,
             disk_gb=sum(disk.Ebs.VolumeSize for disk in node.BlockDeviceMappings),
-            markets=frozenset(markets | ({False} if name in self.provider.on_demand_fallback else set())),
+            disk_mb_s=max((disk.Ebs.Throughput for disk in node.BlockDeviceMappings), default=125.0),
+            disk_keys=frozenset(disk.Ebs.KmsKeyId for disk in node.BlockDeviceMappings if disk.Ebs.KmsKeyId),
+            n_cpus=declared.resources.get("CPU", 0),
+            n_gpus=declared.resources.get("GPU", 0),
             profile=node.IamInstanceProfile.Name if node.IamInstanceProfile else None,
         )
 
@@ -117,9 +149,9 @@ def read_cluster_file(path: Path) -> ClusterFile:
         wrong = "; ".join(_said(one) for one in error.errors())
         raise ClusterFileError(f"{path}: {wrong}; compare it with the cluster.yaml of mien") from None
     types = ", ".join(found.available_node_types)
-    for name in (found.head_node_type, *found.provider.on_demand_fallback):
+    for name in (found.head_node_type, *found.provider.fallbacks):
         if name not in found.available_node_types:
-            option = "head_node_type" if name == found.head_node_type else "provider.on_demand_fallback"
+            option = "head_node_type" if name == found.head_node_type else "provider.fallbacks"
             raise ClusterFileError(f"{path}: {option}: no node type {name}; there are {types}")
     return found
 
@@ -128,7 +160,8 @@ def _said(error: Any) -> str:
     where = ".".join(map(str, error["loc"])) or "the whole"
     if error["type"] == "missing":
         return f"{where} is missing"
-    return f"{where}: {re.sub(' or instance of .*', '', error['msg'])}"  # pydantic would name a class of ours
+    said = re.sub(" or instance of .*|^Value error, ", "", error["msg"])  # pydantic would name a class of ours
+    return f"{where}: {said}"
 
 
 def _parsed(path: Path) -> Any:

@@ -14,12 +14,14 @@ WIDEST_PREFIX = 8  # of an IPv4 network that may reach the nodes by SSH
 BUCKET_NAME = re.compile(
     r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 )  # Amazon S3 User Guide, general purpose bucket naming rules
+KEY_ARN = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[a-z0-9-]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declaration:
     """Names that cluster.yaml gives. head, worker: instance profiles, and the roles of the same names. key_name: of
-    the SSH key pair, None where Ray is to make one. kinds: the node types by name."""
+    the SSH key pair, None where Ray is to make one. kinds: the node types by name; head_kind: the head's.
+    disk_key: ARN of the KMS key of all disks, empty where it is AWS's own."""
 
     cluster: str
     region: str
@@ -30,6 +32,8 @@ class Declaration:
     worker: str
     key_name: str | None
     kinds: Mapping[str, Kind]
+    head_kind: str
+    disk_key: str = ""
 
     @classmethod
     def read(cls, path: Path) -> Declaration:
@@ -61,6 +65,8 @@ class Declaration:
             worker=str(next(iter(workers))),
             key_name=provider.key_pair.key_name if provider.key_pair else None,
             kinds=kinds,
+            head_kind=said.head_node_type,
+            disk_key=_disk_key(path, kinds),
         )
 
 
@@ -76,6 +82,17 @@ def _region(path: Path, name: str) -> str:
         remedy = f"did you mean {' or '.join(near)}?" if near else "one is eu-central-1, not a zone like eu-central-1a"
         raise ClusterFileError(f"{path}: region {name}: AWS has none of this name; {remedy}")
     return name
+
+
+def _disk_key(path: Path, kinds: Mapping[str, Kind]) -> str:
+    found = sorted({key for kind in kinds.values() for key in kind.disk_keys})
+    if not found:
+        return ""
+    if len(found) > 1 or not KEY_ARN.fullmatch(found[0]):
+        raise ClusterFileError(
+            f"{path}: KmsKeyId: {', '.join(found)}: give one key for all disks, by its ARN (aws kms describe-key)"
+        )
+    return found[0]
 
 
 def _bucket(path: Path, text: str) -> str:

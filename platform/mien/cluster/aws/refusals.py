@@ -8,6 +8,8 @@ from typing import Any
 
 from mien.errors import MienError
 
+THROTTLED = ("RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException", "SlowDown")
+
 
 class AccountError(MienError):
     """An AWS account that does not let this be done, or cannot be reached."""
@@ -39,7 +41,10 @@ def said_by_aws() -> Iterator[None]:
         raise AccountError(f"AWS refused {error.operation_name}: {code}: {text}{_remedy(code)}") from error
     except boto.EndpointConnectionError as error:
         raise AccountError(f"no way to AWS: {error}; is this machine on the network?") from error
-    except boto.BotoCoreError as error:  # a profile that does not exist, a bucket that cannot be named so, ...
+    except boto.ProfileNotFound as error:
+        remedy = "name another (aws configure list-profiles), or make it: aws configure --profile NAME"
+        raise AccountError(f"AWS_PROFILE: {error}: {remedy}") from error
+    except boto.BotoCoreError as error:  # a bucket that cannot be named so, ...
         raise AccountError(f"AWS: {' '.join(str(error).split())}") from error
 
 
@@ -50,4 +55,6 @@ def _remedy(code: str) -> str:
         return "; check the keys (aws sts get-caller-identity), and that the account has this region switched on"
     if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
         return "; your user lacks this right: docs/how-to/start-a-cluster.md lists what it needs"
+    if code in THROTTLED:
+        return "; too many calls of this account at once, also by others in it: ask again in some minutes"
     return ""

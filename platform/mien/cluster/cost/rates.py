@@ -1,14 +1,12 @@
-"""Rates: how fast this project's own benchmarks extracted and trained, and what a user measured herself."""
+"""Rates: how fast this project's own benchmarks extracted and trained, and extractors on a user's machine."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.resources import files as package_files
 from pathlib import Path
-from typing import Any
 
 from mien.errors import MienError
 
@@ -40,83 +38,42 @@ class Rates:
 
     machine: str
     uncertainty: float
-    prepare: Mapping[str, PrepareRate] = field(default_factory=dict)
-    actors_startup_s: float = 0.0
-    samples_per_s: float | None = None
+    prepare: Mapping[str, PrepareRate]
+    samples_per_s: float = 1.0
     run_startup_s: float = 0.0
     pruned_share: float = 1.0
 
 
 def load_rates(files: Iterable[Path] = ()) -> Rates:
-    """The rates of this package, replaced by those of the files, the last one first of all.
-
-    A file holds what `mien prepare`, `mien bench extract` or `mien bench train` printed with --json, or has the form of
-    mien/cluster/cost/rates.json. Raises MienError for one that is none of them.
-    """
-    rates = _own(json.loads(package_files("mien.cluster.cost").joinpath("rates.json").read_text()))
-    for file in files:
-        try:
-            told = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            raise MienError(f"--rates {file}: cannot be read as JSON ({error})") from None
-        try:
-            rates = _with(rates, told, file)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise MienError(f"--rates {file}: {type(error).__name__} {error}: give {_FORMS}") from None
-    return rates
-
-
-_FORMS = (
-    "what `mien prepare`, `mien bench extract` or `mien bench train` printed with --json, or a file like "
-    "mien/cluster/cost/rates.json"
-)
-
-
-def _with(rates: Rates, told: Any, file: Path) -> Rates:
-    if "features" in told:
-        measured = {
-            f["name"]: PrepareRate(clips_per_s=f["n_extracted"] / f["work_s"] / f["n_workers"])
-            for f in told["features"]
-            if f["n_extracted"]
-        }
-        if not measured:
-            raise MienError(
-                f"--rates {file}: nothing was extracted in that run; prepare into a new store and give that"
-            )
-        return replace(rates, prepare={**rates.prepare, **measured}, machine=str(file))
-    if "extractors" in told:
-        measured = {
-            name: PrepareRate(
-                clips_per_s=1 / one["cpu_s"],
-                clip_s=one["clip_s"],
-                bytes_per_clip=one["bytes_per_clip"],
-                is_row=one["is_row"],
-            )
-            for name, one in told["extractors"].items()
-        }
-        return replace(rates, prepare={**rates.prepare, **measured}, machine=told["machine"])
-    if "clips/s, mien" in told:
-        if told.get("family", "lstm_attention") != "lstm_attention":
-            raise MienError(
-                f"--rates {file}: is of {told['family']}, and training is reckoned for lstm_attention alone"
-            )
-        cores = int(told.get("cores", 1))
-        return replace(rates, samples_per_s=told["clips/s, mien"] / cores, run_startup_s=told["start-up of mien, s"])
-    own = _own(told)
-    return replace(own, prepare={**rates.prepare, **own.prepare})
-
-
-def _own(told: Mapping[str, Any]) -> Rates:
-    train = told["train"]
-    return Rates(
+    """The rates of this package, those of extractors replaced by what `mien bench extract --json` printed into the
+    files, the last one first of all. Raises MienError for a file that is none of these."""
+    told = json.loads(package_files("mien.cluster.cost").joinpath("rates.json").read_text())
+    train, known = told["train"], PrepareRate.__dataclass_fields__
+    rates = Rates(
         machine=told["machine"],
-        uncertainty=float(told["uncertainty"]),
+        uncertainty=told["uncertainty"],
         prepare={
-            feature: PrepareRate(**{key: value for key, value in rate.items() if not re.search("command|note", key)})
+            feature: PrepareRate(**{key: value for key, value in rate.items() if key in known})
             for feature, rate in told["prepare"].items()
         },
-        actors_startup_s=told["actors_startup_s"],
         samples_per_s=train["samples_per_s"] / train["cores"],
         run_startup_s=train["run_startup_s"],
         pruned_share=train["pruned_share"],
     )
+    for file in files:
+        try:
+            told = json.loads(file.read_text())
+            measured = {
+                name: PrepareRate(
+                    clips_per_s=1 / one["cpu_s"],
+                    clip_s=one["clip_s"],
+                    bytes_per_clip=one["bytes_per_clip"],
+                    is_row=one["is_row"],
+                )
+                for name, one in told["extractors"].items()
+            }
+            rates = replace(rates, prepare={**rates.prepare, **measured}, machine=told["machine"])
+        except (OSError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+            wanted = "what `mien bench extract` printed with --json"
+            raise MienError(f"--rates {file}: {type(error).__name__} {error}: give {wanted}") from None
+    return rates

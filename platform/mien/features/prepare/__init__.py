@@ -14,9 +14,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from pathlib import PurePath
+from threading import Event
 from typing import Any, Literal, NamedTuple, get_args
 
 import pyarrow as pa
@@ -335,12 +336,21 @@ class _Job:
                 ended = stream(name, features, cut, self._n_workers, limits)
             else:
                 ended = stream_by_processes(features, cut, self._n_workers, limits)
-            for outcomes in ended:
-                for i, number in enumerate(self._todo):
-                    some = [outcome for outcome in outcomes if outcome.feature == i]
-                    if some:
-                        self._tallies[number].count(some)
-                        self._on_progress(self._tallies[number].progress())
+            with self._told(on_note) as came:
+                for outcomes in ended:
+                    came.set()
+                    for i, number in enumerate(self._todo):
+                        some = [outcome for outcome in outcomes if outcome.feature == i]
+                        if some:
+                            self._tallies[number].count(some)
+                            self._on_progress(self._tallies[number].progress())
+
+    def _told(self, on_note: Callable[[str], None]) -> AbstractContextManager[Event]:
+        """Says what a cluster is waited for until the first clips come back."""
+        if self.engine == "processes":
+            return nullcontext(Event())
+        asked = f"waiting for {self._n_workers} CPU"
+        return connection.waiting(on_note, lambda: f"{asked}: {connection.room({'CPU': 1.0})}")
 
     @contextmanager
     def _room(self, workers: int | None) -> Iterator[int]:
