@@ -1,12 +1,12 @@
 """The same voice and action units by several models, fused with equal weights: what do they reach together?
 
-python experiments/ravdess_units.py --store store --storage runs --seeds 0 1 2          # parents: any series of these folds
+python experiments/ravdess_units.py --store store --storage runs --seeds 0 1 2    # parents: any series of these folds
 python experiments/svc_baselines.py --store store --storage runs
 python experiments/ravdess_fused.py --store store --storage runs --parents ravdess-units/<signature>/seed-0 \
     ravdess-units/<signature>/seed-1 ravdess-units/<signature>/seed-2 svc-baselines/<signature>
 
-Nothing is learnt from what the parents predict, so they may have trained on their validation clips too, and nothing about
-the people who are tested is chosen here.
+Nothing is learnt from what the parents predict, so they may have trained on their validation clips too, and no weight
+is chosen.
 """
 
 import dataclasses

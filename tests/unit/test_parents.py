@@ -14,8 +14,19 @@ import tiny
 from mien.data.parents import parent_columns, split_record
 from mien.data.splits import Split
 from mien.errors import DamagedError, ExperimentError, LeakError
-from mien.experiment import AffectEnsembleConfig, AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
+from mien.experiment import (
+    AffectEnsembleConfig,
+    AugmentConfig,
+    DataConfig,
+    Experiment,
+    LossConfig,
+    ProtocolConfig,
+    SvmConfig,
+    TrainingConfig,
+)
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetSpec
+from mien.families.recipe import ModelRecipe
+from mien.features.spec import FeatureSpec
 from mien.folder import Folder
 from mien.results.predictions import Predicted, read_predictions, write_predictions
 from mien.results.run import Run, Series
@@ -143,6 +154,24 @@ def test_parents_of_one_name_and_those_called_like_a_feature_are_told_apart_by_t
     columns, _ = parent_columns(runs, split_of(), IDS, taken={"egemaps", "facenet"})
     offsets = {name: round(float(values_of(column, [TEST[0]])[0, 0] - 0.06), 6) for name, column in columns.items()}
     assert offsets == {"voice-00000000": 0.0, "egemaps-22222222": 0.25, "voice-11111111": 0.5, "face": 0.75}
+
+
+def test_what_another_program_predicted_is_a_feature_and_no_parent(tmp_path: Path) -> None:
+    """Its model is nowhere to be read."""
+    columns, _ = parent_columns([parent(tmp_path)], split_of(), IDS)
+    published = FeatureSpec(name="published", version=1, modality="prediction", shape=(3,), hop_s=None)
+    recipe = ModelRecipe(
+        model=AffectEnsembleConfig(fusion="late"),
+        training=TrainingConfig(),
+        loss=LossConfig(),
+        seed=0,
+        target=EMOTIONS,
+        inputs={"published": published, "voice": columns["voice"].spec},
+        extractors={"published": None, "voice": None},
+        normalise="train",
+        is_synthetic=False,
+    )
+    assert recipe.parents == ("voice",)
 
 
 def test_two_seeds_of_one_series_are_told_apart(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ late    predictions of parents, trained alone: weighted, by a linear meta-classi
         else is read
 
 A late fusion learns from what its parents predicted of clips that they had not learned from (`mien.data.parents`); of
-equal weights it learns nothing, and is as it was built. A missing input is masked; its parent has no vote, and the weights of the others are as they are to each other.
+equal weights it learns nothing, and is as it was built. A missing input is masked; its parent has no vote, and the
+weights of the others are as they are to each other.
 """
 
 from __future__ import annotations
