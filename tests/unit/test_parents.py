@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tiny
+from mien.data.columns import InMemory
 from mien.data.parents import parent_columns, split_record
 from mien.data.splits import Split
 from mien.errors import DamagedError, ExperimentError, LeakError
@@ -26,7 +27,7 @@ from mien.experiment import (
 )
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetSpec
 from mien.families.recipe import ModelRecipe
-from mien.features.spec import FeatureSpec
+from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder
 from mien.results.predictions import Predicted, read_predictions, write_predictions
 from mien.results.run import Run, Series
@@ -276,20 +277,26 @@ def test_equal_weights_are_the_geometric_mean_and_nothing_is_learnt(tmp_path: Pa
         parent(tmp_path, predicted=sides, offset=0.1, **own),
         parent(tmp_path, "face", predicted=sides, offset=0.3, **own),
     )
-    experiment = Experiment(
-        name="fusion",
-        data=DataConfig(features=()),
-        protocol=protocol,
-        model=AffectEnsembleConfig(fusion="late", late="equal"),
-        parents=("voice/0123abcd", "face/0123abcd"),
-    )
-    child = Run(Folder(tmp_path / "child").make(), 0, 0)
-    train_run(child, experiment, dataset, split, parents=runs)
-    assert [record["n_samples"] for record in child.history()] == [0]
-    found = read_predictions(child, dataset.target.spec, "test")
     votes = [read_predictions(run, dataset.target.spec, "test").values for run in runs]
     expected = np.sqrt(votes[0] * votes[1])
-    np.testing.assert_allclose(found.values, expected / expected.sum(axis=1, keepdims=True), atol=1e-6)
+    published = FeatureSpec(name="published", version=1, modality="prediction", shape=(3,), hop_s=None)
+    everywhere = np.zeros((len(dataset), 3), np.float32)
+    everywhere[split.test] = votes[0]
+    column = InMemory(published, [Frames(row[None], np.ones(1, bool)) for row in everywhere])
+    alone = dataclasses.replace(dataset, columns={"published": column})
+    for name, data, parents, mean in (("child", dataset, runs, expected), ("alone", alone, (), votes[0])):
+        experiment = Experiment(
+            name=name,
+            data=DataConfig(features=tuple(data.columns)),
+            protocol=protocol,
+            model=AffectEnsembleConfig(fusion="late", late="equal"),
+            parents=("voice/0123abcd", "face/0123abcd") if parents else (),
+        )
+        child = Run(Folder(tmp_path / name).make(), 0, 0)
+        train_run(child, experiment, data, split, parents=parents)
+        assert [record["n_samples"] for record in child.history()] == [0]
+        found = read_predictions(child, dataset.target.spec, "test")
+        np.testing.assert_allclose(found.values, mean / mean.sum(axis=1, keepdims=True), atol=1e-6)
 
 
 def test_a_child_is_trained_on_its_parents_validation_clips_and_tested_on_the_same_test_clips(tmp_path: Path) -> None:

@@ -219,10 +219,11 @@ def sides(experiment: Experiment, split: Split) -> tuple[Rows, Rows]:
     """Rows that train and rows that validate.
 
     With nothing to stop early or to choose by, there is no reason to learn from fewer people: the validation clips are
-    trained on as well.
+    trained on as well. A fixed rule has neither.
     """
-    is_iterative = FAMILIES[experiment.model.family].is_iterative and experiment.learns
-    if is_iterative and experiment.training.keep == "best":
+    if not experiment.learns:
+        return split.train[:0], split.validation[:0]
+    if FAMILIES[experiment.model.family].is_iterative and experiment.training.keep == "best":
         return split.train, split.validation
     return np.sort(np.concatenate([split.train, split.validation])), split.validation[:0]
 
