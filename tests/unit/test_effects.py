@@ -63,6 +63,8 @@ def changed(experiment: Experiment, path: str, value: object) -> Experiment:
         ({"data": ONE_INPUT, "model": AvTransformerConfig()}, "model.cross_layers", 2),
         ({"data": ONE_INPUT, "model": AffectEnsembleConfig()}, "model.modality_dropout", 0.5),
         ({"model": AffectEnsembleConfig(fusion="late")}, "model.units", 8),
+        ({"model": AffectEnsembleConfig(fusion="late", late="equal")}, "training.epochs", 8),
+        ({"model": AffectEnsembleConfig(fusion="late", late="equal")}, "loss.label_smoothing", 0.5),
         ({"model": AffectEnsembleConfig(fusion="early")}, "model.auxiliary", 0.5),
         ({"model": AffectEnsembleConfig(fusion="hybrid")}, "model.late", "meta"),
         ({"model": AffectEnsembleConfig(fusion="hybrid")}, "model.step_s", 0.5),

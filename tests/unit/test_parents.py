@@ -11,14 +11,27 @@ import numpy as np
 import pytest
 
 import tiny
+from mien.data.columns import InMemory
 from mien.data.parents import parent_columns, split_record
 from mien.data.splits import Split
 from mien.errors import DamagedError, ExperimentError, LeakError
-from mien.experiment import AugmentConfig, DataConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
+from mien.experiment import (
+    AffectEnsembleConfig,
+    AugmentConfig,
+    DataConfig,
+    Experiment,
+    LossConfig,
+    ProtocolConfig,
+    SvmConfig,
+    TrainingConfig,
+)
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetSpec
+from mien.families.recipe import ModelRecipe
+from mien.features.spec import FeatureSpec, Frames
 from mien.folder import Folder
-from mien.results.predictions import Predicted, write_predictions
-from mien.results.run import Run
+from mien.results.predictions import Predicted, read_predictions, write_predictions
+from mien.results.run import Run, Series
+from mien.training.launch import parents_of
 
 IDS = [f"c/{i:02d}" for i in range(13)]
 SUBJECTS = [f"c/s{i // 2}" for i in range(13)]
@@ -47,10 +60,11 @@ def parent(
     ids: list[str] = IDS,
     subjects: list[str] = SUBJECTS,
     offset: float = 0.0,
+    seed: int = 0,
 ) -> Run:
     """A finished run as it lies on disk, as far as a child reads it; clips in another order than the child's."""
     split = split or split_of()
-    run = Run(Folder(f"{storage}/{name}/{signature}/seed-0/fold-0").make(), 0, 0)
+    run = Run(Folder(f"{storage}/{name}/{signature}/seed-{seed}/fold-0").make(), seed, 0)
     if target.kind == "classes":
         experiment = Experiment(name=name, target=ClassesConfig())
     else:
@@ -143,6 +157,58 @@ def test_parents_of_one_name_and_those_called_like_a_feature_are_told_apart_by_t
     assert offsets == {"voice-00000000": 0.0, "egemaps-22222222": 0.25, "voice-11111111": 0.5, "face": 0.75}
 
 
+def test_what_another_program_predicted_is_a_feature_and_no_parent(tmp_path: Path) -> None:
+    """Its model is nowhere to be read."""
+    columns, _ = parent_columns([parent(tmp_path)], split_of(), IDS)
+    published = FeatureSpec(name="published", version=1, modality="prediction", shape=(3,), hop_s=None)
+    recipe = ModelRecipe(
+        model=AffectEnsembleConfig(fusion="late"),
+        training=TrainingConfig(),
+        loss=LossConfig(),
+        seed=0,
+        target=EMOTIONS,
+        inputs={"published": published, "voice": columns["voice"].spec},
+        extractors={"published": None, "voice": None},
+        normalise="train",
+        is_synthetic=False,
+    )
+    assert recipe.parents == ("voice",)
+
+
+def test_two_seeds_of_one_series_are_told_apart(tmp_path: Path) -> None:
+    runs = [parent(tmp_path), parent(tmp_path, seed=4, offset=0.5), parent(tmp_path, "face", offset=0.25)]
+    columns, _ = parent_columns(runs, split_of(), IDS)
+    offsets = {name: round(float(values_of(column, [TEST[0]])[0, 0] - 0.06), 6) for name, column in columns.items()}
+    assert offsets == {"voice-0123abcd-seed-0": 0.0, "voice-0123abcd-seed-4": 0.5, "face": 0.25}
+
+
+def test_a_fixed_rule_reads_parents_that_kept_their_last_epoch_and_learns_from_nothing(tmp_path: Path) -> None:
+    runs = [parent(tmp_path, predicted={"test": TEST}), parent(tmp_path, "face")]
+    columns, rows = parent_columns(runs, split_of(), IDS, learns=False)
+    assert rows.tolist() == []
+    np.testing.assert_allclose(
+        values_of(columns["voice"], TEST), [[value_of(row, k) for k in range(3)] for row in TEST], atol=1e-7
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "seed"), [("voice/0123abcd", 1), ("voice/0123abcd/seed-0", 0), ("voice/0123abcd/seed-2", None)]
+)
+def test_the_run_of_the_seed_that_a_parent_names_is_read(tmp_path: Path, asked: str, seed: int | None) -> None:
+    """A child of seed 1, whose parent has the seeds 0 and 1."""
+    runs = [parent(tmp_path, seed=number) for number in (0, 1)]
+    folder = Folder(f"{tmp_path}/voice/0123abcd")
+    folder.write_bytes("experiment.json", runs[0].folder.read_bytes("experiment.json"))
+    folder.write_json("data.json", {})
+    series = Series.open(folder.uri)
+    experiment = Experiment(name="fusion", parents=(asked,))
+    if seed is None:
+        with pytest.raises(ExperimentError, match="has no finished run of seed 2, fold 0; train it first"):
+            parents_of(series, experiment, 1, 0)
+    else:
+        assert [run.seed for run in parents_of(series, experiment, 1, 0)] == [seed]
+
+
 # ------------------------------------------------------------------ what is refused
 
 
@@ -195,6 +261,42 @@ def test_a_parent_that_lacks_predictions_is_damaged(tmp_path: Path, predicted: d
 
 
 # ------------------------------------------------------------------ in a run
+
+
+@pytest.mark.torch
+def test_equal_weights_are_the_geometric_mean_and_nothing_is_learnt(tmp_path: Path) -> None:
+    """Of parents that trained on their validation clips too, so that there is nothing to learn from."""
+    from mien.training.loop import train_run
+
+    dataset = dataclasses.replace(tiny.dataset(61), columns={})
+    protocol = ProtocolConfig(folds=3)
+    split = dataset.splits(protocol)[0]
+    own = {"split": split, "ids": dataset.clip_ids, "subjects": dataset.subjects, "target": dataset.target.spec}
+    sides = {"test": split.test.tolist()}
+    runs = (
+        parent(tmp_path, predicted=sides, offset=0.1, **own),
+        parent(tmp_path, "face", predicted=sides, offset=0.3, **own),
+    )
+    votes = [read_predictions(run, dataset.target.spec, "test").values for run in runs]
+    expected = np.sqrt(votes[0] * votes[1])
+    published = FeatureSpec(name="published", version=1, modality="prediction", shape=(3,), hop_s=None)
+    everywhere = np.zeros((len(dataset), 3), np.float32)
+    everywhere[split.test] = votes[0]
+    column = InMemory(published, [Frames(row[None], np.ones(1, bool)) for row in everywhere])
+    alone = dataclasses.replace(dataset, columns={"published": column})
+    for name, data, parents, mean in (("child", dataset, runs, expected), ("alone", alone, (), votes[0])):
+        experiment = Experiment(
+            name=name,
+            data=DataConfig(features=tuple(data.columns)),
+            protocol=protocol,
+            model=AffectEnsembleConfig(fusion="late", late="equal"),
+            parents=("voice/0123abcd", "face/0123abcd") if parents else (),
+        )
+        child = Run(Folder(tmp_path / name).make(), 0, 0)
+        train_run(child, experiment, data, split, parents=parents)
+        assert [record["n_samples"] for record in child.history()] == [0]
+        found = read_predictions(child, dataset.target.spec, "test")
+        np.testing.assert_allclose(found.values, mean / mean.sum(axis=1, keepdims=True), atol=1e-6)
 
 
 def test_a_child_is_trained_on_its_parents_validation_clips_and_tested_on_the_same_test_clips(tmp_path: Path) -> None:

@@ -45,18 +45,25 @@ def split_record(split: Split, clip_ids: Sequence[str], subjects: Sequence[str])
 
 
 def parent_columns(
-    parents: Sequence[Run], split: Split, clip_ids: Sequence[str], taken: Collection[str] = ()
+    parents: Sequence[Run],
+    split: Split,
+    clip_ids: Sequence[str],
+    taken: Collection[str] = (),
+    *,
+    learns: bool = True,
 ) -> tuple[dict[str, Column], NDArray[np.int64]]:
     """A column per parent, named as its experiment, and the rows that may be learned from.
 
     parents: a finished run each, of the fold of the split. taken: names of other inputs; a parent whose experiment is
-    called like one of them, or like another parent, has its signature in its name. A row of a column is one frame, the
-    parent's class probabilities or its dimensions; clips that it was trained on have none.
+    called like one of them, or like another parent, has its signature in its name, and its seed where that is the same
+    too. learns: False where the child is a fixed rule, which needs no clips to learn from. A row of a column is one
+    frame, the parent's class probabilities or its dimensions; clips that it was trained on have none.
 
     Raises LeakError where a parent was trained on another split, ExperimentError where it held no clips back to
     validate on, DamagedError where it lacks predictions.
     """
     names = [_experiment(run).name for run in parents]
+    series = [f"{name}-{run.label.split('/')[0]}" for name, run in zip(names, parents)]
     columns: dict[str, Column] = {}
     for run, name in zip(parents, names):
         signature = run.label.split("/")[0]
@@ -66,6 +73,8 @@ def parent_columns(
         for side in PREDICTED:
             predicted = read_predictions(run, target, side)
             if side == "validation" and not len(predicted.clip_ids):
+                if not learns:
+                    continue
                 raise ExperimentError(
                     f"parents: {name} was trained on its validation clips too, so there are none to learn from that it "
                     "had not learned from: take one that is trained in epochs, with training.keep best"
@@ -74,8 +83,9 @@ def parent_columns(
             if sorted(of_side) != sorted(clip_ids[row] for row in getattr(split, side)):
                 raise DamagedError(f"{run.folder}: predictions.parquet is not of its {side} clips; train it again")
             values |= of_side
+        called = f"{name}-{signature}" if names.count(name) > 1 or name in taken else name
         spec = FeatureSpec(
-            name=f"{name}-{signature}" if names.count(name) > 1 or name in taken else name,
+            name=f"{called}-seed-{run.seed}" if series.count(f"{name}-{signature}") > 1 else called,
             version=1,
             modality="prediction",
             shape=(len(target.names),),
@@ -84,7 +94,7 @@ def parent_columns(
             settings={"parent": f"{name}/{signature}"},
         )
         columns[spec.name] = InMemory(spec, [_frame(values.get(clip_id)) for clip_id in clip_ids])
-    return columns, split.validation
+    return columns, split.validation if learns else split.validation[:0]
 
 
 def _experiment(run: Run) -> Experiment:

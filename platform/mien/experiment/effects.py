@@ -74,6 +74,10 @@ def without_effect(experiment: Experiment) -> dict[str, str]:
         keeps_last = True
         switched_off("training", _names(TrainingConfig), "a support vector machine is fitted in one pass")
         switched_off("loss", _names(LossConfig) - {"alpha"}, "a support vector machine has a loss of its own")
+    if not experiment.learns:
+        keeps_last = True
+        switched_off("training", _names(TrainingConfig), "model.late is equal: nothing is learnt")
+        switched_off("loss", _names(LossConfig), "model.late is equal: nothing is learnt")
     if keeps_last:
         switched_off("training", ["patience"], "training.keep is last")
         switched_off("protocol", ["validation"], "nothing is held out: the validation clips are trained on as well")

@@ -17,7 +17,7 @@ from mien.experiment.data import DataConfig
 from mien.experiment.effects import without_effect
 from mien.experiment.execution import ExecutionConfig
 from mien.experiment.loss import LossConfig
-from mien.experiment.model import LstmAttentionConfig, ModelConfig, SvmConfig
+from mien.experiment.model import AffectEnsembleConfig, LstmAttentionConfig, ModelConfig, SvmConfig
 from mien.experiment.protocol import ProtocolConfig
 from mien.experiment.target import ClassesConfig, DimensionsConfig, TargetConfig
 from mien.experiment.training import TrainingConfig
@@ -47,7 +47,8 @@ class Experiment:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     parents: tuple[str, ...] = ()
     """Series that this experiment builds on, as <experiment>/<signature> in the same storage. Its model reads their
-    predictions of clips that they were not trained on, one row per clip, beside data.features."""
+    predictions of clips that they were not trained on, one row per clip, beside data.features. Of each the run of the
+    same seed is read, of <experiment>/<signature>/seed-<n> that of seed n."""
     execution: Annotated[ExecutionConfig, arg(name="")] = field(default_factory=ExecutionConfig)
 
     def __post_init__(self) -> None:
@@ -60,6 +61,12 @@ class Experiment:
             raise ValueError(f"loss.kind is {self.loss.kind} and the target is of {self.target.kind}: choose {remedy}")
         if not self.data.features and not self.parents:
             raise ValueError("data.features is empty and there are no parents: name at least one feature")
+
+    @property
+    def learns(self) -> bool:
+        """False where the model is a fixed rule over what its parents predict."""
+        model = self.model
+        return not (isinstance(model, AffectEnsembleConfig) and model.fusion == "late" and model.late == "equal")
 
     def to_json(self) -> dict[str, Any]:
         return adapter(Experiment).dump_python(self, mode="json")

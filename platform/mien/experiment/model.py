@@ -201,8 +201,10 @@ class AffectEnsembleConfig:
     fusion: Literal["early", "hybrid", "late"] = "hybrid"
     """early: all inputs side by side on one clock, one network over them. hybrid: a network for each input, attention
     over what they found. late: of the predictions of parents alone."""
-    late: Literal["weighted", "meta"] = "weighted"
-    """late: one learnt weight for each parent, or a linear meta-classifier over all that they predict."""
+    late: Literal["weighted", "meta", "equal"] = "weighted"
+    """late: one learnt weight for each parent; a linear meta-classifier over all that they predict; or equal weights,
+    by which nothing is learnt: of classes the geometric mean of what they predict (the product rule of Kittler et al.
+    1998, no surer for their number), of dimensions the mean. Parents of equal weights may keep their last epoch."""
     step_s: float = 1.0
     """early: seconds from one step of the common clock to the next."""
     units: int = 64

@@ -2,10 +2,12 @@
 
 early   all inputs side by side on one clock -> convolutions -> BiLSTM -> attention over time -> dense
 hybrid  a network for each input (`sensor_networks`) -> attention over their vectors -> dense
-late    predictions of parents, trained alone: weighted, or by a linear meta-classifier; nothing else is read
+late    predictions of parents, trained alone: weighted, by a linear meta-classifier, or with equal weights; nothing
+        else is read
 
-A late fusion learns from what its parents predicted of clips that they had not learned from (`mien.data.parents`). A
-missing input is masked; its parent has no vote, and the weights of the others are as they are to each other.
+A late fusion learns from what its parents predicted of clips that they had not learned from (`mien.data.parents`); of
+equal weights it learns nothing, and is as it was built. A missing input is masked; its parent has no vote, and the
+weights of the others are as they are to each other.
 """
 
 from __future__ import annotations
@@ -108,7 +110,7 @@ class Late(nn.Module):
         config, n_targets = _config(task), len(task.target.names)
         self._names, self._is_of_classes = list(task.inputs), task.target.kind == "classes"
         self.meta: nn.Linear | None = None
-        if config.late == "weighted":
+        if config.late != "meta":
             self.weights = nn.Parameter(torch.zeros(len(self._names)))
             self.sharpness = nn.Parameter(torch.zeros(()))
         else:

@@ -48,7 +48,7 @@ class ModelRecipe:
     @property
     def parents(self) -> tuple[str, ...]:
         """Inputs that are the predictions of other runs, whose models lie in parents/<input>/ beside this."""
-        return tuple(name for name, spec in self.inputs.items() if spec.modality == "prediction")
+        return tuple(name for name, spec in self.inputs.items() if "parent" in spec.settings)
 
     def task(self, group: Group = ALONE) -> Task:
         """What to build the learner for, to restore it."""

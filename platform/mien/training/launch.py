@@ -100,18 +100,23 @@ def open_series(experiment: Experiment, dataset: Dataset) -> Series:
 
 
 def parents_of(series: Series, experiment: Experiment, seed: int, fold: int) -> tuple[Run, ...]:
-    """The finished run of each parent of the same fold; of the same seed where it has one, else of its first.
+    """The finished run of each parent of the same fold; of the seed that it names, else of the same seed where it has
+    one, else of its first.
 
     Raises ExperimentError where a parent is not there or not done.
     """
     found = []
-    for name in experiment.parents:
+    for parent in experiment.parents:
+        name, _, named = parent.partition("/seed-")
         folder = Folder(f"{series.storage.uri}/{name}")
         if not folder.exists("experiment.json"):
             raise ExperimentError(f"parents: {folder} is no series; name <experiment>/<signature> of the same storage")
         runs = [run for run in Series.open(folder.uri).runs() if run.fold == fold and run.is_done]
+        if named:
+            runs = [run for run in runs if str(run.seed) == named]
         if not runs:
-            raise ExperimentError(f"parents: {folder} has no finished run of fold {fold}; train it first")
+            of_seed = f"seed {named}, " if named else ""
+            raise ExperimentError(f"parents: {folder} has no finished run of {of_seed}fold {fold}; train it first")
         found.append(next((run for run in runs if run.seed == seed), runs[0]))
     return tuple(found)
 

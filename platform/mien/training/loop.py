@@ -138,7 +138,9 @@ class Training:
         dataset.check(split, experiment.protocol)
         self.train, self.validation = sides(experiment, split)
         if parents:  # it may learn from what they predicted without having learned from it, and from nothing else
-            columns, self.train = parent_columns(parents, split, dataset.clip_ids, dataset.columns)
+            columns, self.train = parent_columns(
+                parents, split, dataset.clip_ids, dataset.columns, learns=experiment.learns
+            )
             dataset = dataclasses.replace(dataset, columns={**dataset.columns, **columns})
         self._run, self._place, self._keep = run, place, keep
         self.experiment, self.dataset = experiment, dataset
@@ -199,10 +201,12 @@ class Training:
         config = self.experiment.training
         start_s, waited_s = time.perf_counter(), self.feed.waited_s
         rate = _Rate(lambda share: policy.learning_rate(config, (epoch - 1 + share) / config.epochs))
-        try:
-            trained = self.learner.train_epoch(self.feed.training(epoch), epoch=epoch, rate=rate)
-        except NotFiniteError as error:
-            raise diverged(self._run, self.experiment, self.dataset, self.feed, epoch, error) from None
+        trained = {"loss": math.nan, "n_samples": 0}  # of a fixed rule
+        if len(self.train):
+            try:
+                trained = self.learner.train_epoch(self.feed.training(epoch), epoch=epoch, rate=rate)
+            except NotFiniteError as error:
+                raise diverged(self._run, self.experiment, self.dataset, self.feed, epoch, error) from None
         train_s, waited_s = time.perf_counter() - start_s, self.feed.waited_s - waited_s
         rows = self.validation
         truth, predicted = (self.dataset.target.truth[rows], self.predict(rows)) if len(rows) else (None, None)
@@ -238,7 +242,8 @@ class Training:
 
     @property
     def _goes_on(self) -> bool:
-        return self.stopped is None and (self._family.is_iterative or not self.history)
+        is_iterative = self._family.is_iterative and self.experiment.learns
+        return self.stopped is None and (is_iterative or not self.history)
 
     def _is_kept(self, epoch: int) -> bool:
         """Whether this epoch, just trained, may be the one that the run is tested with."""
@@ -249,8 +254,10 @@ def sides(experiment: Experiment, split: Split) -> tuple[Rows, Rows]:
     """Rows that train and rows that validate.
 
     With nothing to stop early or to choose by, there is no reason to learn from fewer people: the validation clips are
-    trained on as well.
+    trained on as well. A fixed rule has neither.
     """
+    if not experiment.learns:
+        return split.train[:0], split.validation[:0]
     if FAMILIES[experiment.model.family].is_iterative and experiment.training.keep == "best":
         return split.train, split.validation
     return np.sort(np.concatenate([split.train, split.validation])), split.validation[:0]
@@ -270,7 +277,7 @@ class _Rate:
 
 def _class_weights(experiment: Experiment, dataset: Dataset, train: Rows) -> NDArray[np.float32]:
     spec = dataset.target.spec
-    if spec.kind != "classes":
+    if spec.kind != "classes" or not len(train):
         return np.ones(len(spec.names), np.float32)
     return losses.class_weights(dataset.target.truth[train], len(spec.names), experiment.loss.alpha)
 

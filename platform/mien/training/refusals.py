@@ -40,7 +40,7 @@ def check_launch(experiment: Experiment, dataset: Dataset, splits: Sequence[Spli
     unknown = set(execution.only_folds) - {split.fold for split in splits}
     if unknown:
         raise ExperimentError(f"execution.only_folds names {sorted(unknown)}: there are folds 0 to {len(splits) - 1}")
-    if experiment.parents and family.is_iterative and experiment.training.keep == "best":
+    if experiment.parents and family.is_iterative and experiment.learns and experiment.training.keep == "best":
         raise ExperimentError(
             "parents: a model learns from the validation clips of its parents, so none are left to stop by: set "
             "training.keep to last"
