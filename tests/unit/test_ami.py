@@ -14,8 +14,8 @@ from conftest import REAL_DATA
 from mien.cli.main import main
 from mien.corpora import ami
 from mien.corpora.ami import Settings
-from mien.corpora.ami_inventory import MEETINGS, N_SEATS, OF_FIVE
-from mien.corpora.ami_ratings import read_stretch_ratings
+from mien.corpora.ami.inventory import MEETINGS, N_SEATS, OF_FIVE
+from mien.corpora.ami.ratings import read_stretch_ratings
 from mien.corpora.clip import Clip, Rating, Reject
 from mien.corpora.sample import ami as sample
 from mien.data.contents import Contents

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mien.corpora.nxt import BrokenXml, pointer, read_nxt
+from mien.corpora.ami.nxt import BrokenXml, pointer, read_nxt
 
 HEAD = '<?xml version="1.0" encoding="ISO-8859-1" standalone="yes"?>\n'
 WORDS = (

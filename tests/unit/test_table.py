@@ -26,7 +26,7 @@ from mien.corpora.attach import attach
 from mien.corpora.clip import LABEL_SOURCES, Clip, Medium, Rating, Reject
 from mien.corpora.remote import import_clips as import_from
 from mien.corpora.table import Settings, import_clips, verify
-from mien.corpora.table_clips import seconds
+from mien.corpora.table.clips import seconds
 from mien.data.splits import make_splits
 from mien.errors import CorpusError
 from mien.experiment import ProtocolConfig

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.remote import import_clips
 from mien.corpora.table import SUFFIXES, TABLE_SUFFIXES, Settings
-from mien.corpora.table_clips import SERVES
-from mien.corpora.table_roots import NAMES
+from mien.corpora.table.clips import SERVES
+from mien.corpora.table.roots import NAMES
 from mien.corpora.tree import UNKNOWN_SUFFIX, find_media, is_marked, printable, problem_of
 from mien.errors import MienError
 from mien.experiment.protocol import UNKNOWN

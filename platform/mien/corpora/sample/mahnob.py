@@ -20,7 +20,7 @@ import numpy as np
 
 from mien.corpora.emotions import MAHNOB_CODES, VOCABULARIES
 from mien.corpora.mahnob import EEG_CHANNELS, TRIALS
-from mien.corpora.mahnob_session import HIGH, LOW
+from mien.corpora.mahnob.session import HIGH, LOW
 from mien.corpora.sample import biosignals
 from mien.corpora.sample.face import act
 from mien.corpora.sample.performance import Floats, Performance, Person, Take, choose, randomness

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from mien.corpora.ami_seats import Meeting
+from mien.corpora.ami.seats import Meeting
 from mien.corpora.clip import Label, Rating, Reject
 from mien.corpora.csv_table import CsvRow, CsvTable, read_csv
 from mien.corpora.ratings import USUAL_SOURCE, Scale, agreement, scale_of

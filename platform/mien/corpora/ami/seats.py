@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mien.corpora.ami.nxt import BrokenXml, Element, read_nxt
 from mien.corpora.clip import Reject
-from mien.corpora.nxt import BrokenXml, Element, read_nxt
 from mien.errors import CorpusError
 
 # groups.inf.ed.ac.uk/ami/corpus/meetingids.shtml: site, kind, four digits, and a letter where it is one of a series.

@@ -1,11 +1,11 @@
 """AMI: 100 hours of meetings, four people to a table, each with a headset and a camera (Carletta et al. 2005).
 
-No emotion is annotated. Valence and arousal come from a table of the user's own (`mien.corpora.ami_ratings`); what the
+No emotion is annotated. Valence and arousal come from a table of the user's own (`mien.corpora.ami.ratings`); what the
 corpus does have, be-positive and be-negative dialogue acts and laughter, is offered as the label source "proxy".
 
 A clip is what one person says in one go (a segment of the transcription) or a window of fixed length. It is a stretch
 of that person's headset and of the camera before that person, both on the meeting's clock. Who wore which headset is
-read from meetings.xml (`mien.corpora.ami_seats`). Recordings are never opened: headset files with two channels (four of
+read from meetings.xml (`mien.corpora.ami.seats`). Recordings are never opened: headset files with two channels (four of
 ES2010d, both the same) are read as any sound of two channels, by their mean.
 """
 
@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Literal
 
 from mien.corpora import Card, OnFile, Verification
-from mien.corpora.ami_ratings import StretchRatings, read_stretch_ratings
-from mien.corpora.ami_seats import (
+from mien.corpora.ami.ratings import StretchRatings, read_stretch_ratings
+from mien.corpora.ami.seats import (
     MEETING,
     Meeting,
     Seat,
@@ -32,7 +32,7 @@ from mien.corpora.ami_seats import (
     reject,
     unknown_people,
 )
-from mien.corpora.ami_speech import SAME_S, Annotations, Speech
+from mien.corpora.ami.speech import SAME_S, Annotations, Speech
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.fetch.sources import Source
 from mien.corpora.tree import MediaFile, Misplaced, find_media, in_order, sort_into_clips
@@ -138,8 +138,8 @@ def sources() -> Iterator[Source]:
 
 
 def verify(root: Path, on_file: OnFile | None = None) -> Verification:
-    """Compare a download with what is known of the published corpus; see `mien.corpora.ami_inventory`."""
-    from mien.corpora.ami_inventory import check
+    """Compare a download with what is known of the published corpus; see `mien.corpora.ami.inventory`."""
+    from mien.corpora.ami.inventory import check
 
     root = Path(root).absolute()
     files = [file for file in find_media(root, SUFFIXES, CARD.title, CARD.access) if not _is_other(file)]

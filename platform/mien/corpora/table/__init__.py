@@ -26,11 +26,11 @@ from mien.corpora import CORPORA, OnFile, Verification
 from mien.corpora.clip import Clip, Reject
 from mien.corpora.emotions import VOCABULARIES
 from mien.corpora.inventory import container_fault
-from mien.corpora.table_clips import PICTURES, SIGNALS, SOUND, Clips
-from mien.corpora.table_columns import MEDIA, read_columns, renamed
-from mien.corpora.table_files import Files
-from mien.corpora.table_roots import read_roots
-from mien.corpora.table_rows import SUFFIXES as ROOT_SUFFIXES
+from mien.corpora.table.clips import PICTURES, SIGNALS, SOUND, Clips
+from mien.corpora.table.columns import MEDIA, read_columns, renamed
+from mien.corpora.table.files import Files
+from mien.corpora.table.roots import read_roots
+from mien.corpora.table.rows import SUFFIXES as ROOT_SUFFIXES
 from mien.corpora.tree import SYNTHETIC_MARKER, MediaFile, in_order, is_marked
 from mien.errors import CorpusError, Finding
 from mien.experiment.pairs import Pairs

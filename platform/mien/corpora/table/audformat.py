@@ -13,7 +13,7 @@ from typing import Any
 
 from mien.corpora.csv_table import CsvRow, CsvTable
 from mien.corpora.ratings import Scale
-from mien.corpora.table_rows import Rows, read_table, text_of
+from mien.corpora.table.rows import Rows, read_table, text_of
 from mien.errors import CorpusError, nearest
 
 _MOST_HEADER_BYTES = 2**22  # half a minute of reading, as the parser that is safe against deep nesting is slow

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from mien.corpora.csv_table import CsvRow, CsvTable
-from mien.corpora.table_audformat import read_database
-from mien.corpora.table_rows import SIDES, SUFFIXES, Rows, read_table
+from mien.corpora.table.audformat import read_database
+from mien.corpora.table.rows import SIDES, SUFFIXES, Rows, read_table
 from mien.corpora.tree import find_media, printable
 from mien.errors import CorpusError
 

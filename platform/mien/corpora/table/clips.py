@@ -17,9 +17,9 @@ from mien.corpora import CORPORA
 from mien.corpora.clip import Clip, Label, Medium, Rating, Reject
 from mien.corpora.csv_table import CsvRow
 from mien.corpora.ratings import Scale, agreement
-from mien.corpora.table_columns import Columns
-from mien.corpora.table_files import Files, Unusable
-from mien.corpora.table_rows import SIDES, Rows
+from mien.corpora.table.columns import Columns
+from mien.corpora.table.files import Files, Unusable
+from mien.corpora.table.rows import SIDES, Rows
 from mien.errors import CorpusError, nearest
 from mien.experiment.protocol import UNKNOWN
 

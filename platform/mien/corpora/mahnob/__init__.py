@@ -2,7 +2,7 @@
 
 A folder Sessions/<number> is one trial: session.xml, a BDF of all sensors, videos, sound, a table of the eye tracker.
 A session in which the participant reported what they felt is a clip; all others are rejects. The media are laid on one
-clock by `mien.corpora.mahnob_clock`, for which the triggers in the BDF are read, and nothing else of any recording.
+clock by `mien.corpora.mahnob.clock`, for which the triggers in the BDF are read, and nothing else of any recording.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from mien.corpora import Card, OnFile, Verification
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.inventory import container_fault
-from mien.corpora.mahnob_clock import Extent, Recording, read_gaze_clock, read_recording
-from mien.corpora.mahnob_session import Flaw, Section, Session, read_person, read_session
+from mien.corpora.mahnob.clock import Extent, Recording, read_gaze_clock, read_recording
+from mien.corpora.mahnob.session import Flaw, Section, Session, read_person, read_session
 from mien.corpora.tree import SYNTHETIC_MARKER, UNKNOWN_SUFFIX, MediaFile, find_media, in_order, printable
 from mien.errors import Finding, MediaError
 

@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from mien.corpora import OnFile, Verification
-from mien.corpora.ami_seats import Meeting, read_meetings
-from mien.corpora.ami_speech import Annotations
+from mien.corpora.ami.nxt import BrokenXml, read_nxt
+from mien.corpora.ami.seats import Meeting, read_meetings
+from mien.corpora.ami.speech import Annotations
 from mien.corpora.inventory import Published, check_files
-from mien.corpora.nxt import BrokenXml, read_nxt
 from mien.corpora.tree import MediaFile
 from mien.errors import CorpusError, Finding
 

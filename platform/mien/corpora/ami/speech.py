@@ -7,9 +7,9 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
-from mien.corpora.ami_seats import Seat, read_whole, reject
+from mien.corpora.ami.nxt import BrokenXml, Element, pointer, read_nxt
+from mien.corpora.ami.seats import Seat, read_whole, reject
 from mien.corpora.clip import Label, Rating, Reject
-from mien.corpora.nxt import BrokenXml, Element, pointer, read_nxt
 
 POSITIVE, NEGATIVE = "be.pos", "be.neg"
 # Of ontologies/da-types.xml, for annotations that came without it.
