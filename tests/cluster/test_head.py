@@ -73,8 +73,6 @@ def started(home: Path, folder: Path, without: str = "") -> dict[str, Any]:
 
 
 def main(home: Path, folder: Path, without: str) -> None:
-    import ray
-
     from aws_account import REGION, client, filled, up_to_ssh
     from mien.cluster.aws.account import Account
     from mien.cluster.aws.declaration import Declaration
@@ -101,9 +99,9 @@ def main(home: Path, folder: Path, without: str) -> None:
         assert not without or without in command or "ray start" not in command
         done = subprocess.run(["bash", "-c", command.replace(without, "")], env=of_head, cwd=home, timeout=180)
         assert not done.returncode, "\n".join(log.read_text()[-2000:] for log in LOGS.glob("*.err"))
-    os.environ["RAY_AUTH_MODE"] = "token"
-    ray.init(address="127.0.0.1:6379", log_to_driver=False)
-    work = ray.remote(num_cpus=1)(int).remote()  # the head offers no CPU
+    # A process of its own: this one has a Ray that went without a token, to which it sticks. The head offers no CPU.
+    asking = "import ray; ray.init('127.0.0.1:6379'); ray.get(ray.remote(num_cpus=1)(lambda: 1).remote())"
+    work = subprocess.Popen([sys.executable, "-c", asking], env=os.environ | {"RAY_AUTH_MODE": "token"})
 
     def machines() -> list[list[str]]:
         pages = client("ec2").get_paginator("describe_instances").paginate()
@@ -119,13 +117,12 @@ def main(home: Path, folder: Path, without: str) -> None:
     until(lambda: machines() or "No module named" in text("monitor.err") + text("monitor.log"), 90)
     if not without:
         time.sleep(11)  # two more looks of the autoscaler: no second machine, and nothing said twice
-    del work
     seen = {"machines": machines(), "region": config["provider"]["region"], **{name: text(name) for name in said}}
     assert seen["region"] == REGION
     (folder / "seen.json").write_text(json.dumps(seen))
     print(seen)
-    ray.shutdown()
-    moto.terminate()
+    for process in (work, moto):
+        process.kill()
 
 
 def answers(port: int) -> bool:
