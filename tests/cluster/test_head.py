@@ -44,9 +44,8 @@ def head_home(tmp_path_factory) -> Path:
     _, rest = (Path(sys.prefix) / "bin" / "ray").read_text().split("\n", 1)
     (venv / "bin" / "ray").write_text(f"#!{venv / 'bin' / 'python'}\n{rest}")
     (venv / "bin" / "ray").chmod(0o755)
-    asked = subprocess.run(
-        [venv / "bin" / "python", "-c", "import ray, mien"], capture_output=True, text=True, cwd=home
-    )
+    asking = [venv / "bin" / "python", "-P", "-c", "import ray, mien"]  # -P: not the folder ~/mien
+    asked = subprocess.run(asking, capture_output=True, text=True, cwd=home, env={"PATH": "/usr/bin:/bin"})
     assert "No module named 'mien'" in asked.stderr, "this Python has a mien of its own, and would prove nothing"
     return home
 
@@ -66,7 +65,7 @@ def test_without_its_path_the_head_finds_no_provider(head_home, tmp_path):
 
 def started(home: Path, folder: Path, without: str = "") -> dict[str, Any]:
     log = folder / "log"
-    run_alone(f"exec {sys.executable} {__file__} {home} {folder} '{without}'", log, timeout_s=240, HOME=str(home))
+    run_alone(f"exec {sys.executable} {__file__} {home} {folder} '{without}'", log, timeout_s=300, HOME=str(home))
     return json.loads((folder / "seen.json").read_text())
 
 
@@ -74,8 +73,6 @@ def started(home: Path, folder: Path, without: str = "") -> dict[str, Any]:
 
 
 def main(home: Path, folder: Path, without: str) -> None:
-    import ray
-
     from aws_account import REGION, client, filled, up_to_ssh
     from mien.cluster.aws.account import Account
     from mien.cluster.aws.declaration import Declaration
@@ -91,17 +88,20 @@ def main(home: Path, folder: Path, without: str) -> None:
     config = json.loads(head.bootstrap)
     (home / "ray_bootstrap_config.yaml").write_text(head.bootstrap)
     shutil.copy(Path(head.auth_config["ssh_private_key"]).expanduser(), home / "ray_bootstrap_key.pem")
-    of_head = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {
+    of_head = {name: value for name, value in os.environ.items() if name.startswith("AWS_")} | {
+        "HOME": str(home),
         "PATH": "/usr/bin:/bin:/usr/sbin:/sbin",
         "RAY_OVERRIDE_RESOURCES": json.dumps(head.node_resources),
         "RAY_OVERRIDE_LABELS": json.dumps(head.node_labels),
+        "RAY_raylet_start_wait_time_s": "120",  # a busy machine
     }
     for command in head.ray_start_commands:
         assert not without or without in command or "ray start" not in command
-        subprocess.run(["bash", "-c", command.replace(without, "")], env=of_head, cwd=home, check=True, timeout=120)
-    os.environ["RAY_AUTH_MODE"] = "token"
-    ray.init(address="127.0.0.1:6379", log_to_driver=False)
-    work = ray.remote(num_cpus=1)(int).remote()  # the head offers no CPU
+        done = subprocess.run(["bash", "-c", command.replace(without, "")], env=of_head, cwd=home, timeout=180)
+        assert not done.returncode, "\n".join(log.read_text()[-2000:] for log in LOGS.glob("*.err"))
+    # A process of its own: this one has a Ray that went without a token, to which it sticks. The head offers no CPU.
+    asking = "import ray; ray.init('127.0.0.1:6379'); ray.get(ray.remote(num_cpus=1)(lambda: 1).remote())"
+    work = subprocess.Popen([sys.executable, "-c", asking], env=os.environ | {"RAY_AUTH_MODE": "token"})
 
     def machines() -> list[list[str]]:
         pages = client("ec2").get_paginator("describe_instances").paginate()
@@ -117,13 +117,12 @@ def main(home: Path, folder: Path, without: str) -> None:
     until(lambda: machines() or "No module named" in text("monitor.err") + text("monitor.log"), 90)
     if not without:
         time.sleep(11)  # two more looks of the autoscaler: no second machine, and nothing said twice
-    del work
     seen = {"machines": machines(), "region": config["provider"]["region"], **{name: text(name) for name in said}}
     assert seen["region"] == REGION
     (folder / "seen.json").write_text(json.dumps(seen))
     print(seen)
-    ray.shutdown()
-    moto.terminate()
+    for process in (work, moto):
+        process.kill()
 
 
 def answers(port: int) -> bool:
