@@ -61,10 +61,13 @@ def predict_conditions(training: Training, family: Family, rows: NDArray[np.int6
 
 def prior(training: Training) -> NDArray[np.float64]:
     """(K,) what is known of a clip without looking at it: the share of each class among the clips that were learned
-    from, or the mean of their ratings, 0 of a dimension without any."""
+    from, or the mean of their ratings, 0 of a dimension without any. Of a fixed rule, which learns from none, even."""
     target, rows = training.dataset.target, training.train
     if target.spec.kind == "classes":
-        return np.bincount(target.truth[rows].astype(np.int64), minlength=len(target.spec.names)) / len(rows)
+        n_classes = len(target.spec.names)
+        if not len(rows):
+            return np.full(n_classes, 1 / n_classes)
+        return np.bincount(target.truth[rows].astype(np.int64), minlength=n_classes) / len(rows)
     mask = target.mask[rows]
     totals = np.where(mask, target.values[rows], 0).sum(axis=0, dtype=np.float64)
     return totals / np.maximum(mask.sum(axis=0), 1)
