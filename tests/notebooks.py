@@ -10,7 +10,6 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 from conftest import ROOT
 
@@ -34,9 +33,9 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
         notebook,
         kernel_name="python3",
         timeout=LIMIT_S,
+        startup_timeout=LIMIT_S,
         record_timing=False,
         coalesce_streams=True,
-        config=Config(KernelManager={"transport": "ipc"}),  # no ports
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=environment)
