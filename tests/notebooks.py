@@ -26,6 +26,7 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
         **{name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "RAY_ADDRESS")},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # `!mien` is that of this environment
         "PYTHONPATH": str(ROOT / "platform"),
+        "TERM": "dumb",  # no codes of a terminal
         "IPYTHONDIR": str(folder / ".ipython"),
     }
     notebook = nbformat.read(path, as_version=4)
@@ -40,11 +41,14 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
     )
     client.execute(env=environment)
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            _cut(output, f"{folder}/")
+        if cell.cell_type == "code":
+            # On stderr is what libraries say of this machine, such as that it has no ipywidgets.
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                _cut(output, f"{folder}/")
     notebook.metadata.pop("widgets", None)
     # As they were committed: the kernel would add the version of its Python.
-    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     return notebook
 
 

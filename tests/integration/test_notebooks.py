@@ -38,6 +38,9 @@ def test_committed_notebooks_hold_their_outputs_and_no_path_of_a_machine(path: P
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1)), "not executed once from the top"
     assert {output["output_type"] for output in outputs} <= {"stream", "display_data", "execute_result"}
     assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []
+    shown = [text for output in outputs for text in output.get("data", {}).values()]
+    assert all(shown), "an empty output"
+    assert not [text for text in texts(shown) if " object at 0x" in text], "a cell ends with a value that says nothing"
     assert any("image/png" in output.get("data", {}) for output in outputs) or path.stem.startswith("07")
     assert [found[0] for text in texts(book) if (found := ABSOLUTE.search(text))] == []
 
