@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -26,7 +27,6 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
         **{name: value for name, value in os.environ.items() if name not in ("MPLBACKEND", "RAY_ADDRESS")},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # `!mien` is that of this environment
         "PYTHONPATH": str(ROOT / "platform"),
-        "TERM": "dumb",  # no codes of a terminal
         "IPYTHONDIR": str(folder / ".ipython"),
     }
     notebook = nbformat.read(path, as_version=4)
@@ -45,19 +45,19 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
             # On stderr is what libraries say of this machine, such as that it has no ipywidgets.
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
-                _cut(output, f"{folder}/")
+                _tidy(output, f"{folder}/")
     notebook.metadata.pop("widgets", None)
     # As they were committed: the kernel would add the version of its Python.
     notebook.metadata["language_info"] = {"name": "python", "pygments_lexer": "ipython3"}
     return notebook
 
 
-def _cut(output: dict, prefix: str) -> None:
-    """Takes the prefix out of all text of an output."""
+def _tidy(output: dict, prefix: str) -> None:
+    """Takes the prefix, and the colours of a terminal, out of all text of an output."""
     for texts in (output, output.get("data", {})):
         for name, text in texts.items():
             if isinstance(text, str) and not name.startswith("image/"):
-                texts[name] = text.replace(prefix, "")
+                texts[name] = re.sub(r"\x1b\[[\d;]*m", "", text.replace(prefix, ""))
 
 
 def main() -> None:
