@@ -12,7 +12,7 @@ import pytest
 from notebooks import NOTEBOOKS, execute
 
 # Folders of a machine; relative paths, URIs and addresses of the web are no such thing.
-ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:tmp|home|root|work|Users|usr|opt|mnt|var|private)/[\w.-]+|[A-Z]:\\\\")
+ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:tmp|home|root|work|Users|usr|opt|mnt|var|private)/[\w.-]+|\b[A-Z]:\\")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s#]+)[^)\s]*\)")
 
 
