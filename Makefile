@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup quickstart check test guards docs bench soak lock clean
+.PHONY: setup quickstart check test guards docs notebooks bench soak lock clean
 
 setup: $(READY)
 
@@ -61,6 +61,10 @@ DOCTESTS := --doctest-modules platform/mien $(addprefix --ignore=platform/mien/f
 docs: $(READY)
 	PYTHONPATH=platform $(BIN)/python -m sphinx -q -W --keep-going -c docs/site docs build/docs
 	@echo "build/docs/site/index.html"
+
+# Executes the notebooks of docs/tutorials in an empty folder and writes what they show into them, to be committed.
+notebooks: $(READY)
+	$(BIN)/python tests/notebooks.py
 
 # What takes minutes to measure and can fail: it prints its figures for docs/benchmarks.md. Ratios: mien bench --help.
 bench: $(READY)

@@ -9,7 +9,10 @@ release = version = mien.__version__
 copyright = "the authors of mien, Apache-2.0"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_copybutton"]
 root_doc = "site/index"
-exclude_patterns = ["index.md"]  # the same list for those who read on a forge
+exclude_patterns = [
+    "index.md",  # the same list for those who read on a forge
+    "tutorials/tutorial",  # what the notebooks leave where a reader runs them
+]
 
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # tests/integration/test_notebooks.py executes them

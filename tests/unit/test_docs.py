@@ -16,7 +16,7 @@ from mien.features.extractors import EXTRACTORS
 PAGES = sorted(
     path
     for path in ROOT.rglob("*.md")
-    if not {".venv", ".git", "quickstart", "runs"} & set(path.relative_to(ROOT).parts)
+    if not {".venv", ".git", "quickstart", "runs", "tutorial"} & set(path.relative_to(ROOT).parts)
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```", re.S | re.M)

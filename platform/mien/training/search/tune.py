@@ -95,6 +95,7 @@ def run_trials(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own
             callbacks=_callbacks(search),
             verbose=0,
+            progress_reporter=tune.CLIReporter(),  # silent with verbose 0; that of notebooks would show an empty line
         ),
     )
     with _quiet(), ctrl_c:
