@@ -78,7 +78,10 @@ def test_every_module_of_the_registry_is_a_corpus() -> None:
 
 def test_every_module_in_the_folder_that_imports_clips_is_registered() -> None:
     folder = Path(corpora.__file__).parent
-    modules = {path.stem for path in folder.glob("*.py") if "\ndef verify(" in path.read_text()}
+    files = {path.stem: path for path in folder.glob("*.py")} | {
+        path.parent.name: path for path in folder.glob("*/__init__.py")
+    }
+    modules = {name for name, path in files.items() if "\ndef verify(" in path.read_text()}
     assert {f"mien.corpora.{name}" for name in modules} == set(CORPORA.values())
 
 

@@ -127,7 +127,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("prepare ravdess . --attach openface=afile", "afile"),
         ("bench envelope --figure nowhere/x.png", "nowhere/x.png: cannot be written (No such file or directory)"),
         ("prepare ravdess gs://b/x", "gs://b/x: neither a path nor a bucket"),
-        ("cost afile", "/afile: is a file; give a folder"),
+        (f"cost afile --cluster {ROOT}/cluster.yaml", "/afile: is a file; give a folder"),
     ],
 )
 def test_a_file_or_an_impossible_place_where_a_folder_is_wanted(folder, capsys, words, named):

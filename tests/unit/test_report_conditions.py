@@ -136,7 +136,7 @@ def test_where_one_run_was_not_asked_nothing_is_said(tmp_path):
     other = series_directory(tmp_path / "other", folds=2)
     run, without = series.run(0, 1).folder, other.run(0, 1).folder
     run.write_bytes("DONE", without.read_bytes("DONE"))
-    for name in without.names():
+    for name in without.files():
         if name != "DONE":
             run.write_bytes(name, without.read_bytes(name))
     run.remove("conditions.parquet")

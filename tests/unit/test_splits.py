@@ -155,7 +155,7 @@ def test_each_split_is_a_partition_without_leak_whatever_the_order(
     for split in splits[:2]:
         inner = inner_splits(split, **clips, protocol=protocol)
         learnt = sorted(np.concatenate([split.train, split.validation]))
-        assert (inner[0].train is split.train) and (inner[0].validation is split.validation)
+        assert np.array_equal(inner[0].train, split.train) and np.array_equal(inner[0].validation, split.validation)
         assert sorted(np.concatenate([one.validation for one in inner])) == learnt, "each clip validates exactly once"
         for one in inner:
             assert not len(one.test)
