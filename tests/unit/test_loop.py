@@ -481,6 +481,14 @@ def test_a_finished_run_is_not_trained_again_and_still_checked(tmp_path, data):
         train_run(Run(Folder(tmp_path), 0, 0), EXPERIMENT, data, leaking)
 
 
+def test_a_finalist_of_a_search_has_no_test_clips_and_no_card(tmp_path, data):
+    outer = data.splits(EXPERIMENT.protocol)[0]
+    inner = data.inner_splits(outer, EXPERIMENT.protocol)[1]
+    run = Run(Folder(tmp_path), seed=0, fold=0)
+    assert "test" not in train_run(run, EXPERIMENT, data, inner)
+    assert run.is_done and not run.folder.exists("model/card.md")
+
+
 def test_a_run_says_what_it_was_and_holds_what_its_model_needs(tmp_path, data):
     run, _, _, split = train(tmp_path, data)
     assert Experiment.from_json(run.folder.read_json("experiment.json")) == EXPERIMENT

@@ -111,7 +111,8 @@ def _trained(
         if conditions:
             write_conditions(run, dataset.target.spec, [dataset.clip_ids[row] for row in split.test], conditions)
         run.write_metrics(result)
-        write_card(run, experiment, dataset)
+        if len(split.test):  # a finalist of a search is not tested, and goes nowhere
+            write_card(run, experiment, dataset)
         run.finish()
     return result
 
