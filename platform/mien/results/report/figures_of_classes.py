@@ -63,7 +63,7 @@ def confusion_by_epoch(panels: Mapping[str, NDArray[Any]], classes: Sequence[str
             for k in np.flatnonzero(of_class[:, 0]):
                 share = shares[k, k]
                 colour = PAPER if share >= DARK_CELL else INK
-                written = axes.text(k, k, f"{share:.0%}", ha="center", va="center", size=6.5, color=colour)
+                written = axes.text(k, k, f"{share:.0%}", ha="center", va="center", size=7.5, color=colour)
                 written.set_in_layout(False)
             axes.set_xticks(range(n), classes, rotation=35, ha="right", rotation_mode="anchor")
             axes.set_yticks(range(n), classes)
