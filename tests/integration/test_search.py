@@ -59,7 +59,7 @@ def test_a_search_that_is_killed_and_asked_again_ends_whole(place):
     search = at(place, only_folds=(0,), finalists=2)
     driver = start(search, place)
     deadline_s = time.monotonic() + 300
-    while not (place / "runs" / "tiny-search").exists() or {"done", "running"} - {
+    while not list((place / "runs" / "tiny-search").glob("**/search.json")) or {"done", "running"} - {
         trial.state for trial in folder(place).trials()
     }:
         assert driver.poll() is None, driver.communicate()[1][-6000:]
