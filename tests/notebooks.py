@@ -15,7 +15,18 @@ from nbclient import NotebookClient
 from conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "docs/tutorials").glob("*.ipynb"))
+# What they read of the project beside the package; they find it two folders up, as a reader's do.
+BESIDE = ("cluster.yaml",)
 LIMIT_S = 900  # of a cell, on a machine that is busy with other things
+
+
+def working_folder(root: Path) -> Path:
+    """An empty docs/tutorials below this folder, with what the notebooks look for above it."""
+    for name in BESIDE:
+        shutil.copy(ROOT / name, root / name)
+    folder = root / "docs/tutorials"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
@@ -61,13 +72,14 @@ def _tidy(output: dict, prefix: str) -> None:
 
 
 def main() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="notebooks-"))
+    root = Path(tempfile.mkdtemp(prefix="notebooks-"))
     try:
+        folder = working_folder(root)
         for path in NOTEBOOKS:
             print(path.name, flush=True)
             nbformat.write(execute(path, folder), path)
     finally:
-        shutil.rmtree(folder)
+        shutil.rmtree(root)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,9 @@ def main(folder: Path) -> None:
     (head,) = ray.nodes()
     seen["head's CPUs"] = head["Resources"].get("CPU", 0)
     seen["at first"] = settled([], for_s=5)
+    end_s = time.monotonic() + 60
+    while "may start" not in room({"CPU": 1.0}) and time.monotonic() < end_s:
+        time.sleep(0.25)  # the autoscaler has not told Ray its node types yet
     seen["room for a CPU"], seen["room for a GPU"] = room({"CPU": 1.0}), room({"GPU": 1.0})
     held, seen["worked on"] = [], []
     for what, asked in ASKED.items():

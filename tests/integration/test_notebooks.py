@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from notebooks import NOTEBOOKS, execute
+from notebooks import NOTEBOOKS, execute, working_folder
 
 # Folders of a machine; relative paths, URIs and addresses of the web are no such thing.
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:tmp|home|root|work|Users|usr|opt|mnt|var|private)/[\w.-]+|\b[A-Z]:\\")
@@ -56,11 +56,12 @@ def test_links_of_notebooks_lead_somewhere(path: Path):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_notebooks_run_in_order_and_train_nothing_twice(tmp_path: Path):
-    executed = [execute(path, tmp_path) for path in NOTEBOOKS]
+    folder = working_folder(tmp_path)
+    executed = [execute(path, folder) for path in NOTEBOOKS]
     assert "on demand" in "".join(texts(executed[-1].cells)), "!mien was not found"
     trained = {
-        folder.name: [one.name for one in folder.iterdir() if (one / "experiment.json").is_file()]
-        for folder in (tmp_path / "tutorial/runs").glob("affect-*")
+        series.name: [one.name for one in series.iterdir() if (one / "experiment.json").is_file()]
+        for series in (folder / "tutorial/runs").glob("affect-*")
     }
     names = {f"affect-{name}" for name in ("eeg", "body", "face", "late", "hybrid")}
     assert names <= trained.keys()

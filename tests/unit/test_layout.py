@@ -87,6 +87,12 @@ def test_torch_and_tensorflow_never_stand_in_one_file():
     assert not both
 
 
+def test_no_two_test_files_share_a_name():
+    """pytest imports them by it, and ends where the second is another file."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def imported(path: Path) -> set[str]:
     """Top-level packages named in the import statements of a file, at any depth."""
     import ast
