@@ -105,6 +105,19 @@ def test_training_by_hand():
     assert stage.hours == pytest.approx(8 / 60 + 2 * 0.125)
 
 
+def test_features_that_a_disk_cannot_hold_are_told():
+    """20 kB a clip; of 100 GB, 20 are the system's."""
+
+    def told(n_clips: int) -> str:
+        cluster = ClusterFile.model_validate(CLUSTER)
+        return " ".join(
+            estimate(f"{n_clips}x8", ("egemaps",), Search(experiment=EXPERIMENT), cluster, PRICES, RATES)[1]
+        )
+
+    assert "will not work" not in told(3_900_000)
+    assert "training will not work on m: a copy of all features lies on each machine's disk, 82 GB" in told(4_100_000)
+
+
 def test_the_table_of_prices_has_what_the_cluster_file_names():
     from mien.cluster.aws.cluster_file import read_cluster_file
 

@@ -1,14 +1,16 @@
-"""How time and memory grow with the corpus: a synthetic clip table through importer, store, splits and manifest.
+"""How time and memory grow with the corpus: a synthetic clip table through importer, store, splits and manifest, and
+what a training of it takes on each node.
 
 Steps run in processes of their own, whose memory is limited and whose peak is read after each. Nothing is
-decoded: the clips have no media, and a row of the feature is one number, so what is measured is the bookkeeping of
-the driver, which is what a bigger cluster does not make faster.
+decoded: the clips have no media. In the bookkeeping of the driver, which is what a bigger cluster does not make faster,
+a row of the feature is one number; in training it is as large as `egemaps` of a clip of RAVDESS.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -22,46 +24,61 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from mien.connection import search_path
 from mien.corpora.clip import MEDIUM_TYPE, Clip, Label, Medium, Reject, clips_to_table
+from mien.data.batches import Examples, clip_keys, training_order
+from mien.data.columns import Mapped
+from mien.data.dataset import Dataset, read_dataset
 from mien.data.leaks import check_leak
+from mien.data.mapped_table import source_of
 from mien.data.splits import make_splits
 from mien.errors import MienError
-from mien.experiment import ProtocolConfig
+from mien.experiment import ClassesConfig, DataConfig, ProtocolConfig
 from mien.features.prepare.tasks import largest_part, tasks_left
 from mien.features.prepare.worker import peak_bytes
 from mien.features.spec import FeatureSpec
-from mien.features.store import FeatureFolder, FeatureStore, Row
+from mien.features.store import FeatureStore, Row
 
 CLIPS_OF_A_SUBJECT = 100
 CORPUS = "many"
-_EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "disgust")
+_EMOTIONS = ("neutral", "happiness", "sadness", "anger", "fear", "disgust")
+_FRAMES = (27, 89)  # of a clip of RAVDESS, `egemaps`
+_BATCH = 32
+_N_BATCHES = 1000
 _LOOK_S = 0.1  # between two looks at the memory
 _REJECT_EVERY = 1000  # of the clips; the others have a row
 
 
-STEPS = (("clip table",), ("splits",), ("parts", "what is missing", "manifest"))  # those of one process
+# Those of one process.
+BOOKKEEPING = (("clip table",), ("splits",), ("parts", "what is missing", "manifest"), ("keys", "order of an epoch"))
+TRAINING = (("store", "dataset of the driver", "sent to a worker"), ("store", "joining", "1,000 batches"))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step at one size. peak_bytes: largest resident memory of the process while it ran. error: what stopped it,
-    "" where nothing did."""
+    """One step at one size. peak_bytes: largest resident memory of the process while it ran. own_bytes: of that, at the
+    end, what the system cannot take back as it can the pages of files. n_bytes: how much was written or sent, 0 where
+    nothing is. error: what stopped it, "" where nothing did."""
 
     n_clips: int
     name: str
     seconds: float
     peak_bytes: int
+    own_bytes: int
+    n_bytes: int = 0
     error: str = ""
 
 
-def scale(sizes: Sequence[int], *, limit_gb: float, folder: Path | None = None) -> Iterator[Step]:
+def scale(
+    sizes: Sequence[int], *, limit_gb: float, folder: Path | None = None, training: bool = False
+) -> Iterator[Step]:
     """The steps at each size, as they end. Linux only."""
-    for n_clips, steps in product(sizes, STEPS):
+    for n_clips, steps in product(sizes, TRAINING if training else BOOKKEEPING):
         with TemporaryDirectory(dir=folder) as store:
             command = [sys.executable, "-c", _MEASURE, json.dumps([n_clips, steps, limit_gb, store])]
-            environment = os.environ | {"PYTHONPATH": search_path()}
+            environment = os.environ | {"PYTHONPATH": search_path(), "MIEN_CACHE": f"{store}/of-node"}
             with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
                 assert process.stdout
                 for line in process.stdout:
@@ -84,34 +101,95 @@ def measure_here(n_clips: int, names: Sequence[str], limit_gb: float, folder: st
     """
     told = Lock()
 
-    def tell(name: str, start_s: float, error: str = "") -> None:
+    def tell(name: str, start_s: float, n_bytes: int = 0, error: str = "") -> None:
         with told:
-            print(json.dumps(asdict(Step(n_clips, name, perf_counter() - start_s, peak_bytes(), error))), flush=True)
+            step = Step(n_clips, name, perf_counter() - start_s, peak_bytes(), _own_bytes(), n_bytes, error)
+            print(json.dumps(asdict(step)), flush=True)
             if error:
                 os._exit(0)
 
     def watch(name: str, start_s: float, ended: Event) -> None:
         while not ended.wait(_LOOK_S):
-            if peak_bytes() > limit_gb * 1e9:
-                tell(name, start_s, f"out of {limit_gb:g} GB")
+            if _own_bytes() > limit_gb * 1e9:
+                tell(name, start_s, error=f"out of {limit_gb:g} GB")
 
     store = FeatureStore(folder)
-    steps: dict[str, Callable[[], None]] = {
-        "clip table": lambda: _write_clips(store, n_clips),
-        "splits": lambda: _split(n_clips),
-        "parts": lambda: _write_parts(store, n_clips),
-        "what is missing": lambda: _missing(store, n_clips),
-        "manifest": lambda: _finish(store, n_clips),
-    }
+    steps = {**_bookkeeping(store, n_clips), **_training(store, n_clips)}
     for name in names:
         _forget_peak()
         start_s, ended = perf_counter(), Event()
         watcher = Thread(target=watch, args=(name, start_s, ended), daemon=True)
         watcher.start()
-        steps[name]()
+        n_bytes = steps[name]()
         ended.set()
         watcher.join()
-        tell(name, start_s)
+        tell(name, start_s, n_bytes or 0)
+
+
+def _bookkeeping(store: FeatureStore, n_clips: int) -> dict[str, Callable[[], int | None]]:
+    """What the driver does before anything is trained; and the order of an epoch, which each process makes."""
+    keys: list[NDArray[np.uint64]] = []  # made once a run
+    lengths = np.random.default_rng(0).integers(16, 48, n_clips)
+    examples = Examples(np.arange(n_clips), np.zeros(n_clips, np.int64))
+
+    def order() -> None:
+        training_order(examples, keys[0], lengths, seed=0, epoch=1, batch_size=_BATCH)
+
+    return {
+        "clip table": lambda: _write_clips(store, n_clips),
+        "splits": lambda: _split(n_clips),
+        "parts": lambda: _write_parts(store, _number(), n_clips),
+        "what is missing": lambda: _missing(store, n_clips),
+        "manifest": lambda: _finish(store, _number(), n_clips),
+        "keys": lambda: keys.append(clip_keys(_names(n_clips))),
+        "order of an epoch": order,
+    }
+
+
+def _training(store: FeatureStore, n_clips: int) -> dict[str, Callable[[], int | None]]:
+    """What training takes of the driver, and of a node that joins, which has nothing of the store yet."""
+    held: list[Dataset | Mapped] = []
+
+    def written() -> int:
+        _write_clips(store, n_clips)
+        _write_parts(store, _numbers(), n_clips)
+        _finish(store, _numbers(), n_clips)
+        folder = Path(str(store.feature_folder(CORPUS, _numbers()).folder))
+        return sum(path.stat().st_size for path in folder.rglob("*.parquet"))
+
+    def read() -> None:
+        data = DataConfig(corpora=(CORPUS,), features=(_numbers().name,))
+        held.append(read_dataset(store, data, ClassesConfig(), mapped=True))
+
+    def sent() -> int:
+        return len(pickle.dumps(held[-1], protocol=5))
+
+    def joined() -> int:
+        source = source_of(store, CORPUS, _numbers())
+        held.append(Mapped(_numbers(), [source], _names(n_clips)))
+        return source.path.stat().st_size
+
+    def batches() -> None:
+        column = held[-1]
+        assert isinstance(column, Mapped)
+        rows = np.random.default_rng(0).integers(0, n_clips, (_N_BATCHES, _BATCH))
+        for batch in rows.tolist():
+            for row in batch:
+                column[row].values.sum()
+
+    return {
+        "store": written,
+        "dataset of the driver": read,
+        "sent to a worker": sent,
+        "joining": joined,
+        "1,000 batches": batches,
+    }
+
+
+def _own_bytes() -> int:
+    """Resident memory that is not a file's (proc(5), RssAnon)."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon")))
 
 
 def _forget_peak() -> None:
@@ -194,20 +272,30 @@ def _split(n_clips: int) -> None:
         check_leak(split, **columns, protocol=protocol)
 
 
-def _feature(store: FeatureStore) -> FeatureFolder:
-    spec = FeatureSpec(name="one", version=1, modality="audio", shape=(1,), hop_s=None, columns=("one",))
-    return store.feature_folder(CORPUS, spec)
+def _number() -> FeatureSpec:
+    return FeatureSpec(name="one", version=1, modality="audio", shape=(1,), hop_s=None, columns=("one",))
 
 
-def _write_parts(store: FeatureStore, n_clips: int) -> None:
-    """What workers would have written, in parts as large as theirs."""
-    feature = _feature(store)
-    values, valid = np.zeros((1, 1), np.float32), np.ones(1, np.bool_)
+def _numbers() -> FeatureSpec:
+    columns = tuple(f"c{i}" for i in range(_FRAMES[1]))
+    return FeatureSpec(name="many", version=1, modality="audio", shape=(_FRAMES[1],), hop_s=0.1, columns=columns)
+
+
+def _write_parts(store: FeatureStore, spec: FeatureSpec, n_clips: int) -> None:
+    """What workers would have written, in parts as large as theirs; noise, which cannot be made smaller."""
+    feature = store.feature_folder(CORPUS, spec)
+    n_frames = 1 if spec.hop_s is None else _FRAMES[0]
+    valid = np.ones(n_frames, np.bool_)
     n_of_a_part = largest_part(False, n_clips)
+    rng = np.random.default_rng(0)
     for start in range(0, n_clips, n_of_a_part):
         numbers = range(start, min(start + n_of_a_part, n_clips))
         ids = [f"{CORPUS}/{i // CLIPS_OF_A_SUBJECT:06d}-{i % CLIPS_OF_A_SUBJECT:03d}" for i in numbers]
-        rows = [Row(ids[i - start], f"{i:064x}", 0.0, None, values, valid) for i in numbers if i % _REJECT_EVERY]
+        rows = [
+            Row(ids[i - start], f"{i:064x}", 0.0, None, rng.random((n_frames, *spec.shape), np.float32), valid)
+            for i in numbers
+            if i % _REJECT_EVERY
+        ]
         rejects = [
             Reject(id=ids[i - start], path="", stage="extract", reason="no-audio", detail="no sound")
             for i in numbers
@@ -223,12 +311,14 @@ def _missing(store: FeatureStore, n_clips: int) -> None:
         [[("audio", {"path": f"s3://bucket/{name}.wav", "start_s": 0.0})] for name in ids],
         pa.map_(pa.string(), MEDIUM_TYPE),
     )
-    left = tasks_left(pa.table({"id": ids, "media": media}), ["audio"], [_feature(store).reopen() - {ids[-1]}])
+    left = tasks_left(
+        pa.table({"id": ids, "media": media}), ["audio"], [store.feature_folder(CORPUS, _number()).reopen() - {ids[-1]}]
+    )
     if left["clip_id"].to_pylist() != [ids[-1]]:
         raise RuntimeError(f"{len(left)} clips are left to do, not one")
 
 
-def _finish(store: FeatureStore, n_clips: int) -> None:
-    manifest = _feature(store).finish(set(_names(n_clips)))
+def _finish(store: FeatureStore, spec: FeatureSpec, n_clips: int) -> None:
+    manifest = store.feature_folder(CORPUS, spec).finish(set(_names(n_clips)))
     if manifest["n_rows"] + manifest["n_rejects"] != n_clips:
         raise RuntimeError(f"{manifest['n_rows']} rows and {manifest['n_rejects']} rejects of {n_clips} clips")

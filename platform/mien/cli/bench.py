@@ -339,6 +339,7 @@ def bench_scale(
     clips: tuple[int, ...] = (10_000, 100_000, 1_000_000),
     limit_gb: float = 20.0,
     batches: int = 2000,
+    training: bool = False,
     folder: Path | None = None,
     as_json: Annotated[bool, arg(name="json")] = False,
 ) -> None:
@@ -346,8 +347,9 @@ def bench_scale(
 
     Args:
         clips: Sizes of the synthetic corpus; ten million take a quarter of an hour and 7 GB.
-        limit_gb: A step that wants more address space than this fails, and says so.
+        limit_gb: A step that holds more memory of its own than this ends, and says so.
         batches: Also how many batches a second a driver hands to idle workers, measured on so many; 0 leaves it out.
+        training: Instead, what training takes of the driver, and of a node that joins: 20 GB of disk a million clips.
         folder: Where the synthetic store is written and removed again; by default the place for temporary files.
         as_json: Print it as JSON.
     """
@@ -358,10 +360,11 @@ def bench_scale(
     if batches < 0:
         raise MienError(f"--batches {batches}: give 0 or more")
     rows: dict[str, Any] = {}
-    for step in scale(clips, limit_gb=limit_gb, folder=folder):
-        told = step.error or f"{step.seconds:.2f} s, {step.peak_bytes / 1e9:.2f} GB"
-        rows[f"{step.n_clips} clips, {step.name}"] = told
-    if batches:
+    for step in scale(clips, limit_gb=limit_gb, folder=folder, training=training):
+        told = f"{step.seconds:.2f} s, {step.peak_bytes / 1e9:.2f} GB, of its own {step.own_bytes / 1e9:.2f}"
+        written = f"; {step.n_bytes / 1e6:,.1f} MB" if step.n_bytes else ""
+        rows[f"{step.n_clips} clips, {step.name}"] = step.error or told + written
+    if batches and not training:
         rows["batches a second"] = round(batches_per_s(batches))
     _print_rows(rows, as_json)
 

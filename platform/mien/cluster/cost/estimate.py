@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from mien.cluster.aws.cluster_file import ClusterFile, ClusterFileError, Kind
 from mien.cluster.cost.corpora import MEDIA_GB, WHOLE, Whole
-from mien.cluster.cost.prices import Instance, Prices
+from mien.cluster.cost.prices import Prices
 from mien.cluster.cost.rates import Rates
 from mien.data.splits import n_inner_splits
 from mien.errors import MienError
@@ -28,7 +28,7 @@ from mien.experiment.search import Search
 
 START_H = 8 / 60  # from asking for a node until it works; assumed
 WORTH_A_NODE_H = 1.0
-OBJECT_STORE_SHARE = 0.3  # of a machine's memory, by Ray's default
+SYSTEM_GB = 20.0  # of a node's disk, for the system, its packages and Ray's logs; assumed
 NOT_COUNTED = "not counted: spot nodes that are taken away, requests to S3, traffic out of AWS, tax"
 
 
@@ -97,7 +97,7 @@ def estimate(
         *([f"not looked up, only known approximately: {', '.join(unchecked)}"] if unchecked else []),
         f"rates were measured on {rates.machine}; another core may be {rates.uncertainty:g} times slower or faster",
         NOT_COUNTED + ("" if corpus in MEDIA_GB else ", the media themselves in S3"),
-        *(_of_training(search, features, stored_gb, prices.instance(kind.instance_type)) if search else ()),
+        *(_of_training(search, features, stored_gb, kind) if search else ()),
     ]
     return stages, notes
 
@@ -163,13 +163,13 @@ def _run_h(experiment: Experiment, n_clips: int, rates: Rates) -> float:
     return (rates.run_startup_s + n_samples / rates.samples_per_s) / 3600
 
 
-def _of_training(search: Search, features: Sequence[str], stored_gb: float, machine: Instance) -> Iterator[str]:
+def _of_training(search: Search, features: Sequence[str], stored_gb: float, kind: Kind) -> Iterator[str]:
     """What has to be known of a training."""
-    experiment, shared_gb = search.experiment, OBJECT_STORE_SHARE * machine.memory_gib * 1.074
-    if stored_gb > shared_gb:
+    experiment, room_gb = search.experiment, kind.disk_gb - SYSTEM_GB
+    if stored_gb > room_gb:
         yield (
-            f"training will not work on {machine.name}: all features lie in each machine's object store, "
-            f"{stored_gb:,.0f} GB of these clips, and it has {shared_gb:,.0f} GB"
+            f"training will not work on {kind.instance_type}: a copy of all features lies on each machine's disk, "
+            f"{stored_gb:,.0f} GB of these clips, and it has room for {max(0, room_gb):,.0f} GB; raise VolumeSize"
         )
     if lacking := sorted(set(experiment.data.features) - set(features)):
         yield f"{experiment.name} reads {', '.join(lacking)} as well, which --features leaves out: not counted"
