@@ -44,6 +44,9 @@ def test_what_the_cluster_has_and_may_start(cluster):
     assert missing(ExecutionConfig(gpu=True), 1) == (
         "waiting for 1 worker of 1 CPU and 1 GPU: the cluster has 0 CPU and 0 GPU; it may start 4 x gpu"
     )
+    assert missing(ExecutionConfig(gpu=True, gpu_share=0.25), 1) == (
+        "waiting for 1 worker of 1 CPU and 0.25 GPU: the cluster has 0 CPU and 0 GPU; it may start 4 x gpu"
+    )
     cluster |= {"there": {"CPU": 16.0}, "free": {"CPU": 2.0}, "config": None}
     assert connection.room({"CPU": 4.0}) == "the cluster has 16 CPU, 2 of them free"
 

@@ -31,6 +31,9 @@ class ExecutionConfig:
     """CPUs that Ray reserves for each worker."""
     gpu: bool = False
     """One GPU for each worker; refused where the cluster has none and none can come, or the framework sees none."""
+    gpu_share: float = 1.0
+    """What of a GPU each worker reserves, with gpu: at 0.25 four runs or trials of `parallel` share one. Nothing keeps
+    them from taking more of its memory. A group of several workers takes whole ones."""
     parallel: int = 1
     """Runs (seed x fold), or trials of a search, at a time, each in a process of its own; runs with workers=0 only."""
     baseline: bool = True
@@ -48,5 +51,10 @@ class ExecutionConfig:
                 raise ValueError(f"execution.{name} is {getattr(self, name)}: at least {least}")
         if self.min_workers > self.workers:
             raise ValueError(f"execution.min_workers is {self.min_workers}: at most execution.workers ({self.workers})")
+        if not 0 < self.gpu_share <= 1:
+            raise ValueError(f"execution.gpu_share is {self.gpu_share:g}: above 0, at most 1")
+        if self.gpu_share < 1 and (self.workers > 1 or not self.gpu):
+            why = "workers of a group cannot share a GPU" if self.gpu else "execution.gpu is not set"
+            raise ValueError(f"execution.gpu_share is {self.gpu_share:g}: {why}")
         if not self.save_every_s >= 0:
             raise ValueError(f"execution.save_every_s is {self.save_every_s}: seconds, or 0 for each epoch")

@@ -27,7 +27,7 @@ from mien.training.loop import train_run
 from mien.training.place import place_of
 from mien.training.refusals import check_launch
 from mien.training.run_job import RunJob
-from mien.training.waits import check_can_come, missing
+from mien.training.waits import check_can_come, demand, missing
 
 Trained = Iterator[tuple[Run, Record]]
 Ended = Generator[tuple[Run, Record | TrainingError]]
@@ -188,9 +188,8 @@ def _train_in_parallel(
     with connection.connected(workers=n_workers):
         check_can_come(execution, 1)
         shared = ray.put(dataset)
-        remote = ray.remote(num_cpus=execution.cpus_per_worker, num_gpus=float(execution.gpu), max_retries=2)(
-            _train_alone
-        )
+        asked = demand(execution)
+        remote = ray.remote(num_cpus=asked["CPU"], num_gpus=asked.get("GPU", 0), max_retries=2)(_train_alone)
         waiting = list(jobs)
         running: dict[Any, tuple[RunJob, Follower]] = {}
         while waiting or running:

@@ -9,7 +9,7 @@ from mien.experiment import ExecutionConfig
 
 def demand(execution: ExecutionConfig) -> dict[str, float]:
     """What one worker reserves of a node, by Ray's names of resources."""
-    return {"CPU": float(execution.cpus_per_worker)} | ({"GPU": 1.0} if execution.gpu else {})
+    return {"CPU": float(execution.cpus_per_worker)} | ({"GPU": execution.gpu_share} if execution.gpu else {})
 
 
 def check_can_come(execution: ExecutionConfig, n_workers: int) -> None:
