@@ -72,7 +72,7 @@ bench: $(READY)
 
 # Attacks for half an hour: 10,000 broken files, 200 kills, 40 flipped bits in each kind of file.
 soak: $(READY)
-	$(BIN)/python -m pytest -m soak tests/fault tests/unit
+	$(BIN)/python -m pytest -m soak tests/fault tests/unit tests/cluster
 
 clean:
 	rm -rf $(VENV) $(QUICKSTART)

@@ -53,6 +53,8 @@ SOONER = {
 }
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "RAY_USAGE_STATS_ENABLED": "0"}
 JOB = ("python", "tests/cluster/prepare_and_train.py")
+SYSTEMS = ("sync_aug", "attention_focal", "va_transformer", "affect_ensemble", "video_full")
+LOSES_A_HOST = "va_transformer"
 
 
 def local_variant(cluster: dict[str, Any], head: str, workers: list[str]) -> dict[str, Any]:
@@ -178,6 +180,32 @@ def test_a_job_that_loses_a_host_ends_as_on_one_machine(alone, cluster, dashboar
     assert len(found["losses"]) == len(alone["losses"])
     assert found["losses"] == pytest.approx(alone["losses"], abs=1e-5)
     assert found["scores"] == pytest.approx(alone["scores"], abs=1e-5)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_system_is_a_job_that_goes_on_without_a_host(system, cluster, dashboard, shared):
+    """One job after the other on the same hosts: what is trained once one of them is lost, the other trains alone."""
+    folder, log = shared / "systems", shared / f"{system}.log"
+    job = ["ray", "job", "submit", "--address", dashboard, "--working-dir", "."]
+    job += ["--runtime-env", "experiments/runtime_env.yaml", "--", "python", "experiments/quickstart.py", str(folder)]
+    job += [system, "--workers", "2", "--min-workers", "1"]
+    epochs = "*/seed-0/fold-0/checkpoints/epoch-0003/MANIFEST.json"
+    with running(cluster["laptop"], *job, cwd=ROOT, log=log) as submitted:
+        if system == LOSES_A_HOST:
+            runs = folder / "runs" / system.replace("_", "-")
+            wait_for(lambda: submitted.poll() is not None or any(runs.glob(epochs)), 900)
+            assert submitted.poll() is None, log.read_text()[-6000:]
+            cluster[LOST].cut_off()
+        assert submitted.wait(1800) == 0, log.read_text()[-6000:]
+    (series,) = (folder / "runs" / system.replace("_", "-")).iterdir()
+    assert (series / "report.html").is_file()
+    workers = [
+        json.loads(path.read_text())["workers"] for path in sorted(series.glob("seed-0/fold-*/environment.json"))
+    ]
+    print(system, workers)
+    assert workers and set(workers) == {1 if SYSTEMS.index(system) >= SYSTEMS.index(LOSES_A_HOST) else 2}
 
 
 def test_who_has_another_token_is_told_so(alone, cluster, dashboard, shared):
