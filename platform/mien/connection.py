@@ -14,7 +14,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -232,29 +232,6 @@ def _on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
-
-
-def room(asked: Mapping[str, float]) -> str:
-    """What the cluster in use has of these resources, and which nodes with them its autoscaler may start, in words."""
-    import ray
-
-    there, free = ray.cluster_resources(), ray.available_resources()
-    config = ray._private.state.state.get_cluster_config()
-    has = [_has(name, there.get(name, 0.0), free.get(name, 0.0)) for name in asked]
-    able = [
-        f"{kind.max_count if kind.max_count >= 0 else 'any number'} x {kind.name}"
-        for kind in (config.node_group_configs if config else ())
-        if kind.max_count and all(kind.resources.get(name, 0) >= amount for name, amount in asked.items())
-    ]
-    return f"the cluster has {' and '.join(has)}" + (f"; it may start {', '.join(able)}" if able else "")
-
-
-def _has(name: str, n_there: float, n_free: float) -> str:
-    """
-    >>> _has("CPU", 16.0, 2.0), _has("GPU", 0.0, 0.0)
-    ('16 CPU, 2 of them free', '0 GPU')
-    """
-    return f"{n_there:g} {name}" + (f", {n_free:g} of them free" if n_there else "")
 
 
 @contextmanager

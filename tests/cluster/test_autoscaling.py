@@ -88,8 +88,8 @@ def main(folder: Path) -> None:
     import ray
     from ray.cluster_utils import AutoscalingCluster
 
+    from mien.capacity import room
     from mien.cluster.doctor import examine
-    from mien.connection import room
 
     class FakeNodes(AutoscalingCluster):
         def _generate_config(self, head_resources: Any, worker_node_types: Any, **_: Any) -> dict[str, Any]:
@@ -141,15 +141,17 @@ def main(folder: Path) -> None:
             own = ray.get_runtime_context().get_node_id()
             return next(node["Labels"].get("type", HEAD) for node in ray.nodes() if node["NodeID"] == own)
 
+    os.environ["RAY_NODE_TYPE_NAME"] = HEAD  # as `ray up` does
     cluster = FakeNodes(dict(types[HEAD]["resources"]), types, autoscaler_v2=True)
     cluster.start()
     ray.init(address="auto", log_to_driver=False)
     (head,) = ray.nodes()
     seen["head's CPUs"] = head["Resources"].get("CPU", 0)
     seen["at first"] = settled([], for_s=5)
-    end_s = time.monotonic() + 60
-    while "may start" not in room({"CPU": 1.0}) and time.monotonic() < end_s:
-        time.sleep(0.25)  # the autoscaler has not told Ray its node types yet
+    os.environ["HOME"] = str(folder)  # where `ray up` writes what it is told, and mien reads it
+    (folder / "ray_bootstrap_config.yaml").write_text(
+        json.dumps({"head_node_type": HEAD, "available_node_types": types})
+    )
     seen["room for a CPU"], seen["room for a GPU"] = room({"CPU": 1.0}), room({"GPU": 1.0})
     held, seen["worked on"] = [], []
     for what, asked in ASKED.items():

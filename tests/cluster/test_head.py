@@ -23,6 +23,17 @@ from conftest import ROOT
 pytestmark = [pytest.mark.ray, pytest.mark.cluster, pytest.mark.slow]
 
 EC2 = "http://127.0.0.1:5000"
+# A job's program: what may come is known before anything has, and then it is asked for.
+ASKING = """
+import ray
+from mien.capacity import room
+from mien.experiment import ExecutionConfig
+from mien.training.waits import check_can_come
+ray.init("127.0.0.1:6379", log_to_driver=False)
+check_can_come(ExecutionConfig(), 4)
+print(room({"CPU": 1.0}), flush=True)
+ray.get(ray.remote(num_cpus=1)(lambda: 1).remote())
+"""
 LOGS = Path("/tmp/ray/session_latest/logs")  # in the namespaces
 
 
@@ -53,6 +64,7 @@ def head_home(tmp_path_factory) -> Path:
 def test_work_brings_the_machine_of_its_kind(head_home, tmp_path):
     seen = started(head_home, tmp_path)
     assert seen["machines"] == [["cpu", "c7i.4xlarge", "spot"]], seen["monitor.log"][-3000:]
+    assert seen["room"] == "the cluster has 0 CPU; it may start 8 x cpu, 4 x gpu\n"
     assert seen["monitor.log"].count("empty legacy field") <= 2, "once, before the provider is loaded"
 
 
@@ -100,8 +112,10 @@ def main(home: Path, folder: Path, without: str) -> None:
         done = subprocess.run(["bash", "-c", command.replace(without, "")], env=of_head, cwd=home, timeout=180)
         assert not done.returncode, "\n".join(log.read_text()[-2000:] for log in LOGS.glob("*.err"))
     # A process of its own: this one has a Ray that went without a token, to which it sticks. The head offers no CPU.
-    asking = "import ray; ray.init('127.0.0.1:6379'); ray.get(ray.remote(num_cpus=1)(lambda: 1).remote())"
-    work = subprocess.Popen([sys.executable, "-c", asking], env=os.environ | {"RAY_AUTH_MODE": "token"})
+    with (folder / "work").open("w") as said_of_work:
+        work = subprocess.Popen(
+            [sys.executable, "-c", ASKING], env=os.environ | {"RAY_AUTH_MODE": "token"}, stdout=said_of_work
+        )
 
     def machines() -> list[list[str]]:
         pages = client("ec2").get_paginator("describe_instances").paginate()
@@ -117,7 +131,12 @@ def main(home: Path, folder: Path, without: str) -> None:
     until(lambda: machines() or "No module named" in text("monitor.err") + text("monitor.log"), 90)
     if not without:
         time.sleep(11)  # two more looks of the autoscaler: no second machine, and nothing said twice
-    seen = {"machines": machines(), "region": config["provider"]["region"], **{name: text(name) for name in said}}
+    seen = {
+        "machines": machines(),
+        "room": (folder / "work").read_text(),
+        "region": config["provider"]["region"],
+        **{name: text(name) for name in said},
+    }
     assert seen["region"] == REGION
     (folder / "seen.json").write_text(json.dumps(seen))
     print(seen)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mien.connection import Cluster
 from mien.errors import StoreError
 from mien.experiment import SvmConfig
 from mien.results.search_folder import SearchFolder, Trial
@@ -24,12 +23,21 @@ def place(tmp_path_factory) -> Path:
     return folder
 
 
-def test_more_trials_than_fit_are_fewer_at_a_time(tmp_path):
-    cluster = Cluster(address="", embedded=False, n_cpus=5, n_gpus=0, startup_s=0.0)
+def test_more_trials_than_fit_are_fewer_at_a_time(tmp_path, monkeypatch):
+    _has_cpus(monkeypatch, 5)
     warnings: list[str] = []
-    assert search._concurrency(at(tmp_path, parallel=5, workers=2), cluster, warnings.append) == 2
-    assert warnings == ["5 trials at a time do not fit 5 CPUs: 2 at a time"]
-    assert search._concurrency(at(tmp_path, parallel=5), cluster, warnings.append) == 5
+    assert search._concurrency(at(tmp_path, parallel=5, workers=2), warnings.append) == 2
+    assert warnings == ["5 trials at a time do not fit: the cluster has 5 CPU, 5 of them free. 2 at a time"]
+    assert search._concurrency(at(tmp_path, parallel=5), warnings.append) == 5
+
+
+def _has_cpus(monkeypatch, n: int) -> None:
+    """The Ray in use, which does not grow."""
+    import ray
+
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": float(n)}}])
+    for name in ("cluster_resources", "available_resources"):
+        monkeypatch.setattr(ray, name, lambda: {"CPU": float(n)})
 
 
 @pytest.mark.parametrize(
@@ -40,21 +48,18 @@ def test_more_trials_than_fit_are_fewer_at_a_time(tmp_path):
         ({"method": "grid", "space": {"loss.gamma": "0 .. 1"}}, "list its values with |"),
         ({"questions": {"loss.gamma": "0 .. 1"}}, "give the values to compare"),
         ({"only_folds": (7,)}, "there are folds 0 to 1"),
-        ({"workers": 99}, "99 workers needs 99 CPUs"),
+        ({"workers": 99}, "99 workers of 1 CPU do not fit"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(place, changes, message, monkeypatch):
     """In this process: nothing may start before it is refused."""
     monkeypatch.setattr(search, "run_trials", lambda *args, **kwargs: pytest.fail("a trial was started"))
     if "workers" in changes:  # an embedded Ray offers what is asked for: an attached one has what it has
-        monkeypatch.setattr(search.connection, "connected", _two_cpus)
+        monkeypatch.setattr(search.connection, "connected", lambda **_: nullcontext())
+        _has_cpus(monkeypatch, 2)
     with pytest.raises(search.ExperimentError) as error:
         search.search(at(place, **changes))
     assert message in str(error.value)
-
-
-def _two_cpus(**_: object):
-    return nullcontext(Cluster(address="", embedded=False, n_cpus=2, n_gpus=0, startup_s=0.0))
 
 
 def test_a_store_that_lacks_a_feature_and_a_family_without_epochs_are_refused(place):

@@ -9,31 +9,34 @@ from typing import Any
 import pytest
 
 from mien import connection
+from mien.capacity import room
+from mien.errors import ExperimentError
 from mien.experiment import ExecutionConfig
-from mien.training.waits import missing
+from mien.training.waits import check_can_come, missing
+
+HEAD = {"Alive": True, "Resources": {"memory": 1e9}, "Labels": {"ray.io/node-group": "head"}}
+CPU = {"Alive": True, "Resources": {"CPU": 16.0}, "Labels": {"ray.io/node-group": "cpu"}}
+DECLARED = """
+head_node_type: head
+available_node_types:
+  head: {resources: {CPU: 0}}
+  cpu: {max_workers: 8, resources: {CPU: 16}}
+  cpu-96: {max_workers: 0, resources: {CPU: 96}}
+  gpu: {max_workers: 4, resources: {CPU: 8, GPU: 1}}
+"""
 
 
 @pytest.fixture
-def cluster(monkeypatch):
-    """A cluster of a head without CPUs, whose autoscaler has the node types of cluster.yaml, as Ray tells of it."""
+def cluster(monkeypatch, tmp_path):
+    """A head without CPUs, as Ray tells of it, and what `ray up` has left in its home."""
     import ray
-    from ray.core.generated.autoscaler_pb2 import ClusterConfig
 
-    kinds = [
-        ("head", 1, {"CPU": 0}),
-        ("cpu", 8, {"CPU": 16}),
-        ("cpu-96", 0, {"CPU": 96}),
-        ("gpu", 4, {"CPU": 8, "GPU": 1}),
-    ]
-    config = ClusterConfig()
-    for name, n, resources in kinds:
-        kind = config.node_group_configs.add(name=name, max_count=n)
-        for resource, amount in resources.items():
-            kind.resources[resource] = amount
-    told: dict[str, Any] = {"there": {"CPU": 0.0}, "free": {}, "config": config}
+    told: dict[str, Any] = {"nodes": [HEAD], "there": {"CPU": 0.0}, "free": {}}
+    monkeypatch.setattr(ray, "nodes", lambda: told["nodes"])
     monkeypatch.setattr(ray, "cluster_resources", lambda: told["there"])
     monkeypatch.setattr(ray, "available_resources", lambda: told["free"])
-    monkeypatch.setattr(ray._private.state.state, "get_cluster_config", lambda: told["config"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(DECLARED)
     return told
 
 
@@ -41,14 +44,39 @@ def test_what_the_cluster_has_and_may_start(cluster):
     assert missing(ExecutionConfig(), 4) == (
         "waiting for 4 workers of 1 CPU: the cluster has 0 CPU; it may start 8 x cpu, 4 x gpu"
     )
-    assert missing(ExecutionConfig(gpu=True), 1) == (
-        "waiting for 1 worker of 1 CPU and 1 GPU: the cluster has 0 CPU and 0 GPU; it may start 4 x gpu"
-    )
     assert missing(ExecutionConfig(gpu=True, gpu_share=0.25), 1) == (
         "waiting for 1 worker of 1 CPU and 0.25 GPU: the cluster has 0 CPU and 0 GPU; it may start 4 x gpu"
     )
-    cluster |= {"there": {"CPU": 16.0}, "free": {"CPU": 2.0}, "config": None}
-    assert connection.room({"CPU": 4.0}) == "the cluster has 16 CPU, 2 of them free"
+    cluster |= {"nodes": [HEAD, CPU], "there": {"CPU": 16.0}, "free": {"CPU": 2.0}}
+    assert room({"CPU": 16.0}) == "the cluster has 16 CPU, 2 of them free; it may start 7 x cpu"
+    cluster["nodes"] = [CPU | {"Labels": {}}]
+    assert room({"CPU": 4.0}) == "the cluster has 16 CPU, 2 of them free", "nobody launched it: it does not grow"
+
+
+def test_a_program_beside_the_head_knows_that_there_is_an_autoscaler(cluster, tmp_path):
+    (tmp_path / "ray_bootstrap_config.yaml").unlink()
+    assert room({"CPU": 4.0}) == "the cluster has 0 CPU; its autoscaler may start more"
+    check_can_come(ExecutionConfig(cpus_per_worker=1000), 1000)
+
+
+def test_what_can_never_come_is_refused_and_what_may_come_is_waited_for(cluster):
+    check_can_come(ExecutionConfig(), 8 * 16 + 4 * 8)
+    check_can_come(ExecutionConfig(gpu=True, gpu_share=0.25), 16)
+    with pytest.raises(
+        ExperimentError, match="161 workers of 1 CPU do not fit .* its autoscaler can start too few more"
+    ):
+        check_can_come(ExecutionConfig(), 161)
+    with pytest.raises(
+        ExperimentError, match="a worker needs 17 CPU, no node has one, and no autoscaler can start one"
+    ):
+        check_can_come(ExecutionConfig(cpus_per_worker=17), 1)
+    cluster["nodes"] = [HEAD, CPU]
+    check_can_come(ExecutionConfig(), 8 * 16 + 4 * 8)
+    cluster["nodes"] = [CPU | {"Labels": {}}]
+    with pytest.raises(ExperimentError, match="17 workers of 1 CPU do not fit .* no autoscaler can start more"):
+        check_can_come(ExecutionConfig(), 17)
+    with pytest.raises(ExperimentError, match="execution.gpu: a worker needs 1 GPU, no node has one"):
+        check_can_come(ExecutionConfig(gpu=True), 1)
 
 
 def test_waiting_is_told_until_what_was_waited_for_came(monkeypatch):

@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import pyarrow as pa
 
 from mien import connection
+from mien.capacity import room
 from mien.corpora import load, name_of, named
 from mien.corpora.clip import Clip, Reject, clips_to_table
 from mien.corpora.remote import import_clips
@@ -350,7 +351,7 @@ class _Job:
         if self.engine == "processes":
             return nullcontext(Event())
         asked = f"waiting for {self._n_workers} CPU"
-        return connection.waiting(on_note, lambda: f"{asked}: {connection.room({'CPU': 1.0})}")
+        return connection.waiting(on_note, lambda: f"{asked}: {room({'CPU': 1.0})}")
 
     @contextmanager
     def _room(self, workers: int | None) -> Iterator[int]:

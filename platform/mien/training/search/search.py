@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mien import connection
+from mien.capacity import nodes, room
 from mien.data.dataset import Dataset, read_dataset
 from mien.data.splits import Split
 from mien.errors import ExperimentError
@@ -29,6 +30,7 @@ from mien.training.search.events import SearchEvents
 from mien.training.search.finals import confirm, cross_validate
 from mien.training.search.ledger import Ledger
 from mien.training.search.tune import run_trials
+from mien.training.waits import check_can_come, demand
 
 
 def search(asked: Search, events: SearchEvents = SearchEvents()) -> SearchFolder:  # noqa: B008 - a tuple
@@ -47,10 +49,10 @@ def search(asked: Search, events: SearchEvents = SearchEvents()) -> SearchFolder
     folder = SearchFolder.create(asked)
     _write_data(folder, dataset, splits)
     execution = experiment.execution
-    with connection.connected(workers=execution.parallel * max(1, execution.workers)) as ray_cluster:
+    with connection.connected(workers=execution.parallel * max(1, execution.workers)):
         import ray
 
-        parallel = _concurrency(asked, ray_cluster, events.on_warning)
+        parallel = _concurrency(asked, events.on_warning)
         shared = ray.put(dataset)
         for split in splits:
             events.on_fold(folder, split)
@@ -122,16 +124,13 @@ def _write_data(folder: SearchFolder, dataset: Dataset, splits: Sequence[Split])
     folder.folder.write_json("data.json", data, sealed=True)
 
 
-def _concurrency(asked: Search, ray_cluster: connection.Cluster, warn: Callable[[str], None]) -> int:
+def _concurrency(asked: Search, warn: Callable[[str], None]) -> int:
     """Trials at a time. Those of several workers would wait for each other for ever where not all of one fit."""
     execution = asked.experiment.execution
-    workers = max(1, execution.workers) * execution.cpus_per_worker
-    fit = ray_cluster.n_cpus // workers
-    if not fit:
-        raise ExperimentError(
-            f"a trial of {workers} workers needs {workers} CPUs and the cluster has {ray_cluster.n_cpus}: "
-            "give it fewer workers, or a larger cluster"
-        )
+    n_workers = max(1, execution.workers)
+    check_can_come(execution, n_workers)
+    most = nodes().most(demand(execution))
+    fit = execution.parallel if most is None else most // n_workers
     if execution.parallel > fit:
-        warn(f"{execution.parallel} trials at a time do not fit {ray_cluster.n_cpus} CPUs: {fit} at a time")
+        warn(f"{execution.parallel} trials at a time do not fit: {room(demand(execution))}. {fit} at a time")
     return min(execution.parallel, fit)
