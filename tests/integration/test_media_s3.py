@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +15,12 @@ import boto3
 import numpy as np
 import pytest
 
-from mien.bench.requests import GETS_OF_A_CLIP, PUTS_OF_A_PART, WRITES_OF_A_PART
+from mien.bench.requests import GETS_OF_A_CLIP, GETS_OF_A_JOINING_NODE, PUTS_OF_A_PART, WRITES_OF_A_PART
 from mien.corpora import mahnob
 from mien.corpora.clip import Clip, Medium, Reject
 from mien.corpora.remote import import_clips
 from mien.corpora.sample.write import write_sample
+from mien.data.mapped_table import mapped_table, source_of
 from mien.errors import CorpusError, MediaError
 from mien.features import media
 from mien.features.extractors.openface import ACTION_UNITS, read_openface
@@ -26,10 +29,13 @@ from mien.features.media import source
 from mien.features.prepare.tasks import ClipTask
 from mien.features.prepare.worker import BatchExtractor, Feature
 from mien.features.recipe import ExtractorRecipe
-from mien.features.store import FeatureFolder
+from mien.features.spec import FeatureSpec
+from mien.features.store import FeatureFolder, FeatureStore, Row
 from mien.folder import Folder
 from tiny_mahnob import GAZE, SENSORS, write_gaze, write_sensors, write_session
 from tiny_media import heard, seen, tone, write_movie, write_wav
+
+CLIP = Clip(id="c/0", corpus="c", subject="c/0", media={"audio": Medium(path="a.wav")})
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +177,26 @@ def test_a_corpus_that_is_not_there(bucket: Folder) -> None:
         list(import_clips("ravdess", f"{bucket.uri}/nowhere"))
 
 
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """What the server is asked meanwhile, by the method of the request."""
+    counts: Counter[str] = Counter()
+
+    class Counting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            counts.update(re.findall(r"(GET|HEAD|PUT|POST|DELETE) /bucket", record.getMessage()))
+
+    log, handler = logging.getLogger("werkzeug"), Counting()
+    before = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield counts
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
+
+
 @pytest.mark.parametrize("n_features", [1, 2])
 def test_requests_are_as_many_as_the_cost_model_takes_them_for(bucket: Folder, tmp_path: Path, n_features: int) -> None:
     """Of one batch, with two features of one medium in one pass no more to read it."""
@@ -183,25 +209,33 @@ def test_requests_are_as_many_as_the_cost_model_takes_them_for(bucket: Folder, t
     folders = [bucket / f"requests/store{n_features}/{number}" for number in range(n_features)]
     extract = BatchExtractor([Feature(FeatureFolder(one, recipe.build().spec), recipe, "audio") for one in folders])
     tasks = [ClipTask(path, {"audio": Medium(path=bucket.path(path))}, tuple(range(n_features))) for path in paths]
-    counts: Counter[str] = Counter()
-
-    class Counting(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            counts.update(re.findall(r"(GET|HEAD|PUT|POST|DELETE) /bucket", record.getMessage()))
-
-    log, handler = logging.getLogger("werkzeug"), Counting()
-    before = log.level
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    try:
+    with counted() as counts:
         assert {outcome.reason for outcome in extract(tasks)} == {""}
-    finally:
-        log.removeHandler(handler)
-        log.setLevel(before)
     own = 10  # of the journal and the parts, however many clips
     assert GETS_OF_A_CLIP * n_clips <= counts["GET"] + counts["HEAD"] <= GETS_OF_A_CLIP * n_clips + own
     assert counts["PUT"] + counts["POST"] == PUTS_OF_A_PART + (n_features - 1)
     assert counts["DELETE"] == WRITES_OF_A_PART - PUTS_OF_A_PART
+
+
+def test_a_node_that_joins_asks_for_each_part_as_often_as_the_page_on_scaling_says(
+    bucket: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_CACHE", str(tmp_path))
+    spec = FeatureSpec(name="one", version=1, modality="audio", shape=(1,), hop_s=None, columns=("one",))
+    asked = {}
+    for n_parts in (2, 7):
+        store = FeatureStore((bucket / f"joining/{n_parts}").uri)
+        store.write_clips("c", [replace(CLIP, id=f"c/{number}") for number in range(n_parts)], [])
+        feature = store.feature_folder("c", spec)
+        for number in range(n_parts):
+            values = np.full((1, 1), number, np.float32)
+            feature.write([f"c/{number}"], [Row(f"c/{number}", "0" * 64, 0.0, None, values, np.ones(1, bool))], [])
+        feature.finish({f"c/{number}" for number in range(n_parts)})
+        with counted() as counts:
+            table = mapped_table(source_of(store, "c", spec))
+        assert len(table.lengths) == n_parts
+        asked[n_parts] = counts["GET"] + counts["HEAD"]
+    assert (asked[7] - asked[2]) / 5 == GETS_OF_A_JOINING_NODE
 
 
 def test_a_key_that_is_no_path_is_a_reject(s3: str) -> None:

@@ -5,3 +5,4 @@
 GETS_OF_A_CLIP = 5
 PUTS_OF_A_PART = 3  # the note that it was begun, the part, and Arrow's mark of the emptied folder
 WRITES_OF_A_PART = PUTS_OF_A_PART + 1  # and the DELETE of the note
+GETS_OF_A_JOINING_NODE = 2  # of each part of a feature, to make its memory-mapped file: a HEAD and a GET

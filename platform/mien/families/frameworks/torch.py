@@ -133,8 +133,9 @@ class MovingAverage:
     def update(self, n_steps: int) -> None:
         """After a step. n_steps: steps so far, this one included."""
         decay = min(self.decay, (1 + n_steps) / (10 + n_steps))
-        for value, parameter in zip(self.values, self.parameters):
-            value.mul_(decay).add_(parameter.detach(), alpha=1 - decay)
+        with torch.no_grad():  # all of them by one call, as torch's own optimisers do
+            torch._foreach_mul_(self.values, decay)
+            torch._foreach_add_(self.values, list(self.parameters), alpha=1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
