@@ -68,6 +68,17 @@ def submit(head: Head, *words: str, options: tuple[str, ...] = ()) -> subprocess
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=head.environment, timeout=400)
 
 
+def workers_of(pid: int) -> list[int]:
+    """Ray Train's worker processes below a process: they name themselves by their actor's class."""
+    import psutil
+
+    return [
+        child.pid
+        for child in psutil.Process(pid).children(recursive=True)
+        if "RayTrainWorker" in " ".join(child.cmdline())
+    ]
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

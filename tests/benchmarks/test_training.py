@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from conftest import ROOT
+from heads import workers_of
 from mien.bench.clips import clips_for
 from mien.experiment import ExecutionConfig
 from mien.folder import Folder
@@ -83,8 +84,6 @@ def test_seconds_from_a_kill_until_it_trains_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
 ) -> None:
     """The process: killed, and the same asked again at once. A worker of a group: Ray starts the group again."""
-    from test_workers import workers_of
-
     driver = start(tmp_path, workers, epochs=6)
     wait_for(tmp_path, 2, driver)
     os.kill(workers_of(driver.pid)[-1] if workers else driver.pid, signal.SIGKILL)

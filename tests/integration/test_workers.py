@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT
+from heads import workers_of
 from mien.experiment import (
     AugmentConfig,
     DataConfig,
@@ -231,14 +232,3 @@ def test_workers_of_a_model_that_diverges_stop_together_and_are_not_started_agai
     clips = said.rpartition(": ")[2].split(", ")
     assert len(clips) > 4, "those of both workers"
     assert [(tmp_path / f"begun-{rank}").read_text() for rank in (0, 1)] == ["x", "x"]
-
-
-def workers_of(pid: int) -> list[int]:
-    """Ray Train's worker processes below a process: they name themselves by their actor's class."""
-    import psutil
-
-    return [
-        child.pid
-        for child in psutil.Process(pid).children(recursive=True)
-        if "RayTrainWorker" in " ".join(child.cmdline())
-    ]
