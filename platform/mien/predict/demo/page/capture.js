@@ -85,16 +85,17 @@ export class Capture {
     const track = this.tracks.video;
     video.srcObject = new MediaStream([track]);
     await video.play();
-    let last = -Infinity;
+    let due = -Infinity; // when the next is to be sent: one that came late does not put off those after it
     let isEncoding = false;
     const step = (now) => {
       if (this.tracks.video !== track) return;
       this.#next(step);
       this.nFrames += 1;
       // Cameras keep time loosely: a frame that comes a little early is not left to the next one
-      const isDue = now - last >= 1000 / this.pictureHz - 10;
+      const isDue = now >= due - 10;
       if (this.isPaused || isEncoding || !isDue || !video.videoWidth) return;
-      last = now;
+      const period = 1000 / this.pictureHz;
+      due = (now - due < period ? due : now) + period;
       isEncoding = true;
       const scale = Math.min(1, WIDEST_PX / video.videoWidth);
       this.canvas.width = Math.round(video.videoWidth * scale);
