@@ -17,6 +17,7 @@ from mien.corpora.sample.write import write_sample
 from mien.experiment import DataConfig, ExecutionConfig, Experiment, LossConfig, ProtocolConfig, SvmConfig
 from mien.features.prepare import prepare
 from mien.features.store import FeatureStore
+from mien.folder import Folder
 from mien.training.launch import launch
 
 pytestmark = pytest.mark.slow
@@ -83,3 +84,25 @@ def test_films_give_sound_and_pictures_and_windows_go_on_one_clock(place):
         assert [window["start_s"] for window in row["track"]] == pytest.approx(0.3 * np.arange(len(row["track"])))
         assert row["p_anger"] == pytest.approx(np.mean([window["p_anger"] for window in row["track"]]), abs=1e-6)
         assert row["epistemic"] >= 0
+
+
+def test_recordings_a_table_and_the_run_itself_may_lie_in_s3(place, s3):
+    """A film of a folder there and one of a table there are answered as both are from a disk."""
+    bucket = Folder(f"{s3}/predict")
+    series = next((place / "runs" / "pairs").iterdir())
+    for file in series.rglob("*"):
+        if file.is_file():
+            bucket.write_bytes(f"run/{file.relative_to(series)}", file.read_bytes())
+    one, other = sorted((place / "ravdess").rglob("01-*.mp4"))[:2]
+    bucket.write_bytes(f"films/{one.name}", one.read_bytes())
+    bucket.write_bytes(f"others/{other.name}", other.read_bytes())
+    bucket.write_bytes("clips.csv", f"file\n{bucket.path(f'others/{other.name}')}\n".encode())
+    local = mien(place, str(series), str(one), str(other), "--json")
+    remote = mien(place, *map(bucket.path, ("run", "films", "clips.csv")), "--json")
+    assert (local.returncode, remote.returncode) == (0, 0), local.stderr + remote.stderr
+    answers = json.loads(remote.stdout)["files"]
+    assert answers[0]["clip"] == bucket.path(f"films/{one.name}")
+    columns = ("p_anger", "p_happiness", "used", "missing")
+    assert [[row[name] for name in columns] for row in answers] == [
+        [row[name] for name in columns] for row in json.loads(local.stdout)["files"]
+    ]
