@@ -86,7 +86,7 @@ def connected(address: str | None = None, workers: int | None = None) -> Iterato
     with TemporaryFile() as said:
         try:
             with ExitStack() as around:
-                around.enter_context(_quietly_embedded() if embedded else _overheard(said.fileno()))
+                around.enter_context(_quietly_embedded() if embedded else _quietly_attached(said.fileno()))
                 if embedded or _is_embedded_elsewhere(address):
                     around.enter_context(_on_loopback())
                 ray.init(address=address, **options)
@@ -198,15 +198,13 @@ def _overheard(file: int) -> Iterator[None]:
 def _quietly_embedded() -> Iterator[None]:
     """What the processes of an embedded Ray inherit while it starts; ours is put back afterwards.
 
-    They import what this process can, and report nothing to anybody outside. Ray 2.60 warns on stderr of each
-    actor pool whose actors may restart (core_worker.cc, ray#53727), and of the very setting that silences it:
-    to look for a fault, set RAY_BACKEND_LOG_LEVEL=info.
+    They import what this process can, and report nothing to anybody outside.
     """
     is_quiet = "RAY_BACKEND_LOG_LEVEL" not in os.environ
     inherited = {
         "PYTHONPATH": search_path(),
         "RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0"),
-        "RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal"),
+        **_log_level(),
     }
     with (
         environment(**inherited),
@@ -214,6 +212,19 @@ def _quietly_embedded() -> Iterator[None]:
         _overheard(nowhere.fileno()) if is_quiet else nullcontext(),
     ):
         yield
+
+
+@contextmanager
+def _quietly_attached(file: int) -> Iterator[None]:
+    """While this process attaches, its Ray takes over how much it logs, and what it writes to stderr goes to a file."""
+    with environment(**_log_level()), _overheard(file):
+        yield
+
+
+def _log_level() -> dict[str, str]:
+    """Ray 2.60 warns on stderr of each actor pool whose actors may restart (core_worker.cc, ray#53727), and of the very
+    setting that silences it: to look for a fault, set RAY_BACKEND_LOG_LEVEL=info."""
+    return {"RAY_BACKEND_LOG_LEVEL": os.environ.get("RAY_BACKEND_LOG_LEVEL", "fatal")}
 
 
 @contextmanager

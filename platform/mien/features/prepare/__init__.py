@@ -350,7 +350,7 @@ class _Job:
         """Says what a cluster is waited for until the first clips come back."""
         if self.engine == "processes":
             return nullcontext(Event())
-        asked = f"waiting for {self._n_workers} CPU"
+        asked = f"waiting for the first clips of {self._n_workers} worker{'s' * (self._n_workers > 1)} of 1 CPU"
         return connection.waiting(on_note, lambda: f"{asked}: {room({'CPU': 1.0})}")
 
     @contextmanager
