@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,10 @@ def running_head(variables: Mapping[str, str] | None = None) -> Iterator[Head]:
         yield Head(f"127.0.0.1:{dashboard}", f"127.0.0.1:{gcs}", environment, folder / "ray")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):  # Ray gives some of its processes half a minute
+            process.wait(5)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
 
