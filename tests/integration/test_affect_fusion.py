@@ -11,6 +11,7 @@ import pytest
 
 import affect_fusion
 from mien.experiment import AffectEnsembleConfig, ClassesConfig, DataConfig, ExecutionConfig, LossConfig, ProtocolConfig
+from mien.predict.export import export
 from mien.predict.recogniser import load_run
 from mien.results.run import Series
 from tiny import dataset, write_store
@@ -57,3 +58,6 @@ def test_every_fusion_is_trained_on_the_same_folds_and_compared(
         plain, one, again, two = (recogniser.predict(clips, dropout=seed) for seed in (None, 1, 1, 2))
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - two).max() > 1e-3 < np.abs(one - plain).max()
+    exported = export(str(run), str(tmp_path / "exported"), store=str(tmp_path / "store"))
+    assert exported.measured["test"]["run"] == exported.measured["test"]["export"]
+    assert exported.measured["test"]["largest_difference"] < 1e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from collections.abc import Callable, Mapping
@@ -111,7 +112,9 @@ def _test_scores(folder: Folder, exported: Recogniser, store: str) -> dict[str, 
     difference between the two."""
     run = Run(folder, 0, 0)
     experiment = Experiment.from_json(run.read_json("experiment.json"))
-    dataset = read_dataset(FeatureStore(store), experiment.data, experiment.target)
+    # Of a late fusion the features are its parents', and of each clip those that it has.
+    data = dataclasses.replace(experiment.data, features=tuple(exported.specs), missing="mask")
+    dataset = read_dataset(FeatureStore(store), data, experiment.target)
     predicted = read_predictions(run, exported.recipe.target, "test")
     row_of = {clip_id: row for row, clip_id in enumerate(dataset.clip_ids)}
     if lacking := [clip_id for clip_id in predicted.clip_ids if clip_id not in row_of]:
