@@ -42,10 +42,11 @@ class Nodes(NamedTuple):
 def n_fit(resources: Mapping[str, float], asked: Mapping[str, float]) -> int:
     """How often what is asked for fits a node.
 
-    >>> n_fit({"CPU": 8.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 0.25}), n_fit({"CPU": 16.0}, {"CPU": 1.0, "GPU": 1.0})
-    (4, 0)
+    >>> n_fit({"CPU": 8.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 0.2}), n_fit({"CPU": 16.0}, {"CPU": 1.0, "GPU": 1.0})
+    (5, 0)
     """
-    return int(min(resources.get(name, 0.0) // amount for name, amount in asked.items()))
+    exact = 1e-9  # 1 // 0.2 is 4
+    return int(min(resources.get(name, 0.0) / amount + exact for name, amount in asked.items()))
 
 
 def nodes() -> Nodes:
