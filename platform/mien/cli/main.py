@@ -16,16 +16,15 @@ from typing import Any, NoReturn
 import tyro
 
 from mien.cli.bench import (
-    bench_envelope,
     bench_extract,
     bench_live,
     bench_predict,
     bench_prepare,
-    bench_scale,
     bench_search,
     bench_svc,
     bench_train,
 )
+from mien.cli.bench_scale import bench_envelope, bench_scale
 from mien.cli.cluster import cluster_doctor, cluster_leftovers, cluster_setup
 from mien.cli.corpora import corpora, fetch, sample, verify_command
 from mien.cli.cost import cost
