@@ -59,17 +59,19 @@ def test_a_program_beside_the_head_knows_that_there_is_an_autoscaler(cluster, tm
     check_can_come(ExecutionConfig(cpus_per_worker=1000), 1000)
 
 
-def test_what_can_never_come_is_refused_and_what_may_come_is_waited_for(cluster):
+def test_what_can_never_come_is_refused_and_what_may_come_is_waited_for(cluster, tmp_path):
     check_can_come(ExecutionConfig(), 8 * 16 + 4 * 8)
     check_can_come(ExecutionConfig(gpu=True, gpu_share=0.25), 16)
     with pytest.raises(
         ExperimentError, match="161 workers of 1 CPU do not fit .* its autoscaler can start too few more"
     ):
         check_can_come(ExecutionConfig(), 161)
-    with pytest.raises(
-        ExperimentError, match="a worker needs 17 CPU, no node has one, and no autoscaler can start one"
-    ):
+    with pytest.raises(ExperimentError, match="a worker needs 17 CPU, the largest node has 16, and no autoscaler"):
         check_can_come(ExecutionConfig(cpus_per_worker=17), 1)
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(DECLARED.replace("max_workers: 4", "max_workers: 0"))
+    with pytest.raises(ExperimentError, match="execution.gpu: a worker needs 1 GPU, no node has one"):
+        check_can_come(ExecutionConfig(gpu=True), 1)  # and not that it needs a CPU, which may come
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(DECLARED)
     cluster["nodes"] = [HEAD, CPU]
     check_can_come(ExecutionConfig(), 8 * 16 + 4 * 8)
     cluster["nodes"] = [CPU | {"Labels": {}}]

@@ -13,15 +13,16 @@ def demand(execution: ExecutionConfig) -> dict[str, float]:
 
 
 def check_can_come(execution: ExecutionConfig, n_workers: int) -> None:
-    """Raises ExperimentError where the cluster in use will never have room for one worker: its nodes have not, and no
-    autoscaler could start one that has. Elastic groups and parallel runs go on with fewer workers than n_workers."""
+    """Raises ExperimentError where the cluster in use will never have room for n_workers: its nodes have not, and its
+    autoscaler could not start those that have. n_workers: as few as the job can go on with."""
     found, asked = nodes(), demand(execution)
     most = found.most(asked)
     if most is None:
         return
     if not most:
         for name, amount in asked.items():
-            largest = max([node.get(name, 0.0) for node in found.there], default=0.0)
+            each = [*found.there, *(kind.resources for kind in found.startable or ())]
+            largest = max([resources.get(name, 0.0) for resources in each], default=0.0)
             if largest >= amount:
                 continue
             said = "execution.gpu" if name == "GPU" else f"execution.cpus_per_worker {execution.cpus_per_worker}"
